@@ -1,0 +1,21 @@
+//! Compiles the protos with protox, so that building needs no `protoc`.
+
+use std::env;
+use std::error::Error;
+use std::fs;
+use std::path::PathBuf;
+
+use prost::Message;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+
+    let session = protox::compile(["bridgehead/session/v1/session.proto"], ["proto"])?;
+    prost_build::Config::new().bytes(["."]).compile_fds(session)?;
+
+    let demo = protox::compile(["user.proto", "relation.proto", "msg.proto"], ["proto/demo"])?;
+    fs::write(out.join("demo_descriptors.bin"), demo.encode_to_vec())?;
+    tonic_prost_build::configure().build_client(false).compile_fds(demo)?;
+    Ok(())
+}

@@ -1,0 +1,3 @@
+//! Bridgehead: a WebSocket edge for gRPC services.
+
+pub mod proto;

@@ -1,0 +1,18 @@
+//! Messages generated from `proto/`: the session protocol that clients speak
+//! and, apart from it, the demo services. Nothing is written by hand here.
+
+/// `bridgehead.session.v1`: what travels inside WebSocket frames.
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+pub mod session {
+    include!(concat!(env!("OUT_DIR"), "/bridgehead.session.v1.rs"));
+}
+
+/// `pb`: the demo's user, relation and message services.
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::pedantic)]
+pub mod demo {
+    include!(concat!(env!("OUT_DIR"), "/pb.rs"));
+
+    /// The serialized `FileDescriptorSet` of these services, for server reflection.
+    pub const FILE_DESCRIPTOR_SET: &[u8] =
+        include_bytes!(concat!(env!("OUT_DIR"), "/demo_descriptors.bin"));
+}

@@ -1,0 +1,1 @@
+//! Connections to gRPC services and the calls over them.

@@ -13,6 +13,7 @@ pub mod auth;
 pub mod session;
 
 // state and upstream I/O
+pub mod outbox;
 pub mod upstream;
 
 // pure core

@@ -1,1 +1,5 @@
 //! What travels inside a frame.
+
+mod close;
+
+pub use close::Close;

@@ -1,1 +1,3 @@
 //! One client's session.
+
+pub mod sweeper;

@@ -1,0 +1,357 @@
+//! Time-outs of idle sessions, without a timer for each: one sweeper a worker
+//! looks at all of its sessions some times a second.
+//!
+//! It judges the handshake, the login and the heartbeat, and paces the closing
+//! of sessions when the gateway drains. It tells a session through its outbox;
+//! the session does the rest. Time is passed in.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use slab::Slab;
+use tokio::time::Instant;
+
+use crate::envelope::Close;
+use crate::outbox::Outbox;
+
+/// How long a session may stay in each of its states.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until a valid setCxnParams.
+    pub handshake: Duration,
+    /// From setCxnParams until setUserParams was accepted.
+    pub login: Duration,
+    /// A session that has said nothing for so long is pinged.
+    pub ping_interval: Duration,
+    /// A pinged session that says nothing for so long is closed.
+    pub pong: Duration,
+}
+
+impl Timeouts {
+    /// How often to look: a quarter of the shortest time-out, 10 ms to 1 s.
+    fn tick(&self) -> Duration {
+        let shortest = self.handshake.min(self.login).min(self.ping_interval).min(self.pong);
+        (shortest / 4).clamp(Duration::from_millis(10), Duration::from_secs(1))
+    }
+}
+
+/// What a session shows to others: its outbox, and signs of life.
+#[derive(Debug)]
+pub struct Handle {
+    /// What waits to be written.
+    pub outbox: Outbox,
+    heard: AtomicBool,
+    paused: AtomicBool,
+    stage: AtomicU8,
+}
+
+/// How far a session has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Stage {
+    /// The WebSocket is open.
+    Connected = 0,
+    /// A valid setCxnParams has come.
+    Described = 1,
+    /// setUserParams was accepted.
+    Authenticated = 2,
+}
+
+impl Handle {
+    /// A handle of a session that has just connected.
+    pub fn new(outbox_limit: usize) -> Self {
+        Self {
+            outbox: Outbox::new(outbox_limit),
+            heard: AtomicBool::new(true),
+            paused: AtomicBool::new(false),
+            stage: AtomicU8::new(Stage::Connected as u8),
+        }
+    }
+
+    /// A frame of any kind has come.
+    pub fn heard(&self) {
+        self.heard.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the session reads its socket at all. One that does not cannot
+    /// hear a pong either, so it is not judged by it.
+    pub fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+    }
+
+    /// The session has come further.
+    pub fn set_stage(&self, stage: Stage) {
+        self.stage.store(stage as u8, Ordering::Relaxed);
+    }
+
+    /// How far the session has come.
+    pub fn stage(&self) -> Stage {
+        match self.stage.load(Ordering::Relaxed) {
+            0 => Stage::Connected,
+            1 => Stage::Described,
+            _ => Stage::Authenticated,
+        }
+    }
+}
+
+/// Watches the sessions of one worker.
+#[derive(Debug)]
+pub struct Sweeper {
+    timeouts: Timeouts,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    sessions: Slab<Watched>,
+    draining: bool,
+}
+
+#[derive(Debug)]
+struct Watched {
+    handle: Arc<Handle>,
+    stage: Stage,
+    /// When the session came into its stage.
+    since: Instant,
+    heard: Instant,
+    pinged: Option<Instant>,
+    /// When the session is told to leave, once the gateway drains.
+    leave: Option<Instant>,
+}
+
+/// Ends the watch when dropped.
+#[derive(Debug)]
+pub struct Watch {
+    sweeper: Arc<Sweeper>,
+    key: usize,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.sweeper.inner.lock().sessions.try_remove(self.key);
+    }
+}
+
+impl Sweeper {
+    /// A sweeper of no sessions.
+    pub fn new(timeouts: Timeouts) -> Self {
+        Self { timeouts, inner: Mutex::default() }
+    }
+
+    /// Watches a session until the returned guard is dropped.
+    pub fn watch(self: &Arc<Self>, handle: &Arc<Handle>, now: Instant) -> Watch {
+        let mut inner = self.inner.lock();
+        let leave = inner.draining.then_some(now);
+        let key = inner.sessions.insert(Watched {
+            handle: Arc::clone(handle),
+            stage: Stage::Connected,
+            since: now,
+            heard: now,
+            pinged: None,
+            leave,
+        });
+        Watch { sweeper: Arc::clone(self), key }
+    }
+
+    /// Sessions watched now.
+    pub fn len(&self) -> usize {
+        self.inner.lock().sessions.len()
+    }
+
+    /// Whether no session is watched.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Has every session leave within `period`, spread evenly over it, and
+    /// every later one at once.
+    pub fn drain(&self, now: Instant, period: Duration) {
+        let mut inner = self.inner.lock();
+        inner.draining = true;
+        let count = u32::try_from(inner.sessions.len()).unwrap_or(u32::MAX);
+        for (nth, (_, session)) in (0u32..).zip(inner.sessions.iter_mut()) {
+            session.leave = Some(now + period.mul_f64(f64::from(nth) / f64::from(count.max(1))));
+        }
+    }
+
+    /// Sweeps for ever.
+    pub async fn run(self: Arc<Self>) {
+        let mut tick = tokio::time::interval(self.timeouts.tick());
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            self.sweep(tick.tick().await);
+        }
+    }
+
+    /// Looks at every session once.
+    pub fn sweep(&self, now: Instant) {
+        let mut inner = self.inner.lock();
+        for (_, session) in &mut inner.sessions {
+            if let Some(close) = session.judge(now, &self.timeouts) {
+                session.handle.outbox.close(close);
+            }
+        }
+    }
+}
+
+impl Watched {
+    fn judge(&mut self, now: Instant, timeouts: &Timeouts) -> Option<Close> {
+        if self.leave.is_some_and(|at| at <= now) {
+            return Some(Close::GoingAway);
+        }
+        let stage = self.handle.stage();
+        if stage != self.stage {
+            (self.stage, self.since) = (stage, now);
+        }
+        let in_stage = now.duration_since(self.since);
+        match stage {
+            Stage::Connected if in_stage >= timeouts.handshake => {
+                return Some(Close::HandshakeTimeout("handshake timeout"));
+            }
+            Stage::Described if in_stage >= timeouts.login => {
+                return Some(Close::HandshakeTimeout("login timeout"));
+            }
+            _ => {}
+        }
+        self.beat(now, timeouts)
+    }
+
+    /// The heartbeat: a ping after silence, the end after silence behind the ping.
+    fn beat(&mut self, now: Instant, timeouts: &Timeouts) -> Option<Close> {
+        let handle = &self.handle;
+        if handle.heard.swap(false, Ordering::Relaxed) || handle.paused.load(Ordering::Relaxed) {
+            self.heard = now;
+            self.pinged = None;
+            return None;
+        }
+        match self.pinged {
+            Some(at) if now.duration_since(at) >= timeouts.pong => Some(Close::Idle),
+            None if now.duration_since(self.heard) >= timeouts.ping_interval => {
+                self.pinged = Some(now);
+                handle.outbox.ping();
+                None
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outbox::Signal;
+    use futures_util::task::noop_waker_ref;
+    use std::task::{Context, Poll};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    struct Fixture {
+        sweeper: Arc<Sweeper>,
+        handle: Arc<Handle>,
+        watch: Option<Watch>,
+        start: Instant,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let sweeper = Arc::new(Sweeper::new(Timeouts {
+                handshake: 10 * SECOND,
+                login: 60 * SECOND,
+                ping_interval: 25 * SECOND,
+                pong: 5 * SECOND,
+            }));
+            let handle = Arc::new(Handle::new(100));
+            let start = Instant::now();
+            let watch = Some(sweeper.watch(&handle, start));
+            sweeper.sweep(start);
+            Self { sweeper, handle, watch, start }
+        }
+
+        fn after(&self, seconds: u32) -> Poll<Signal> {
+            self.sweeper.sweep(self.start + seconds * SECOND);
+            self.handle.outbox.poll_signal(&mut Context::from_waker(noop_waker_ref()))
+        }
+    }
+
+    #[test]
+    fn a_client_that_never_describes_itself_is_closed() {
+        let f = Fixture::new();
+        assert_eq!(f.after(9), Poll::Pending);
+        f.handle.heard();
+        let close = f.after(10);
+        assert_eq!(close, Poll::Ready(Signal::Close(Close::HandshakeTimeout("handshake timeout"))));
+    }
+
+    #[test]
+    fn login_has_its_own_time() {
+        let f = Fixture::new();
+        f.handle.set_stage(Stage::Described);
+        for second in 5..65 {
+            f.handle.heard();
+            assert_eq!(f.after(second), Poll::Pending, "after {second} s");
+        }
+        assert_eq!(
+            f.after(65),
+            Poll::Ready(Signal::Close(Close::HandshakeTimeout("login timeout")))
+        );
+    }
+
+    #[test]
+    fn silence_is_pinged_and_then_closed() {
+        let f = Fixture::new();
+        f.handle.set_stage(Stage::Authenticated);
+        assert_eq!(f.after(24), Poll::Pending);
+        assert_eq!(f.after(25), Poll::Ready(Signal::Ping));
+        assert_eq!(f.after(29), Poll::Pending);
+        assert_eq!(f.after(30), Poll::Ready(Signal::Close(Close::Idle)));
+    }
+
+    #[test]
+    fn any_frame_answers_a_ping() {
+        let f = Fixture::new();
+        f.handle.set_stage(Stage::Authenticated);
+        assert_eq!(f.after(25), Poll::Ready(Signal::Ping));
+        f.handle.heard();
+        assert_eq!(f.after(30), Poll::Pending);
+        assert_eq!(f.after(55), Poll::Ready(Signal::Ping));
+    }
+
+    #[test]
+    fn a_session_that_does_not_read_is_not_judged_by_its_pongs() {
+        let f = Fixture::new();
+        f.handle.set_stage(Stage::Authenticated);
+        f.handle.set_paused(true);
+        assert_eq!(f.after(300), Poll::Pending);
+        f.handle.set_paused(false);
+        assert_eq!(f.after(324), Poll::Pending);
+        assert_eq!(f.after(325), Poll::Ready(Signal::Ping));
+    }
+
+    #[test]
+    fn draining_spreads_the_goodbyes_over_the_period() {
+        let f = Fixture::new();
+        let others: Vec<_> = (0..9).map(|_| Arc::new(Handle::new(100))).collect();
+        let watches: Vec<_> = others.iter().map(|h| f.sweeper.watch(h, f.start)).collect();
+        f.sweeper.drain(f.start, 10 * SECOND);
+        for second in 0..10 {
+            f.sweeper.sweep(f.start + second * SECOND);
+            let leaving = others
+                .iter()
+                .chain([&f.handle])
+                .filter(|handle| handle.outbox.is_leaving())
+                .count();
+            assert_eq!(leaving, second as usize + 1);
+        }
+        drop(watches);
+    }
+
+    #[test]
+    fn a_session_that_has_ended_is_forgotten() {
+        let mut f = Fixture::new();
+        assert_eq!(f.sweeper.len(), 1);
+        f.watch = None;
+        assert!(f.sweeper.is_empty());
+    }
+}

@@ -1,1 +1,37 @@
-//! The client listener.
+//! The client listener: TCP, TLS and the HTTP request that opens a WebSocket.
+//!
+//! Everything up to the point where a client has a WebSocket lives here: who
+//! may connect ([`admission`]), from where ([`forwarded`]), over what
+//! ([`tls`]), and whether the request is a valid upgrade ([`upgrade`]). What is
+//! said on the WebSocket is the session's business.
+
+pub mod admission;
+pub mod bind;
+pub mod forwarded;
+mod listener;
+pub mod tls;
+mod upgrade;
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+pub use listener::Edge;
+
+/// What the listener lets in. See the `edge` section of routes.yaml.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where clients open their WebSocket, such as `/ws`.
+    pub path: String,
+    /// Values of the `Origin` header that are let in; empty: any. A request
+    /// without the header does not come from a browser and is let in.
+    pub allowed_origins: Vec<String>,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How long a client may take for TLS and for its HTTP request, together.
+    pub handshake_timeout: Duration,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// Connections at once from one client address; 0: no limit.
+    pub max_connections_per_ip: usize,
+}

@@ -1,3 +1,107 @@
-//! One client's session.
+//! One client's session: from the open WebSocket to its close frame.
+//!
+//! A session is one task ([`task`]). It reads frames in order, answers the
+//! handshake itself ([`handshake`]), turns every other request into a call
+//! ([`request`]) that it drives along, and is the only writer of its socket.
+//! Whatever goes wrong becomes an answer or a close code in one place.
+//!
+//! Not here: how a frame is laid out and encrypted (`envelope`), which method
+//! goes where (`routing`), connections to services (`upstream`), and how the
+//! socket came to be (`edge`).
 
+mod closing;
+mod handshake;
+mod identity;
+pub mod keys;
+mod metadata;
+mod request;
 pub mod sweeper;
+mod task;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+use crate::auth::Authenticator;
+use crate::routing::RouteTable;
+use crate::upstream::Upstream;
+
+pub use closing::refuse;
+pub use task::run;
+
+/// Small, because every session has it for as long as it lives; it grows
+/// while a larger message is read.
+const READ_BUFFER: usize = 2 * 1024;
+/// Frames are gathered up to this size before they go to the socket.
+const WRITE_BUFFER: usize = 16 * 1024;
+
+/// What holds for every session. See the `session` section of routes.yaml.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The platforms that a client may name.
+    pub platforms: Vec<String>,
+    /// Whether a client must turn encryption on.
+    pub require_encryption: bool,
+    /// Requests of one session that may be under way at once; at least 1.
+    /// While there are as many, its socket is not read.
+    pub max_in_flight: usize,
+    /// Bytes that may wait to be written before the session counts as too slow.
+    pub outbox: usize,
+    /// The largest message that is read, in bytes.
+    pub max_message: usize,
+    /// How long a session may stay in each state.
+    pub timeouts: sweeper::Timeouts,
+}
+
+/// What sessions work with and a reload replaces, all at once.
+#[derive(Debug)]
+pub struct Services {
+    /// Which method goes where.
+    pub routes: RouteTable<Arc<Upstream>>,
+    /// Who may log in.
+    pub auth: Authenticator,
+}
+
+/// What the sessions of one worker share.
+#[derive(Debug)]
+pub struct Worker {
+    /// The worker's number, from 0: its place among every upstream's pools.
+    pub index: usize,
+    /// What holds for every session.
+    pub config: Config,
+    /// What a reload replaces.
+    pub services: Arc<ArcSwap<Services>>,
+    /// Judges the worker's sessions by the clock.
+    pub sweeper: Arc<sweeper::Sweeper>,
+    /// The RSA key of the handshake; `None`: encryption is refused.
+    pub keys: Option<Arc<keys::KeyService>>,
+}
+
+/// What the edge knows of a client.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// Where the client is, proxies seen through.
+    pub remote_ip: IpAddr,
+    /// What the client calls itself; may be empty.
+    pub user_agent: String,
+}
+
+/// A WebSocket over a stream whose HTTP upgrade is done. `read_ahead` is what
+/// came behind the request.
+pub async fn socket<S>(stream: S, read_ahead: Bytes, worker: &Worker) -> WebSocketStream<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_message_size(Some(worker.config.max_message))
+        .max_frame_size(Some(worker.config.max_message));
+    let read_ahead = read_ahead.into();
+    WebSocketStream::from_partially_read(stream, read_ahead, Role::Server, Some(config)).await
+}

@@ -1,0 +1,149 @@
+//! Watching the files that a configuration is made of.
+//!
+//! The directories are watched rather than the files, since editors and
+//! Kubernetes replace files instead of writing them. What counts is whether
+//! the content is another one: whoever touches a file in the same folder, or
+//! writes the same again, causes nothing.
+
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+/// Changes that come together count as one.
+const SETTLE: Duration = Duration::from_millis(100);
+/// Looked at even without an event: not every file system has them.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// Watches a set of files for changes of their content.
+pub(super) struct Files {
+    paths: BTreeSet<PathBuf>,
+    seen: u64,
+    events: mpsc::Receiver<()>,
+    watcher: Option<RecommendedWatcher>,
+}
+
+impl Files {
+    /// Watches `paths`, which need not all exist.
+    pub(super) fn watch(paths: BTreeSet<PathBuf>) -> Self {
+        let (sender, events) = mpsc::channel(1);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            if event.is_ok_and(|event| !event.kind.is_access()) {
+                // Full: a change is already waiting to be seen.
+                let _seen_anyway = sender.try_send(());
+            }
+        });
+        let watcher = watcher
+            .inspect_err(|error| tracing::warn!(%error, "file changes are only looked for now and then"))
+            .ok();
+        let mut files = Self { paths: BTreeSet::new(), seen: 0, events, watcher };
+        files.replace(paths);
+        files
+    }
+
+    /// Watches other files from now on, as they are now.
+    pub(super) fn replace(&mut self, paths: BTreeSet<PathBuf>) {
+        let (old, new) = (folders(&self.paths), folders(&paths));
+        if let Some(watcher) = &mut self.watcher {
+            for folder in old.difference(&new) {
+                // It may be gone; then it is no longer watched either.
+                let _unwatched = watcher.unwatch(folder);
+            }
+            for folder in new.difference(&old) {
+                if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
+                    tracing::warn!(folder = %folder.display(), %error, "cannot watch for changes");
+                }
+            }
+        }
+        self.paths = paths;
+        self.seen = fingerprint(&self.paths);
+    }
+
+    /// Waits until some file has another content. Cancel safe.
+    pub(super) async fn changed(&mut self) {
+        loop {
+            match timeout(LOOK, self.events.recv()).await {
+                Ok(Some(())) => sleep(SETTLE).await,
+                Ok(None) => sleep(LOOK).await, // no watcher
+                Err(_) => {}
+            }
+            let now = fingerprint(&self.paths);
+            if now != self.seen {
+                self.seen = now;
+                return;
+            }
+        }
+    }
+}
+
+fn folders(paths: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+    let folder = |path: &PathBuf| match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => Path::new(".").to_owned(),
+    };
+    paths.iter().map(folder).collect()
+}
+
+fn fingerprint(paths: &BTreeSet<PathBuf>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for path in paths {
+        std::fs::read(path).ok().hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn is_seen(files: &mut Files) -> bool {
+        timeout(Duration::from_secs(5), files.changed()).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn written_and_replaced_files_are_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("routes.yaml");
+        std::fs::write(&path, "one").unwrap();
+        let mut files = Files::watch([path.clone()].into());
+        std::fs::write(&path, "two").unwrap();
+        assert!(is_seen(&mut files).await);
+        let other = dir.path().join("new");
+        std::fs::write(&other, "three").unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        assert!(is_seen(&mut files).await);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_swapped_link_is_seen_as_kubernetes_does_it() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for version in ["v1", "v2"] {
+            std::fs::create_dir(at(version)).unwrap();
+            std::fs::write(at(version).join("routes.yaml"), version).unwrap();
+        }
+        symlink("v1", at("..data")).unwrap();
+        symlink("..data/routes.yaml", at("routes.yaml")).unwrap();
+        let mut files = Files::watch([at("routes.yaml")].into());
+        symlink("v2", at("..data_tmp")).unwrap();
+        std::fs::rename(at("..data_tmp"), at("..data")).unwrap();
+        assert!(is_seen(&mut files).await);
+    }
+
+    #[tokio::test]
+    async fn the_same_content_again_is_no_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("routes.yaml");
+        std::fs::write(&path, "one").unwrap();
+        let mut files = Files::watch([path.clone()].into());
+        std::fs::write(&path, "one").unwrap();
+        std::fs::write(dir.path().join("neighbour"), "x").unwrap();
+        assert!(timeout(Duration::from_millis(500), files.changed()).await.is_err());
+    }
+}

@@ -1,0 +1,127 @@
+//! The worker threads: one runtime a core, each with its own listener, its own
+//! upstream connections and its own share of the sessions. A session never moves.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::runtime::Builder;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::edge::admission::Admission;
+use crate::edge::tls::Tls;
+use crate::edge::{self, Edge};
+use crate::session::keys::KeyService;
+use crate::session::sweeper::Sweeper;
+use crate::session::{self, Services, Worker};
+
+/// What every worker is made of.
+pub(super) struct Parts {
+    pub(super) edge: edge::Config,
+    pub(super) session: session::Config,
+    pub(super) tls: Option<Arc<Tls>>,
+    pub(super) keys: Option<Arc<KeyService>>,
+    pub(super) services: Arc<ArcSwap<Services>>,
+    /// Sees a change whenever `services` was replaced.
+    pub(super) replaced: watch::Receiver<()>,
+}
+
+/// The running workers.
+pub(super) struct Workers {
+    sweepers: Vec<Arc<Sweeper>>,
+    threads: Vec<JoinHandle<()>>,
+    /// No new connections.
+    stop: watch::Sender<bool>,
+    /// End, whatever is still going on.
+    halt: watch::Sender<bool>,
+}
+
+impl Workers {
+    /// Starts a worker for each listener.
+    pub(super) fn start(listeners: Vec<TcpListener>, parts: Parts) -> io::Result<Self> {
+        let (stop, stopped) = watch::channel(false);
+        let (halt, halted) = watch::channel(false);
+        let edge = Arc::new(parts.edge);
+        let admission = Arc::new(Admission::new(edge.max_connections, edge.max_connections_per_ip));
+        let mut workers = Self { sweepers: Vec::new(), threads: Vec::new(), stop, halt };
+        for (index, listener) in listeners.into_iter().enumerate() {
+            let sweeper = Arc::new(Sweeper::new(parts.session.timeouts.clone()));
+            let worker = Arc::new(Worker {
+                index,
+                config: parts.session.clone(),
+                services: Arc::clone(&parts.services),
+                sweeper: Arc::clone(&sweeper),
+                keys: parts.keys.clone(),
+            });
+            let edge = Edge::new(
+                Arc::clone(&edge),
+                Arc::clone(&admission),
+                parts.tls.clone(),
+                Arc::clone(&worker),
+            );
+            let (stopped, halted) = (stopped.clone(), halted.clone());
+            let replaced = parts.replaced.clone();
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let work = async move {
+                let listener = tokio::net::TcpListener::from_std(listener);
+                tokio::spawn(Arc::clone(&worker.sweeper).run());
+                tokio::spawn(warm(worker, replaced));
+                match listener {
+                    Ok(listener) => Arc::new(edge).run(listener, stopped).await,
+                    Err(error) => tracing::error!(%error, "a worker cannot accept connections"),
+                }
+                let mut halted = halted;
+                // An error means that the workers are gone: the end as well.
+                let _end = halted.wait_for(|halt| *halt).await;
+            };
+            let thread = std::thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .spawn(move || runtime.block_on(work))?;
+            workers.sweepers.push(sweeper);
+            workers.threads.push(thread);
+        }
+        Ok(workers)
+    }
+
+    /// Sessions open now.
+    pub(super) fn sessions(&self) -> usize {
+        self.sweepers.iter().map(|sweeper| sweeper.len()).sum()
+    }
+
+    /// Accepts no more connections and has every session leave within `period`.
+    pub(super) fn drain(&self, period: Duration) {
+        self.stop.send_replace(true);
+        for sweeper in &self.sweepers {
+            sweeper.drain(Instant::now(), period);
+        }
+    }
+
+    /// Ends the workers, with whatever they still do.
+    pub(super) fn halt(self) {
+        self.stop.send_replace(true);
+        self.halt.send_replace(true);
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a worker thread panicked");
+            }
+        }
+    }
+}
+
+/// Opens this worker's connections to every upstream, before the first call
+/// needs them.
+async fn warm(worker: Arc<Worker>, mut replaced: watch::Receiver<()>) {
+    loop {
+        replaced.mark_unchanged();
+        for upstream in worker.services.load().upstreams() {
+            upstream.warm(worker.index);
+        }
+        if replaced.changed().await.is_err() {
+            return;
+        }
+    }
+}

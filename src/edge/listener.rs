@@ -1,0 +1,115 @@
+//! The accept loop: one on each worker.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::Config;
+use super::admission::{Admission, Permit};
+use super::tls::Tls;
+use super::upgrade::negotiate;
+use crate::envelope::Close;
+use crate::session::{self, Client};
+
+/// After an accept that failed, for example for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// One worker's share of the client listener.
+pub struct Edge {
+    config: Arc<Config>,
+    admission: Arc<Admission>,
+    tls: Option<Arc<Tls>>,
+    worker: Arc<session::Worker>,
+}
+
+impl Edge {
+    /// An edge whose sessions live on `worker`. Configuration, admission and
+    /// TLS are shared by all workers.
+    pub fn new(
+        config: Arc<Config>,
+        admission: Arc<Admission>,
+        tls: Option<Arc<Tls>>,
+        worker: Arc<session::Worker>,
+    ) -> Self {
+        Self { config, admission, tls, worker }
+    }
+
+    /// Accepts connections until `stop` is true. Connections go on without it.
+    pub async fn run(self: Arc<Self>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = stop.wait_for(|stop| *stop) => return,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.accept(stream, peer),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn accept(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let Some(permit) = self.admission.enter() else {
+            tracing::warn!(%peer, "connection dropped: full, and too many are being told so");
+            return;
+        };
+        // Answers are written in one go; waiting for more would only delay them.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%peer, %error, "connection lost before it began");
+            return;
+        }
+        let edge = Arc::clone(self);
+        tokio::spawn(async move {
+            match &edge.tls {
+                None => edge.serve(stream, peer.ip(), permit).await,
+                Some(tls) => {
+                    let handshake = tls.acceptor().accept(stream);
+                    match timeout(edge.config.handshake_timeout, handshake).await {
+                        Ok(Ok(stream)) => edge.serve(stream, peer.ip(), permit).await,
+                        Ok(Err(error)) => {
+                            tracing::debug!(%peer, %error, "TLS handshake failed");
+                        }
+                        Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
+                    }
+                }
+            }
+        });
+    }
+
+    async fn serve<S>(&self, stream: S, peer: IpAddr, mut permit: Permit)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        // Boxed, so that the HTTP machinery takes no room in the session's task.
+        let negotiated = Box::pin(negotiate(stream, peer, &self.config));
+        let Ok(upgraded) = timeout(self.config.handshake_timeout, negotiated).await else {
+            tracing::debug!(%peer, "HTTP handshake took too long");
+            return;
+        };
+        let Some(upgraded) = upgraded else { return };
+        let refusal = if !permit.is_admitted() {
+            Some(Close::Full("the gateway is full"))
+        } else if !permit.count_ip(upgraded.remote_ip) {
+            Some(Close::Full("too many connections from this address"))
+        } else {
+            None
+        };
+        let socket = session::socket(upgraded.stream, upgraded.read_ahead, &self.worker).await;
+        match refusal {
+            Some(close) => session::refuse(socket, &close).await,
+            None => {
+                let client =
+                    Client { remote_ip: upgraded.remote_ip, user_agent: upgraded.user_agent };
+                session::run(socket, client, Arc::clone(&self.worker)).await;
+            }
+        }
+    }
+}

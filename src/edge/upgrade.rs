@@ -1,0 +1,298 @@
+//! The HTTP request that opens a WebSocket (RFC 6455, section 4.2).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
+use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::{Config, forwarded};
+
+/// Longer `User-Agent` values are cut: the session keeps them, and every call carries them.
+const MAX_USER_AGENT: usize = 512;
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+
+/// A socket on which the client may now speak WebSocket.
+pub(super) struct Upgraded<S> {
+    pub(super) stream: S,
+    /// What the client already sent behind its request.
+    pub(super) read_ahead: Bytes,
+    pub(super) remote_ip: IpAddr,
+    pub(super) user_agent: String,
+}
+
+struct Request101 {
+    upgrade: OnUpgrade,
+    remote_ip: IpAddr,
+    user_agent: String,
+}
+
+/// Speaks HTTP on `stream` until a request opens a WebSocket. `None`: the
+/// client got what it asked for, or an error, and is gone.
+pub(super) async fn negotiate<S>(stream: S, peer: IpAddr, config: &Config) -> Option<Upgraded<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let accepted = Arc::new(Mutex::new(None));
+    let service = service_fn(|mut request: Request<Incoming>| {
+        let response = respond(&mut request, peer, config, &accepted);
+        async move { Ok::<_, std::convert::Infallible>(response) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.handshake_timeout)
+        .max_buf_size(MAX_HEADER_BYTES)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%peer, %error, "no WebSocket came of this connection");
+        return None;
+    }
+    let accepted: Option<Request101> = accepted.lock().take();
+    let Request101 { upgrade, remote_ip, user_agent } = accepted?;
+    let parts = upgrade.await.ok()?.downcast::<TokioIo<S>>().ok()?;
+    Some(Upgraded {
+        stream: parts.io.into_inner(),
+        read_ahead: parts.read_buf,
+        remote_ip,
+        user_agent,
+    })
+}
+
+fn respond(
+    request: &mut Request<Incoming>,
+    peer: IpAddr,
+    config: &Config,
+    accepted: &Mutex<Option<Request101>>,
+) -> Response<Full<Bytes>> {
+    match check(request, config) {
+        Ok(Asked::Greeting) => text(
+            StatusCode::OK,
+            format!(
+                "Bridgehead {}: a WebSocket edge for gRPC services. Clients connect at {}\n",
+                env!("CARGO_PKG_VERSION"),
+                config.path
+            ),
+        ),
+        Ok(Asked::WebSocket { accept }) => {
+            let headers = request.headers();
+            let remote_ip = forwarded::client_ip(peer, headers, &config.trusted_proxies);
+            let user_agent = user_agent(headers);
+            let upgrade = hyper::upgrade::on(request);
+            *accepted.lock() = Some(Request101 { upgrade, remote_ip, user_agent });
+            let mut response = Response::new(Full::default());
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            let headers = response.headers_mut();
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+            response
+        }
+        Err(refusal) => refusal.response(config),
+    }
+}
+
+enum Asked {
+    Greeting,
+    WebSocket { accept: HeaderValue },
+}
+
+/// Why a request does not open a WebSocket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    NotFound,
+    MethodNotAllowed,
+    HttpVersion,
+    NotAnUpgrade,
+    WebSocketVersion,
+    BadKey,
+    Origin,
+}
+
+fn check<B>(request: &Request<B>, config: &Config) -> Result<Asked, Refusal> {
+    let headers = request.headers();
+    let path = request.uri().path();
+    if path != config.path {
+        let greets = path == "/" && matches!(*request.method(), Method::GET | Method::HEAD);
+        return if greets { Ok(Asked::Greeting) } else { Err(Refusal::NotFound) };
+    }
+    if request.method() != Method::GET {
+        return Err(Refusal::MethodNotAllowed);
+    }
+    if request.version() != Version::HTTP_11 {
+        return Err(Refusal::HttpVersion);
+    }
+    if !has_token(headers, &header::CONNECTION, "upgrade")
+        || !has_token(headers, &header::UPGRADE, "websocket")
+    {
+        return Err(Refusal::NotAnUpgrade);
+    }
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Err(Refusal::WebSocketVersion);
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or(Refusal::BadKey)?;
+    if !is_websocket_key(key.as_bytes()) {
+        return Err(Refusal::BadKey);
+    }
+    if !origin_is_allowed(headers, &config.allowed_origins) {
+        return Err(Refusal::Origin);
+    }
+    let accept = derive_accept_key(key.as_bytes());
+    let accept = HeaderValue::try_from(accept).map_err(|_| Refusal::BadKey)?;
+    Ok(Asked::WebSocket { accept })
+}
+
+impl Refusal {
+    fn response(self, config: &Config) -> Response<Full<Bytes>> {
+        let (status, body) = match self {
+            Self::NotFound => {
+                (StatusCode::NOT_FOUND, format!("not found; clients connect at {}", config.path))
+            }
+            Self::MethodNotAllowed => {
+                (StatusCode::METHOD_NOT_ALLOWED, "a WebSocket is opened with GET".into())
+            }
+            Self::HttpVersion => {
+                (StatusCode::BAD_REQUEST, "a WebSocket is opened over HTTP/1.1".into())
+            }
+            Self::NotAnUpgrade => (
+                StatusCode::UPGRADE_REQUIRED,
+                "a WebSocket endpoint: send `Connection: Upgrade` and `Upgrade: websocket`".into(),
+            ),
+            Self::WebSocketVersion => {
+                (StatusCode::UPGRADE_REQUIRED, "send `Sec-WebSocket-Version: 13`".into())
+            }
+            Self::BadKey => {
+                (StatusCode::BAD_REQUEST, "`Sec-WebSocket-Key` must be 16 bytes in base64".into())
+            }
+            Self::Origin => (StatusCode::FORBIDDEN, "this origin is not allowed".into()),
+        };
+        let mut response = text(status, body + "\n");
+        let headers = response.headers_mut();
+        match self {
+            Self::MethodNotAllowed => {
+                headers.insert(header::ALLOW, HeaderValue::from_static("GET"));
+            }
+            Self::NotAnUpgrade | Self::WebSocketVersion => {
+                headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+                headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+                headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, plain);
+    response
+}
+
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.split(',').any(|candidate| candidate.trim().eq_ignore_ascii_case(token)))
+}
+
+/// 16 bytes in base64 are 22 characters and `==`.
+fn is_websocket_key(key: &[u8]) -> bool {
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    key.strip_suffix(b"==").is_some_and(|key| key.len() == 22 && key.iter().all(is_base64))
+}
+
+fn origin_is_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let origin = origin.as_bytes();
+    allowed.is_empty() || allowed.iter().any(|one| origin.eq_ignore_ascii_case(one.as_bytes()))
+}
+
+fn user_agent(headers: &HeaderMap) -> String {
+    let value = headers.get(header::USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
+    let cut = value.get(..MAX_USER_AGENT).unwrap_or(value);
+    String::from_utf8_lossy(cut).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn verdict(change: impl FnOnce(&mut Request<()>)) -> Option<Refusal> {
+        let config = Config {
+            path: "/ws".into(),
+            allowed_origins: vec!["https://app.example".into()],
+            trusted_proxies: Vec::new(),
+            handshake_timeout: Duration::from_secs(1),
+            max_connections: 1,
+            max_connections_per_ip: 0,
+        };
+        let mut request = Request::builder()
+            .uri("/ws")
+            .header("connection", "keep-alive, Upgrade")
+            .header("upgrade", "WebSocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .header("origin", "https://APP.example")
+            .body(())
+            .unwrap();
+        change(&mut request);
+        check(&request, &config).err()
+    }
+
+    fn with_header(name: &'static str, value: Option<&'static str>) -> Option<Refusal> {
+        verdict(|request| match value {
+            Some(value) => {
+                request.headers_mut().insert(name, HeaderValue::from_static(value));
+            }
+            None => {
+                request.headers_mut().remove(name);
+            }
+        })
+    }
+
+    #[test]
+    fn a_good_request_opens_a_websocket() {
+        assert_eq!(verdict(|_| ()), None);
+        assert_eq!(with_header("origin", None), None, "not a browser");
+    }
+
+    #[test]
+    fn every_flaw_has_its_own_refusal() {
+        assert_eq!(with_header("connection", Some("close")), Some(Refusal::NotAnUpgrade));
+        assert_eq!(with_header("upgrade", None), Some(Refusal::NotAnUpgrade));
+        assert_eq!(
+            with_header("sec-websocket-version", Some("8")),
+            Some(Refusal::WebSocketVersion)
+        );
+        assert_eq!(with_header("sec-websocket-key", Some("short==")), Some(Refusal::BadKey));
+        assert_eq!(with_header("sec-websocket-key", None), Some(Refusal::BadKey));
+        assert_eq!(with_header("origin", Some("https://evil.example")), Some(Refusal::Origin));
+        assert_eq!(verdict(|r| *r.method_mut() = Method::POST), Some(Refusal::MethodNotAllowed));
+        assert_eq!(verdict(|r| *r.version_mut() = Version::HTTP_10), Some(Refusal::HttpVersion));
+        assert_eq!(
+            verdict(|r| *r.uri_mut() = hyper::Uri::from_static("/wss")),
+            Some(Refusal::NotFound)
+        );
+    }
+
+    #[test]
+    fn the_root_says_what_this_is() {
+        assert_eq!(verdict(|r| *r.uri_mut() = hyper::Uri::from_static("/")), None);
+    }
+}

@@ -1,0 +1,187 @@
+//! The steps of a session that the gateway answers itself: setCxnParams,
+//! setUserParams and keepAlive.
+//!
+//! Both steps may take a while (an RSA operation, a call of the auth service).
+//! Until one is decided the session reads no further frame, so a frame behind
+//! it is already read under the new key, or as the new user.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use prost::Message as _;
+
+use super::Worker;
+use super::identity::Identity;
+use super::keys::Refused;
+use super::request::Failure;
+use crate::auth::{self, Verdict};
+use crate::envelope::cipher::Cipher;
+use crate::envelope::codec::{Request, Text};
+use crate::envelope::{Close, Code};
+use crate::proto::session::{SetCxnParamsReq, SetUserParamsReq};
+use crate::routing::identity::Member;
+
+/// Describes the device, and may turn encryption on.
+pub(super) const SET_CXN_PARAMS: &str = "/v1/conn/white/setCxnParams";
+/// Logs in.
+pub(super) const SET_USER_PARAMS: &str = "/v1/conn/white/setUserParams";
+/// Is answered, no more.
+pub(super) const KEEP_ALIVE: &str = "/v1/conn/keepAlive";
+
+/// Each string of setCxnParams, in bytes: they become gRPC metadata of every call.
+const MAX_DEVICE_FIELD: usize = 1024;
+const MAX_USER_ID: usize = 1024;
+const MAX_TOKEN: usize = 8 * 1024;
+
+/// A step that is being decided.
+pub(super) type Deciding = BoxFuture<'static, Step>;
+
+/// A step that was decided.
+pub(super) struct Step {
+    pub(super) asked: Asked,
+    pub(super) outcome: Outcome,
+}
+
+/// What of a request its answer needs.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    pub(super) req_id: Text,
+    pub(super) method: Text,
+}
+
+pub(super) enum Outcome {
+    /// setCxnParams is valid; `Some`: all later frames are encrypted.
+    Described { params: Box<SetCxnParamsReq>, cipher: Option<Cipher> },
+    /// setUserParams is accepted.
+    LoggedIn { user_id: String, token: String, expires_at: Option<SystemTime> },
+    /// setUserParams is refused: answered, then closed.
+    LoginRefused { reason: String },
+    /// Answered; the session goes on as it was.
+    Failed(Failure),
+    /// The session ends without an answer.
+    Closed(Close),
+}
+
+/// Begins setCxnParams. `encrypted`: the session is so already.
+pub(super) fn set_cxn_params(
+    request: Request,
+    worker: &Worker,
+    encrypted: bool,
+) -> Result<Deciding, Failure> {
+    let params = SetCxnParamsReq::decode(request.data.clone())
+        .map_err(|_| Failure::request("not a SetCxnParamsReq"))?;
+    check_lengths(&params)?;
+    let asked = Asked { req_id: request.req_id, method: request.method };
+    let closed = |asked, close| Ok(decided(asked, Outcome::Closed(close)));
+    if !params.platform.is_empty() && !worker.config.platforms.contains(&params.platform) {
+        return closed(asked, Close::Platform);
+    }
+    let (aes_key, aes_iv) = match (params.aes_key.clone(), params.aes_iv.clone()) {
+        (Some(key), Some(iv)) => (key, iv),
+        (None, None) if worker.config.require_encryption && !encrypted => {
+            return Err(Failure::request("encryption is required: send aesKey and aesIv"));
+        }
+        (None, None) => {
+            let params = Box::new(params);
+            return Ok(decided(asked, Outcome::Described { params, cipher: None }));
+        }
+        _ => return Err(Failure::request("aesKey and aesIv go together")),
+    };
+    let Some(keys) = &worker.keys else {
+        return closed(asked, Close::EncryptionUnavailable("encryption is not available here"));
+    };
+    match keys.submit(aes_key, aes_iv) {
+        Ok(cipher) => Ok(cipher
+            .map(move |cipher| match cipher {
+                Ok(cipher) => {
+                    let params = Box::new(params);
+                    Outcome::Described { params, cipher: Some(cipher) }
+                }
+                Err(_) => Outcome::Closed(Close::GoingAway),
+            })
+            .map(move |outcome| Step { asked, outcome })
+            .boxed()),
+        Err(Refused::WrongLength) => closed(
+            asked,
+            Close::EncryptionUnavailable("aesKey or aesIv is not as long as the RSA modulus"),
+        ),
+        Err(Refused::Busy) => closed(asked, Close::Full("too many handshakes at once")),
+    }
+}
+
+/// Begins setUserParams.
+pub(super) fn set_user_params(
+    request: Request,
+    worker: &Arc<Worker>,
+    identity: &Identity,
+) -> Result<Deciding, Failure> {
+    let params = SetUserParamsReq::decode(request.data.clone())
+        .map_err(|_| Failure::request("not a SetUserParamsReq"))?;
+    if params.user_id.len() > MAX_USER_ID || params.token.len() > MAX_TOKEN {
+        return Err(Failure::request("userId or token is too long"));
+    }
+    let asked = Asked { req_id: request.req_id, method: request.method };
+    let platform = identity.value(Member::Platform);
+    if platform.is_empty() {
+        return Ok(decided(asked, Outcome::Closed(Close::Platform)));
+    }
+    if identity.value(Member::DeviceId).is_empty() {
+        return Ok(decided(asked, Outcome::Closed(Close::DeviceId)));
+    }
+    if params.user_id.is_empty() {
+        let reason = "userId is missing".into();
+        return Ok(decided(asked, Outcome::LoginRefused { reason }));
+    }
+    let login = auth::Login {
+        user_id: params.user_id,
+        token: params.token,
+        platform: platform.into(),
+        device_id: identity.value(Member::DeviceId).into(),
+        device_model: identity.value(Member::DeviceModel).into(),
+        os_version: identity.value(Member::OsVersion).into(),
+        app_version: identity.value(Member::AppVersion).into(),
+        language: identity.value(Member::Language).into(),
+        package_id: identity.value(Member::PackageId).into(),
+        session_id: identity.value(Member::SessionId).into(),
+        remote_ip: identity.value(Member::Ip).into(),
+        worker: worker.index,
+    };
+    let services = worker.services.load_full();
+    Ok(async move {
+        let outcome = match services.auth.judge(&login).await {
+            Verdict::Accepted { expires_at } => {
+                Outcome::LoggedIn { user_id: login.user_id, token: login.token, expires_at }
+            }
+            Verdict::Refused { reason } => Outcome::LoginRefused { reason },
+            Verdict::Unavailable { cause } => {
+                tracing::warn!(session = %login.session_id, %cause, "a login could not be judged");
+                Outcome::Failed(Failure::new(Code::RETRY_ERROR, "login is not possible right now"))
+            }
+        };
+        Step { asked, outcome }
+    }
+    .boxed())
+}
+
+fn decided(asked: Asked, outcome: Outcome) -> Deciding {
+    std::future::ready(Step { asked, outcome }).boxed()
+}
+
+fn check_lengths(params: &SetCxnParamsReq) -> Result<(), Failure> {
+    let fields = [
+        &params.package_id,
+        &params.platform,
+        &params.device_id,
+        &params.device_model,
+        &params.os_version,
+        &params.app_version,
+        &params.language,
+        &params.network_used,
+    ];
+    if fields.iter().any(|field| field.len() > MAX_DEVICE_FIELD) {
+        return Err(Failure::request("a field is longer than 1,024 bytes"));
+    }
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! Who a session belongs to, and what calls say of it.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use hyper::HeaderMap;
+
+use super::{Client, metadata};
+use crate::proto::session::SetCxnParamsReq;
+use crate::routing::identity::{Layout, Member};
+
+/// Different layouts whose encoding a session keeps. Services nearly always
+/// share one identity message.
+const MAX_ENCODED: usize = 4;
+
+/// The identity of one session: empty at first, filled by the handshake.
+pub(super) struct Identity {
+    session_id: Box<str>,
+    ip: Box<str>,
+    user_agent: Box<str>,
+    device: Option<Box<Device>>,
+    user: Option<Box<User>>,
+    /// Boxed and made anew when the identity changes: an idle session pays
+    /// for one pointer.
+    prepared: Option<Box<Prepared>>,
+}
+
+/// What setCxnParams told.
+struct Device {
+    package_id: Box<str>,
+    platform: Box<str>,
+    device_id: Box<str>,
+    device_model: Box<str>,
+    os_version: Box<str>,
+    app_version: Box<str>,
+    language: Box<str>,
+    network_used: Box<str>,
+}
+
+/// What setUserParams told, once it was accepted.
+struct User {
+    user_id: Box<str>,
+    token: Box<str>,
+    expires_at: Option<SystemTime>,
+}
+
+/// What every call of the session shares.
+struct Prepared {
+    headers: HeaderMap,
+    encoded: Vec<(Arc<Layout>, Bytes)>,
+}
+
+impl Identity {
+    pub(super) fn new(session_id: String, client: Client) -> Self {
+        Self {
+            session_id: session_id.into(),
+            ip: client.remote_ip.to_string().into(),
+            user_agent: client.user_agent.into(),
+            device: None,
+            user: None,
+            prepared: None,
+        }
+    }
+
+    pub(super) fn describe(&mut self, params: SetCxnParamsReq) {
+        self.prepared = None;
+        self.device = Some(Box::new(Device {
+            package_id: params.package_id.into(),
+            platform: params.platform.into(),
+            device_id: params.device_id.into(),
+            device_model: params.device_model.into(),
+            os_version: params.os_version.into(),
+            app_version: params.app_version.into(),
+            language: params.language.into(),
+            network_used: params.network_used.into(),
+        }));
+    }
+
+    pub(super) fn log_in(&mut self, user_id: &str, token: &str, expires_at: Option<SystemTime>) {
+        self.prepared = None;
+        self.user =
+            Some(Box::new(User { user_id: user_id.into(), token: token.into(), expires_at }));
+    }
+
+    /// Whether the session is logged in, and the login has not expired.
+    pub(super) fn login(&self) -> Login {
+        match self.user.as_ref().map(|user| user.expires_at) {
+            None => Login::Missing,
+            Some(Some(at)) if at <= SystemTime::now() => Login::Expired,
+            Some(_) => Login::Valid,
+        }
+    }
+
+    pub(super) fn session_id(&self) -> &str {
+        &self.session_id
+    }
+
+    /// The value of a member; empty if it is not known (yet).
+    pub(super) fn value(&self, member: Member) -> &str {
+        let device = |field: fn(&Device) -> &str| self.device.as_deref().map_or("", field);
+        let user = |field: fn(&User) -> &str| self.user.as_deref().map_or("", field);
+        match member {
+            Member::UserId => user(|user| &user.user_id),
+            Member::Token => user(|user| &user.token),
+            Member::DeviceModel => device(|device| &device.device_model),
+            Member::DeviceId => device(|device| &device.device_id),
+            Member::OsVersion => device(|device| &device.os_version),
+            Member::Platform => device(|device| &device.platform),
+            Member::PackageId => device(|device| &device.package_id),
+            Member::AppVersion => device(|device| &device.app_version),
+            Member::Language => device(|device| &device.language),
+            Member::NetworkUsed => device(|device| &device.network_used),
+            Member::Ip => &self.ip,
+            Member::UserAgent => &self.user_agent,
+            Member::SessionId => &self.session_id,
+            Member::ReqId => "",
+        }
+    }
+
+    /// The gRPC metadata that all calls of the session share.
+    pub(super) fn headers(&mut self) -> HeaderMap {
+        self.prepare().headers.clone()
+    }
+
+    /// The session's members as `layout` wants them, without the request's own.
+    pub(super) fn encoded(&mut self, layout: &Arc<Layout>) -> Bytes {
+        let encoded = &self.prepare().encoded;
+        if let Some((_, bytes)) = encoded.iter().find(|(known, _)| Arc::ptr_eq(known, layout)) {
+            return bytes.clone();
+        }
+        let bytes = Bytes::from(layout.encode(|member| self.value(member)));
+        let encoded = &mut self.prepare().encoded;
+        if encoded.len() == MAX_ENCODED {
+            encoded.remove(0);
+        }
+        encoded.push((Arc::clone(layout), bytes.clone()));
+        bytes
+    }
+
+    fn prepare(&mut self) -> &mut Prepared {
+        if self.prepared.is_none() {
+            let headers = metadata::of_session(self);
+            self.prepared = Some(Box::new(Prepared { headers, encoded: Vec::new() }));
+        }
+        self.prepared.get_or_insert_with(|| {
+            Box::new(Prepared { headers: HeaderMap::new(), encoded: Vec::new() })
+        })
+    }
+}
+
+/// Whether a session may call methods that are not public.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Login {
+    Valid,
+    Missing,
+    Expired,
+}

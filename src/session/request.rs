@@ -1,0 +1,212 @@
+//! From a request frame to a gRPC call, and from its outcome to an answer.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use super::Worker;
+use super::handshake::Asked;
+use super::identity::{Identity, Login};
+use super::metadata;
+use crate::envelope::Code;
+use crate::envelope::codec::{self, Request};
+use crate::routing::{Lookup, Route};
+use crate::upstream::{Call, CallError, Upstream};
+
+/// A request that is answered without, or instead of, a response message.
+#[derive(Debug)]
+pub(super) struct Failure {
+    code: Code,
+    /// For the log, and for the client where the protocol has a text for the code.
+    text: String,
+}
+
+impl Failure {
+    pub(super) fn new(code: Code, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+
+    /// The request is wrong; `text` is for the log.
+    pub(super) fn request(text: impl Into<String>) -> Self {
+        Self::new(Code::REQUEST_ERROR, text)
+    }
+
+    pub(super) fn log(&self, identity: &Identity, asked: &Asked) {
+        tracing::debug!(
+            target: "bridgehead::access",
+            session = identity.session_id(),
+            request = &*asked.req_id,
+            method = &*asked.method,
+            code = %self.code,
+            reason = self.text,
+            "refused"
+        );
+    }
+
+    pub(super) fn into_answer(self) -> Answer {
+        // The protocol has no text for RequestError.
+        let msg = (self.code != Code::REQUEST_ERROR).then_some(self.text.as_str());
+        Answer { code: self.code, data: codec::refusal(self.code, msg).into() }
+    }
+}
+
+/// What a request is answered with.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) code: Code,
+    /// The response message, or a CommonResp.
+    pub(super) data: Bytes,
+}
+
+impl Answer {
+    /// Success without a message to show for it.
+    pub(super) fn empty() -> Self {
+        Self { code: Code::SUCCESS, data: Bytes::new() }
+    }
+}
+
+/// A call under way. Dropping it is safe for others: see [`Upstream::call`].
+pub(super) type InFlight = BoxFuture<'static, Finished>;
+
+/// A call that has its answer.
+pub(super) struct Finished {
+    pub(super) asked: Asked,
+    pub(super) answer: Answer,
+}
+
+/// Resolves a request, checks that the session may make it, fills the identity
+/// in and starts the call. `encrypted`: the session has turned encryption on.
+pub(super) fn begin(
+    request: Request,
+    identity: &mut Identity,
+    worker: &Worker,
+    encrypted: bool,
+) -> Result<InFlight, Failure> {
+    if worker.config.require_encryption && !encrypted {
+        return Err(Failure::request("encryption is required: send setCxnParams first"));
+    }
+    let (route, call) = prepare(&request, identity, worker)?;
+    let asked = Asked { req_id: request.req_id, method: request.method };
+    Ok(drive(route, call, asked, identity.session_id(), worker.index))
+}
+
+type SharedRoute = Arc<Route<Arc<Upstream>>>;
+
+fn prepare(
+    request: &Request,
+    identity: &mut Identity,
+    worker: &Worker,
+) -> Result<(SharedRoute, Call), Failure> {
+    let services = worker.services.load();
+    let routes = &services.routes;
+    let lookup = routes.lookup(&request.method);
+    let public = match &lookup {
+        Lookup::Route(route) => route.public,
+        Lookup::Pending(_) | Lookup::Unknown => routes.is_public(&request.method),
+    };
+    if !public {
+        may_call(identity.login())?;
+    }
+    let route = match lookup {
+        Lookup::Route(route) => Arc::clone(route),
+        Lookup::Pending(_) => {
+            return Err(Failure::new(Code::RETRY_ERROR, "the service is not reachable yet"));
+        }
+        Lookup::Unknown => return Err(Failure::request("unknown method")),
+    };
+    let filled = route.layout().map(|layout| identity.encoded(layout));
+    let message = route
+        .prepare(&request.data, filled.as_deref().unwrap_or_default(), &request.req_id)
+        .map_err(|bad| Failure::request(bad.to_string()))?;
+    let mut headers = identity.headers();
+    metadata::of_call(&mut headers, &request.req_id, &route.name, rand::random());
+    let call = Call {
+        path: route.path.clone(),
+        metadata: headers,
+        message,
+        timeout: route.timeout,
+        retry: route.retry,
+    };
+    Ok((route, call))
+}
+
+fn may_call(login: Login) -> Result<(), Failure> {
+    match login {
+        Login::Valid => Ok(()),
+        Login::Missing => Err(Failure::new(Code::AUTH_ERROR, "not logged in")),
+        Login::Expired => Err(Failure::new(Code::AUTH_ERROR, "login expired")),
+    }
+}
+
+fn drive(route: SharedRoute, call: Call, asked: Asked, session: &str, worker: usize) -> InFlight {
+    let began = Instant::now();
+    let session: Box<str> = session.into();
+    let result = route.upstream.call(worker, call);
+    async move {
+        let result = result.await;
+        let answer = answer(&route, result, &session, &asked);
+        tracing::debug!(
+            target: "bridgehead::access",
+            session = &*session,
+            request = &*asked.req_id,
+            method = &*route.name,
+            code = %answer.code,
+            upstream = route.upstream.name(),
+            micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            "request"
+        );
+        Finished { asked, answer }
+    }
+    .boxed()
+}
+
+/// The answer to a call: the response as it came, the response's own refusal,
+/// or what the gRPC status stands for.
+fn answer(
+    route: &Route<Arc<Upstream>>,
+    result: Result<Bytes, CallError>,
+    session: &str,
+    asked: &Asked,
+) -> Answer {
+    let error = match result {
+        Ok(response) => {
+            return match route.verdict(&response) {
+                None => Answer { code: Code::SUCCESS, data: response },
+                Some((code, data)) => Answer { code: Code::from(code), data },
+            };
+        }
+        Err(error) => error,
+    };
+    let status = &error.status;
+    let code = Code::from(route.codes.map(status.code()));
+    tracing::info!(
+        session,
+        request = &*asked.req_id,
+        method = &*route.name,
+        upstream = route.upstream.name(),
+        %code,
+        status = ?status.code(),
+        message = status.message(),
+        origin = ?error.origin,
+        "call failed"
+    );
+    if route.expose_errors {
+        return Answer { code, data: codec::refusal(code, Some(status.message())).into() };
+    }
+    Failure::new(code, generic_text(code)).into_answer()
+}
+
+/// What a client is told where the service's own words stay inside.
+fn generic_text(code: Code) -> &'static str {
+    match code {
+        Code::AUTH_ERROR => "the service did not accept the login",
+        Code::RETRY_ERROR => "the service is not available right now",
+        Code::INTERNAL_ERROR => "internal error",
+        Code::ALERT_ERROR => r#"{"title":"","msg":"request failed","actions":[]}"#,
+        Code::TOAST_ERROR => "request failed",
+        _ => "unknown error",
+    }
+}

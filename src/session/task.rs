@@ -1,0 +1,385 @@
+//! The session's task: one loop over everything that can happen to a session.
+//!
+//! Frames are read in order, calls are driven inside the task, and what is to
+//! be written is gathered until nothing else is ready: then it goes out in one
+//! write. So frames that arrive together are answered together.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, Sink, SinkExt, Stream, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
+use tokio_tungstenite::tungstenite::protocol::Message;
+
+use super::closing;
+use super::handshake::{
+    self, Asked, Deciding, KEEP_ALIVE, Outcome, SET_CXN_PARAMS, SET_USER_PARAMS, Step,
+};
+use super::identity::Identity;
+use super::request::{self, Answer, Failure, Finished, InFlight};
+use super::sweeper::{Handle, Stage, Watch};
+use super::{Client, Worker};
+use crate::envelope::cipher::Cipher;
+use crate::envelope::codec::{self, Request};
+use crate::envelope::{Close, Code};
+use crate::outbox::Signal;
+
+/// Frames in a row that are no requests, after which a session is closed.
+const MAX_STRIKES: u8 = 8;
+/// Queued bytes from which writing comes before reading on.
+const WRITE_FIRST: usize = 64 * 1024;
+
+/// Serves one client until its session ends.
+///
+/// Dropping the future ends the session without a close frame. Calls under way
+/// are left to run out in either case, so that no other client of the same
+/// upstream connection is hurt.
+pub async fn run<S>(socket: WebSocketStream<S>, client: Client, worker: Arc<Worker>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let mut task = Task::new(socket, client, worker);
+    let Err(ended) = task.serve().await;
+    task.end(ended).await;
+}
+
+/// Why the loop was left.
+#[derive(Debug)]
+enum Ended {
+    /// The gateway closes the session.
+    Closed(Close),
+    /// The client sent a close frame.
+    ByClient,
+    /// The connection broke.
+    Lost(Error),
+}
+
+impl From<Close> for Ended {
+    fn from(close: Close) -> Self {
+        Self::Closed(close)
+    }
+}
+
+/// What can happen to a session.
+enum Event {
+    Frame(Message),
+    Finished(Finished),
+    Decided(Step),
+    Signal(Signal),
+    ReadFailed(Option<Error>),
+    WriteFailed(Error),
+}
+
+struct Task<S> {
+    socket: WebSocketStream<S>,
+    worker: Arc<Worker>,
+    handle: Arc<Handle>,
+    _watch: Watch,
+    identity: Identity,
+    cipher: Option<Box<Cipher>>,
+    deciding: Option<Deciding>,
+    calls: FuturesUnordered<InFlight>,
+    strikes: u8,
+    /// Told to go as soon as the calls under way are answered.
+    leaving: bool,
+}
+
+enum Never {}
+
+impl<S> Task<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    fn new(socket: WebSocketStream<S>, client: Client, worker: Arc<Worker>) -> Self {
+        let handle = Arc::new(Handle::new(worker.config.outbox));
+        let watch = worker.sweeper.watch(&handle, Instant::now());
+        let session_id = format!("{:032x}", rand::random::<u128>());
+        tracing::debug!(session = session_id, ip = %client.remote_ip, "connected");
+        Self {
+            socket,
+            identity: Identity::new(session_id, client),
+            handle,
+            _watch: watch,
+            cipher: None,
+            deciding: None,
+            calls: FuturesUnordered::new(),
+            strikes: 0,
+            leaving: false,
+            worker,
+        }
+    }
+
+    async fn serve(&mut self) -> Result<Never, Ended> {
+        self.socket.send(Message::text("connected")).await.map_err(Ended::Lost)?;
+        loop {
+            let event = poll_fn(|cx| self.poll_event(cx)).await;
+            self.on_event(event)?;
+        }
+    }
+
+    async fn end(mut self, ended: Ended) {
+        self.handle.outbox.seal();
+        let session = self.identity.session_id();
+        match ended {
+            Ended::Closed(close) => {
+                tracing::debug!(session, code = close.code(), reason = %close.reason(), "closed");
+                let (outbox, cipher) = (&self.handle.outbox, self.cipher.as_deref());
+                let rest = std::iter::from_fn(|| outbox.take()).map(|frame| seal(frame, cipher));
+                closing::say_goodbye(&mut self.socket, &close, rest).await;
+            }
+            Ended::ByClient => {
+                tracing::debug!(session, "closed by the client");
+                closing::acknowledge(&mut self.socket).await;
+            }
+            Ended::Lost(error) => tracing::debug!(session, %error, "lost"),
+        }
+    }
+
+    /// The next thing that happened. When nothing did: writes what is queued.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if let Poll::Ready(Some(finished)) = self.calls.poll_next_unpin(cx) {
+            return Poll::Ready(Event::Finished(finished));
+        }
+        if let Some(deciding) = &mut self.deciding
+            && let Poll::Ready(step) = deciding.poll_unpin(cx)
+        {
+            self.deciding = None;
+            return Poll::Ready(Event::Decided(step));
+        }
+        if let Poll::Ready(signal) = self.handle.outbox.poll_signal(cx) {
+            return Poll::Ready(Event::Signal(signal));
+        }
+        if self.handle.outbox.bytes() >= WRITE_FIRST
+            && let Poll::Ready(Err(error)) = self.poll_write(cx)
+        {
+            return Poll::Ready(Event::WriteFailed(error));
+        }
+        let reads = self.may_read();
+        self.handle.set_paused(!reads);
+        if reads && let Poll::Ready(read) = self.socket.poll_next_unpin(cx) {
+            return Poll::Ready(match read {
+                Some(Ok(frame)) => Event::Frame(frame),
+                Some(Err(error)) => Event::ReadFailed(Some(error)),
+                None => Event::ReadFailed(None),
+            });
+        }
+        match self.poll_write(cx) {
+            // Room in the outbox may mean that reading can go on.
+            Poll::Ready(Ok(())) if !reads && self.may_read() => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Event::WriteFailed(error)),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Whether the next frame is wanted. If not, it stays in the socket, and
+    /// the client feels it: nothing is lost.
+    fn may_read(&self) -> bool {
+        self.deciding.is_none()
+            && !self.leaving
+            && self.calls.len() < self.worker.config.max_in_flight
+            && !self.handle.outbox.is_congested()
+    }
+
+    /// Seals and writes all that is queued, as far as the socket takes it.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        loop {
+            ready!(Pin::new(&mut self.socket).poll_ready(cx))?;
+            let Some(frame) = self.handle.outbox.take() else { break };
+            let sealed = seal(frame, self.cipher.as_deref());
+            Pin::new(&mut self.socket).start_send(sealed)?;
+        }
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn on_event(&mut self, event: Event) -> Result<(), Ended> {
+        match event {
+            Event::Frame(frame) => self.on_frame(frame),
+            Event::Finished(Finished { asked, answer }) => {
+                self.answer(&asked, &answer);
+                self.leave_if_done()
+            }
+            Event::Decided(step) => {
+                self.on_step(step)?;
+                self.leave_if_done()
+            }
+            Event::Signal(Signal::Ping) => Pin::new(&mut self.socket)
+                .start_send(Message::Ping(Bytes::new()))
+                .map_err(Ended::Lost),
+            Event::Signal(Signal::Close(close)) if close.waits_for_calls() => {
+                self.leaving = true;
+                self.leave_if_done()
+            }
+            Event::Signal(Signal::Close(close)) => Err(Ended::Closed(close)),
+            Event::ReadFailed(error) => Err(read_failure(error)),
+            Event::WriteFailed(error) => Err(Ended::Lost(error)),
+        }
+    }
+
+    fn leave_if_done(&self) -> Result<(), Ended> {
+        if self.leaving && self.calls.is_empty() && self.deciding.is_none() {
+            return Err(Ended::Closed(Close::GoingAway));
+        }
+        Ok(())
+    }
+
+    fn on_frame(&mut self, frame: Message) -> Result<(), Ended> {
+        self.handle.heard();
+        let frame = match frame {
+            Message::Binary(frame) => frame,
+            // Text is no request, whatever it says.
+            Message::Text(_) if self.cipher.is_none() => return self.strike(),
+            Message::Text(_) => return Err(Ended::Closed(Close::ProtocolError)),
+            Message::Close(_) => return Err(Ended::ByClient),
+            // tungstenite has queued the pong.
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => return Ok(()),
+        };
+        match self.open(frame)? {
+            Some(request) => {
+                self.strikes = 0;
+                self.on_request(request);
+                Ok(())
+            }
+            None => self.strike(),
+        }
+    }
+
+    /// Decrypts and decodes a frame. `None`: it is no request. Under a key
+    /// that ends the session just as a frame that cannot be decrypted does;
+    /// telling the two apart would be a padding oracle.
+    fn open(&self, frame: Bytes) -> Result<Option<Request>, Close> {
+        match self.cipher.as_deref() {
+            None => Ok(codec::open(frame).ok()),
+            Some(cipher) => {
+                let plain = cipher.open(frame).map_err(|_| Close::ProtocolError)?;
+                codec::open(plain).map(Some).map_err(|_| Close::ProtocolError)
+            }
+        }
+    }
+
+    fn strike(&mut self) -> Result<(), Ended> {
+        self.strikes += 1;
+        let failure = Failure::request("a frame that is no RequestBody").into_answer();
+        self.put(codec::answer("", "", failure.code, &failure.data));
+        if self.strikes >= MAX_STRIKES {
+            return Err(Ended::Closed(Close::ProtocolError));
+        }
+        Ok(())
+    }
+
+    fn on_request(&mut self, request: Request) {
+        let asked = Asked { req_id: request.req_id.clone(), method: request.method.clone() };
+        let begun = match &*request.method {
+            SET_CXN_PARAMS => {
+                let encrypted = self.cipher.is_some();
+                handshake::set_cxn_params(request, &self.worker, encrypted).map(Begun::Deciding)
+            }
+            SET_USER_PARAMS => handshake::set_user_params(request, &self.worker, &self.identity)
+                .map(Begun::Deciding),
+            KEEP_ALIVE => Ok(Begun::Answered(Answer::empty())),
+            _ => request::begin(request, &mut self.identity, &self.worker, self.cipher.is_some())
+                .map(Begun::Call),
+        };
+        match begun {
+            Ok(Begun::Deciding(deciding)) => self.deciding = Some(deciding),
+            Ok(Begun::Call(call)) => self.calls.push(call),
+            Ok(Begun::Answered(answer)) => self.answer(&asked, &answer),
+            Err(failure) => {
+                failure.log(&self.identity, &asked);
+                self.answer(&asked, &failure.into_answer());
+            }
+        }
+    }
+
+    fn on_step(&mut self, step: Step) -> Result<(), Ended> {
+        let Step { asked, outcome } = step;
+        match outcome {
+            Outcome::Described { params, cipher } => {
+                if let Some(cipher) = cipher {
+                    self.switch_cipher(cipher)?;
+                }
+                self.identity.describe(*params);
+                if self.handle.stage() == Stage::Connected {
+                    self.handle.set_stage(Stage::Described);
+                }
+                self.answer(&asked, &Answer::empty());
+            }
+            Outcome::LoggedIn { user_id, token, expires_at } => {
+                tracing::debug!(session = self.identity.session_id(), user = user_id, "logged in");
+                self.identity.log_in(&user_id, &token, expires_at);
+                self.handle.set_stage(Stage::Authenticated);
+                self.answer(&asked, &Answer::empty());
+            }
+            Outcome::LoginRefused { reason } => {
+                let session = self.identity.session_id();
+                tracing::info!(session, reason, "login refused");
+                let failure = Failure::new(Code::AUTH_ERROR, reason);
+                self.answer(&asked, &failure.into_answer());
+                return Err(Ended::Closed(Close::AuthenticationFailed));
+            }
+            Outcome::Failed(failure) => self.answer(&asked, &failure.into_answer()),
+            Outcome::Closed(close) => return Err(Ended::Closed(close)),
+        }
+        Ok(())
+    }
+
+    /// Everything queued so far still goes out as it was; all that follows is
+    /// sealed with `cipher`.
+    fn switch_cipher(&mut self, cipher: Cipher) -> Result<(), Ended> {
+        while let Some(frame) = self.handle.outbox.take() {
+            let sealed = seal(frame, self.cipher.as_deref());
+            Pin::new(&mut self.socket).start_send(sealed).map_err(Ended::Lost)?;
+        }
+        self.cipher = Some(Box::new(cipher));
+        Ok(())
+    }
+
+    fn answer(&self, asked: &Asked, answer: &Answer) {
+        self.put(codec::answer(&asked.req_id, &asked.method, answer.code, &answer.data));
+    }
+
+    fn put(&self, frame: BytesMut) {
+        // An overflow comes back as the signal to close; nothing is left to do here.
+        if let Err(rejected) = self.handle.outbox.put(frame) {
+            tracing::debug!(session = self.identity.session_id(), %rejected, "answer dropped");
+        }
+    }
+}
+
+enum Begun {
+    Deciding(Deciding),
+    Call(InFlight),
+    Answered(Answer),
+}
+
+fn seal(frame: BytesMut, cipher: Option<&Cipher>) -> Message {
+    Message::Binary(match cipher {
+        None => frame.freeze(),
+        Some(cipher) => cipher.seal(frame).freeze(),
+    })
+}
+
+fn read_failure(error: Option<Error>) -> Ended {
+    match error {
+        None | Some(Error::ConnectionClosed | Error::AlreadyClosed) => Ended::ByClient,
+        Some(Error::Capacity(CapacityError::MessageTooLong { .. })) => Close::TooBig.into(),
+        Some(Error::Utf8(_)) => Close::InvalidText.into(),
+        Some(Error::Protocol(error)) if is_lost(&error) => Ended::Lost(Error::Protocol(error)),
+        Some(Error::Protocol(_) | Error::Capacity(_)) => Close::FramingError.into(),
+        Some(error) => Ended::Lost(error),
+    }
+}
+
+fn is_lost(error: &tokio_tungstenite::tungstenite::error::ProtocolError) -> bool {
+    use tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake;
+    matches!(error, ResetWithoutClosingHandshake)
+}

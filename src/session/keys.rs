@@ -94,5 +94,5 @@ fn work(key: &PrivateKey, jobs: &Mutex<Receiver<Job>>) {
 fn derive(key: &PrivateKey, job: &Job) -> Result<Cipher, WrongLength> {
     let secret = key.unwrap_secret(&job.aes_key)?;
     let iv = key.unwrap_secret(&job.aes_iv)?;
-    Ok(Cipher::derive(&secret, &iv))
+    Ok(Cipher::derive(secret.as_bytes(), iv.as_bytes()))
 }

@@ -83,7 +83,7 @@ struct Task<S> {
     handle: Arc<Handle>,
     _watch: Watch,
     identity: Identity,
-    cipher: Option<Box<Cipher>>,
+    cipher: Option<Cipher>,
     deciding: Option<Deciding>,
     calls: FuturesUnordered<InFlight>,
     strikes: u8,
@@ -130,7 +130,7 @@ where
         match ended {
             Ended::Closed(close) => {
                 tracing::debug!(session, code = close.code(), reason = %close.reason(), "closed");
-                let (outbox, cipher) = (&self.handle.outbox, self.cipher.as_deref());
+                let (outbox, cipher) = (&self.handle.outbox, self.cipher.as_ref());
                 let rest = std::iter::from_fn(|| outbox.take()).map(|frame| seal(frame, cipher));
                 closing::say_goodbye(&mut self.socket, &close, rest).await;
             }
@@ -195,7 +195,7 @@ where
         loop {
             ready!(Pin::new(&mut self.socket).poll_ready(cx))?;
             let Some(frame) = self.handle.outbox.take() else { break };
-            let sealed = seal(frame, self.cipher.as_deref());
+            let sealed = seal(frame, self.cipher.as_ref());
             Pin::new(&mut self.socket).start_send(sealed)?;
         }
         Pin::new(&mut self.socket).poll_flush(cx)
@@ -257,11 +257,11 @@ where
     /// that ends the session just as a frame that cannot be decrypted does;
     /// telling the two apart would be a padding oracle.
     fn open(&self, frame: Bytes) -> Result<Option<Request>, Close> {
-        match self.cipher.as_deref() {
-            None => Ok(codec::open(frame).ok()),
+        match self.cipher.as_ref() {
+            None => Ok(codec::open(&frame).ok()),
             Some(cipher) => {
                 let plain = cipher.open(frame).map_err(|_| Close::ProtocolError)?;
-                codec::open(plain).map(Some).map_err(|_| Close::ProtocolError)
+                codec::open(&plain).map(Some).map_err(|_| Close::ProtocolError)
             }
         }
     }
@@ -336,10 +336,10 @@ where
     /// sealed with `cipher`.
     fn switch_cipher(&mut self, cipher: Cipher) -> Result<(), Ended> {
         while let Some(frame) = self.handle.outbox.take() {
-            let sealed = seal(frame, self.cipher.as_deref());
+            let sealed = seal(frame, self.cipher.as_ref());
             Pin::new(&mut self.socket).start_send(sealed).map_err(Ended::Lost)?;
         }
-        self.cipher = Some(Box::new(cipher));
+        self.cipher = Some(cipher);
         Ok(())
     }
 
@@ -364,7 +364,7 @@ enum Begun {
 fn seal(frame: BytesMut, cipher: Option<&Cipher>) -> Message {
     Message::Binary(match cipher {
         None => frame.freeze(),
-        Some(cipher) => cipher.seal(frame).freeze(),
+        Some(cipher) => cipher.seal(frame),
     })
 }
 

@@ -175,13 +175,13 @@ fn answer(
         Ok(response) => {
             return match route.verdict(&response) {
                 None => Answer { code: Code::SUCCESS, data: response },
-                Some((code, data)) => Answer { code: Code::from(code), data },
+                Some((code, data)) => Answer { code: Code::new(code), data },
             };
         }
         Err(error) => error,
     };
     let status = &error.status;
-    let code = Code::from(route.codes.map(status.code()));
+    let code = Code::new(route.codes.map(status.code()));
     tracing::info!(
         session,
         request = &*asked.req_id,

@@ -1,0 +1,52 @@
+# `make demo` runs a gateway to try; `make test` passes every test. Both
+# install what they need, except for Rust itself.
+
+CARGO ?= cargo
+PROFILE ?= release
+
+.PHONY: demo test test-rust test-peers test-clients lint fmt bench fuzz clean help
+
+help: ## What can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+demo: tools ## A gateway with small services behind it, to try things with
+	$(CARGO) run --quiet --$(PROFILE) --bin bridgehead -- demo
+
+test: tools test-rust test-peers ## Every test but those of the Go client
+
+test-rust: tools ## Unit tests and tests over real sockets
+	$(CARGO) test --all-targets
+	$(CARGO) test --doc
+
+test-peers: tools ## The real binary against clients and services of other implementations
+	$(CARGO) build --bin bridgehead
+	bash tests/peers/setup.sh
+	BRIDGEHEAD=$(CURDIR)/target/debug/bridgehead target/peers/venv/bin/python -m pytest -q tests/peers
+
+test-clients: tools ## The Go client of existing apps, against the demo
+	$(CARGO) build --bin bridgehead
+	bash tests/peers/setup.sh
+	BRIDGEHEAD=$(CURDIR)/target/debug/bridgehead bash tests/clients/go/run.sh
+
+lint: tools ## Formatting and clippy, warnings denied
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+
+fmt: ## Formats the source
+	$(CARGO) fmt
+
+bench: tools ## Benchmarks of the pure core
+	$(CARGO) bench
+
+fuzz: ## Each fuzz target for FUZZ_SECONDS (default 300)
+	bash fuzz/run.sh
+
+# A C compiler for jemalloc and aws-lc: the one thing a bare Debian lacks.
+.PHONY: tools
+tools:
+	@command -v cc >/dev/null || { \
+	  echo "installing a C compiler (apt: build-essential)"; \
+	  $$(test "$$(id -u)" = 0 || echo sudo) sh -c 'apt-get update -q && apt-get install -qy build-essential'; }
+
+clean: ## Removes everything that was built
+	$(CARGO) clean

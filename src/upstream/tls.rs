@@ -1,0 +1,186 @@
+//! TLS towards upstreams: PEM files to a rustls client configuration.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
+
+/// How connections to an upstream are secured.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// Who may sign the server's certificate. Absent: the public web's roots.
+    pub ca: Option<Pem>,
+    /// The gateway's own certificate chain, for mutual TLS. Needs `key`.
+    pub cert: Option<Pem>,
+    /// The private key of `cert`: PKCS#8, PKCS#1 or SEC1.
+    pub key: Option<Pem>,
+    /// The name the server's certificate must carry. Absent: the address's host.
+    pub domain: Option<String>,
+}
+
+/// The contents of a PEM file. Two are equal when their contents are, so a
+/// rotated certificate makes a different configuration.
+#[derive(Clone)]
+pub struct Pem {
+    source: String,
+    contents: Vec<u8>,
+}
+
+/// TLS material that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file could not be read.
+    #[error("cannot read {path}: {error}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// PEM that does not hold what it should.
+    #[error("{source_name} holds no {expected}: {error}")]
+    Pem {
+        /// The file.
+        source_name: String,
+        /// What is looked for in it.
+        expected: &'static str,
+        /// What the parser says.
+        error: pem::Error,
+    },
+    /// A certificate that is no X.509.
+    #[error("{source_name}: {error}")]
+    Certificate {
+        /// The file.
+        source_name: String,
+        /// What rustls says.
+        error: rustls::Error,
+    },
+    /// One half of a key pair.
+    #[error("tls has {given} but not {missing}: mutual TLS needs both")]
+    HalfIdentity {
+        /// The key that is there.
+        given: &'static str,
+        /// The key that is not.
+        missing: &'static str,
+    },
+    /// A domain no certificate can carry.
+    #[error("`{name}` is not a host name that a certificate can carry: {error}")]
+    Name {
+        /// The name.
+        name: String,
+        /// What the parser says.
+        error: InvalidDnsNameError,
+    },
+    /// TLS settings that nothing uses.
+    #[error("tls is set, but every address is plain: write https:// instead of http://")]
+    Unused,
+}
+
+impl Pem {
+    /// Reads a file.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, TlsError> {
+        let source = path.as_ref().display().to_string();
+        match std::fs::read(path) {
+            Ok(contents) => Ok(Self { source, contents }),
+            Err(error) => Err(TlsError::Read { path: source, error }),
+        }
+    }
+
+    /// Takes PEM from memory; `source` is what errors call it.
+    pub fn new(source: impl Into<String>, contents: impl Into<Vec<u8>>) -> Self {
+        Self { source: source.into(), contents: contents.into() }
+    }
+
+    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+        let error = |error| TlsError::Pem {
+            source_name: self.source.clone(),
+            expected: "certificate (-----BEGIN CERTIFICATE-----)",
+            error,
+        };
+        let found: Vec<_> = CertificateDer::pem_slice_iter(&self.contents)
+            .collect::<Result<_, _>>()
+            .map_err(error)?;
+        if found.is_empty() { Err(error(pem::Error::NoItemsFound)) } else { Ok(found) }
+    }
+
+    fn private_key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
+        PrivateKeyDer::from_pem_slice(&self.contents).map_err(|error| TlsError::Pem {
+            source_name: self.source.clone(),
+            expected: "private key (-----BEGIN PRIVATE KEY-----)",
+            error,
+        })
+    }
+}
+
+impl PartialEq for Pem {
+    fn eq(&self, other: &Self) -> bool {
+        self.contents == other.contents
+    }
+}
+
+impl Eq for Pem {}
+
+/// The contents may be a private key: only the source is shown.
+impl fmt::Debug for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pem({})", self.source)
+    }
+}
+
+/// Builds what rustls needs. HTTP/2 is the only protocol offered.
+pub(super) fn client_config(tls: &TlsConfig) -> Result<Arc<ClientConfig>, TlsError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let certificate_error = |source_name: &str| {
+        let source_name = source_name.to_owned();
+        move |error| TlsError::Certificate { source_name, error }
+    };
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(certificate_error("tls"))?
+        .with_root_certificates(roots(tls.ca.as_ref())?);
+    let mut config = match (&tls.cert, &tls.key) {
+        (Some(cert), Some(key)) => builder
+            .with_client_auth_cert(cert.certificates()?, key.private_key()?)
+            .map_err(certificate_error(&cert.source))?,
+        (None, None) => builder.with_no_client_auth(),
+        (Some(_), None) => {
+            return Err(TlsError::HalfIdentity { given: "cert", missing: "key" });
+        }
+        (None, Some(_)) => {
+            return Err(TlsError::HalfIdentity { given: "key", missing: "cert" });
+        }
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn roots(ca: Option<&Pem>) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    match ca {
+        Some(ca) => {
+            for certificate in ca.certificates()? {
+                roots.add(certificate).map_err(|error| TlsError::Certificate {
+                    source_name: ca.source.clone(),
+                    error,
+                })?;
+            }
+        }
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+    }
+    Ok(roots)
+}
+
+/// The name to verify: `domain`, or else the host of the address. An IPv6
+/// address may stand in brackets.
+pub(super) fn server_name(
+    domain: Option<&str>,
+    host: &str,
+) -> Result<ServerName<'static>, TlsError> {
+    let name = domain.unwrap_or(host).trim_start_matches('[').trim_end_matches(']');
+    ServerName::try_from(name.to_owned())
+        .map_err(|error| TlsError::Name { name: name.to_owned(), error })
+}

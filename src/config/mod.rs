@@ -1,1 +1,91 @@
-//! routes.yaml.
+//! `routes.yaml`: the one file that configures everything.
+//!
+//! A file goes through four steps, and every mistake on the way is kept with
+//! its place instead of ending the journey:
+//!
+//! 1. [`located`]: text becomes a tree whose every node knows where it stands,
+//!    with `${VAR}` already replaced ([`environment`]).
+//! 2. [`structure`]: the tree is held against the JSON Schema; what does not
+//!    fit is reported and then treated as absent.
+//! 3. What is left is deserialized into [`Config`], plain data.
+//! 4. [`checks`]: what a schema can't say, such as names that must exist.
+//!
+//! The schema is derived from the same structs that are deserialized
+//! ([`schema`]), so the keys that are documented, completed by editors, checked
+//! and read are one list.
+//!
+//! Nothing here touches the network. Whether a route's method exists is
+//! decided where descriptors are known; [`Loaded::at`] gives such later checks
+//! the place to point at.
+
+mod auth;
+mod edge;
+mod error_codes;
+mod forms;
+mod identity;
+mod operations;
+mod push;
+mod session;
+mod units;
+mod upstreams;
+
+pub use auth::{Auth, HooksConfig, JwtConfig, NoneConfig, RpcCall};
+pub use edge::{EdgeConfig, TlsConfig};
+pub use identity::IdentityConfig;
+pub use operations::{AdminConfig, ClusterConfig, DrainConfig, LogConfig, LogFormat, LogLevel};
+pub use push::{PushConfig, PushTls, Secret};
+pub use session::{OneSessionPer, SessionConfig};
+pub use upstreams::{
+    ClientCode, ClientTls, Descriptors, ErrorCodes, GrpcStatus, RouteConfig, UpstreamConfig,
+};
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Everything that `routes.yaml` says, with defaults filled in and relative
+/// paths made relative to the file's folder.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Bridgehead configuration (routes.yaml)")]
+pub struct Config {
+    /// The listener that clients connect to.
+    #[serde(default)]
+    pub edge: EdgeConfig,
+    /// What one client session may do, and for how long.
+    #[serde(default)]
+    pub session: SessionConfig,
+    /// Client methods that may be called before login, as globs over the whole
+    /// method: `*` stays within one segment, `**` crosses segments.
+    #[serde(default = "default_public_methods")]
+    #[schemars(with = "Vec<forms::Glob>")]
+    pub public_methods: Vec<String>,
+    /// Who decides whether a login is believed: exactly one of `jwt`, `rpc` and `none`.
+    pub auth: Auth,
+    /// RPCs that are told of sessions as they come and go.
+    #[serde(default)]
+    pub hooks: HooksConfig,
+    /// Where the caller's identity travels in messages.
+    #[serde(default)]
+    pub identity: IdentityConfig,
+    /// The gRPC services behind the gateway, by a name of your choice.
+    #[serde(default)]
+    #[schemars(extend("propertyNames" = forms::schema_of::<forms::UpstreamName>()))]
+    pub upstreams: IndexMap<String, UpstreamConfig>,
+    /// The gRPC Push API, through which services reach clients. Absent: none.
+    pub push: Option<PushConfig>,
+    /// The listener for health, readiness and metrics. Absent: none.
+    pub admin: Option<AdminConfig>,
+    /// Several gateways acting as one. Absent: a single node.
+    pub cluster: Option<ClusterConfig>,
+    /// How the gateway goes away when it is told to stop.
+    #[serde(default)]
+    pub drain: DrainConfig,
+    /// What is logged, and how it looks.
+    #[serde(default)]
+    pub log: LogConfig,
+}
+
+fn default_public_methods() -> Vec<String> {
+    vec!["**/white/**".to_owned()]
+}

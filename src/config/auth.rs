@@ -1,0 +1,113 @@
+//! The `auth` and `hooks` sections: who judges a login, and who is told of it.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::forms::{FilePath, MethodName, NonEmpty};
+
+/// Who decides whether a login is believed.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(try_from = "AuthSection")]
+pub enum Auth {
+    /// The token is a JWT, checked by the gateway itself.
+    Jwt(JwtConfig),
+    /// An existing RPC is asked.
+    Rpc(RpcCall),
+    /// Every token is believed.
+    None(NoneConfig),
+}
+
+/// The section as it is written: a key for each way.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename = "Auth", deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+struct AuthSection {
+    /// The token is a JWT, checked by the gateway itself.
+    jwt: Option<JwtConfig>,
+    /// Any existing RPC can judge a login.
+    rpc: Option<RpcCall>,
+    /// Every token is believed. Refused unless `edge.listen` is a loopback
+    /// address or `insecure: true` is said here. Write `none: {}`.
+    none: Option<NoneConfig>,
+}
+
+impl TryFrom<AuthSection> for Auth {
+    type Error = &'static str;
+
+    fn try_from(section: AuthSection) -> Result<Self, Self::Error> {
+        match (section.jwt, section.rpc, section.none) {
+            (Some(jwt), None, None) => Ok(Auth::Jwt(jwt)),
+            (None, Some(rpc), None) => Ok(Auth::Rpc(rpc)),
+            (None, None, Some(none)) => Ok(Auth::None(none)),
+            _ => Err("exactly one of `jwt`, `rpc` and `none` is needed"),
+        }
+    }
+}
+
+/// Tokens are JWTs (HS256, RS256, ES256 or EdDSA) signed with a known key.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JwtConfig {
+    /// The keys that tokens are signed with: a JWKS file, or a PEM file with a
+    /// public key. Read again when it changes.
+    #[schemars(with = "FilePath")]
+    pub keys: PathBuf,
+    /// The `iss` claim that tokens must have. Absent: not looked at.
+    #[schemars(with = "Option<NonEmpty>")]
+    pub issuer: Option<String>,
+    /// The `aud` claim that tokens must have. Absent: not looked at.
+    #[schemars(with = "Option<NonEmpty>")]
+    pub audience: Option<String>,
+    /// The claim that must equal the `userId` of the login.
+    #[serde(default = "default_user_claim")]
+    #[schemars(with = "NonEmpty")]
+    pub user_claim: String,
+}
+
+fn default_user_claim() -> String {
+    "sub".to_owned()
+}
+
+/// A call of an existing RPC through a JSON template.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RpcCall {
+    /// The upstream that is called: a name under `upstreams`.
+    pub upstream: String,
+    /// The method, as `package.Service/Method`.
+    #[schemars(with = "MethodName")]
+    pub rpc: String,
+    /// The request message as JSON. In texts, `{user_id}`, `{token}`,
+    /// `{platform}`, `{device_id}` and `{remote_ip}` stand for the session's own.
+    #[serde(default)]
+    pub request: Map<String, Value>,
+    /// What the JSON response must contain for the call to count as a yes.
+    /// Absent: any response is a yes.
+    #[serde(default)]
+    pub accept_when: Map<String, Value>,
+    /// The response's field that is told to the client on refusal.
+    #[schemars(with = "Option<NonEmpty>")]
+    pub reason: Option<String>,
+}
+
+/// Every token is believed.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct NoneConfig {
+    /// Believe every token even though other machines can connect.
+    pub insecure: bool,
+}
+
+/// RPCs that are told of sessions as they come and go. They are retried with
+/// backoff and never hold up a session.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HooksConfig {
+    /// Called when a session has logged in.
+    pub connected: Option<RpcCall>,
+    /// Called when a session that had logged in is over.
+    pub disconnected: Option<RpcCall>,
+}

@@ -1,0 +1,71 @@
+//! The `edge` section: the listener that clients connect to.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::forms::{FilePath, HttpPath, ListenAddress, Network, Origin};
+use super::units::Size;
+
+/// The listener that clients connect to.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EdgeConfig {
+    /// IP address and port to listen on.
+    #[schemars(with = "ListenAddress")]
+    pub listen: SocketAddr,
+    /// The HTTP path that is upgraded to a WebSocket.
+    #[schemars(with = "HttpPath")]
+    pub path: String,
+    /// Serve `wss` with this certificate. Absent: plain `ws`.
+    pub tls: Option<TlsConfig>,
+    /// Values of the `Origin` header that are let in, such as
+    /// `https://app.example.com`. Empty: any.
+    #[schemars(with = "Vec<Origin>")]
+    pub allowed_origins: Vec<String>,
+    /// Networks whose `X-Forwarded-For` is believed. A bare IP address stands
+    /// for itself alone.
+    #[serde(deserialize_with = "Network::list")]
+    #[schemars(with = "Vec<Network>")]
+    pub trusted_proxies: Vec<IpNet>,
+    /// The largest message a client may send.
+    #[serde(with = "Size")]
+    #[schemars(range(min = 1024, max = 1_073_741_824))]
+    pub max_message: u64,
+    /// Open connections beyond which new ones are turned away.
+    #[schemars(range(min = 1, max = 100_000_000))]
+    pub max_connections: u32,
+    /// Open connections from one client address; 0: no limit.
+    #[schemars(range(min = 0, max = 100_000_000))]
+    pub max_connections_per_ip: u32,
+}
+
+impl Default for EdgeConfig {
+    fn default() -> Self {
+        EdgeConfig {
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
+            path: "/ws".to_owned(),
+            tls: None,
+            allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            max_message: 1 << 20,
+            max_connections: 100_000,
+            max_connections_per_ip: 0,
+        }
+    }
+}
+
+/// A server's certificate and its key. The files are read again when they change.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// PEM file: the certificate, then the chain up to the root.
+    #[schemars(with = "FilePath")]
+    pub cert: PathBuf,
+    /// PEM file: the certificate's private key.
+    #[schemars(with = "FilePath")]
+    pub key: PathBuf,
+}

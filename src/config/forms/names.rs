@@ -1,0 +1,168 @@
+//! Names of things: files, methods, services, fields.
+
+use globset::GlobBuilder;
+
+use super::{Complaint, Form, form};
+
+form! {
+    /// The name of a file; relative to the folder of `routes.yaml`.
+    FilePath = Form {
+        name: "file",
+        pattern: r"^[^\u0000]+$",
+        noun: "the name of a file",
+        help: "write a path; a relative one starts at the folder of this file",
+        check: |text| {
+            if text.is_empty() {
+                Err(Complaint::because("is empty"))
+            } else if text.contains('\0') {
+                Err(Complaint::plain())
+            } else {
+                Ok(())
+            }
+        },
+    }
+}
+
+form! {
+    /// Any text but the empty one.
+    NonEmpty = Form {
+        name: "text",
+        pattern: r"^[\s\S]+$",
+        noun: "a text",
+        help: "write a text that is not empty, or leave the key out",
+        check: |text| if text.is_empty() { Err(Complaint::because("is empty")) } else { Ok(()) },
+    }
+}
+
+form! {
+    /// What a client calls its kind of device.
+    Platform = Form {
+        name: "platform",
+        pattern: r"^\S+$",
+        noun: "the name of a platform",
+        help: "write one word, such as `ios`",
+        check: |text| if is_word(text) { Ok(()) } else { Err(Complaint::plain()) },
+    }
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && !text.contains(char::is_whitespace)
+}
+
+form! {
+    /// A name that an operator gives to an upstream; it is a metric label too.
+    UpstreamName = Form {
+        name: "upstream-name",
+        pattern: r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
+        noun: "a name for an upstream",
+        help: "use letters, digits, `_`, `-` and `.`",
+        check: |text| {
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+            if text.is_empty() || text.starts_with(['-', '.']) || !text.bytes().all(fits) {
+                Err(Complaint::plain())
+            } else {
+                Ok(())
+            }
+        },
+    }
+}
+
+form! {
+    /// What a client puts in `RequestBody.method`.
+    ClientMethod = Form {
+        name: "client-method",
+        pattern: r"^/\S+$",
+        noun: "a client method",
+        help: "a client method begins with `/` and has no spaces, such as `/v1/msg/sendMsgList`",
+        check: |text| match text.strip_prefix('/') {
+            Some(rest) if is_word(rest) => Ok(()),
+            None if is_word(text) => {
+                Err(Complaint::because("does not begin with `/`").help(format!("write `/{text}`")))
+            }
+            _ => Err(Complaint::plain()),
+        },
+    }
+}
+
+form! {
+    /// A glob over client methods.
+    Glob = Form {
+        name: "glob",
+        pattern: r"^[/*?\[{]",
+        noun: "a glob",
+        help: "`*` stands for anything within a segment, `**` for any number of segments: `/v1/*/white/**`",
+        check: |text| {
+            if !text.starts_with(['/', '*', '?', '[', '{']) {
+                return Err(Complaint::because("can never match: client methods begin with `/`")
+                    .help(format!("write `/{text}` or `**/{text}`")));
+            }
+            match GlobBuilder::new(text).literal_separator(true).build() {
+                Ok(_) => Ok(()),
+                Err(error) => Err(Complaint::because(format!("is not a glob: {}", error.kind()))),
+            }
+        },
+    }
+}
+
+form! {
+    /// A gRPC method.
+    MethodName = Form {
+        name: "method-name",
+        pattern: r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*/[A-Za-z_][A-Za-z0-9_]*$",
+        noun: "a gRPC method",
+        help: "write `package.Service/Method`",
+        check: |text| match text.split_once('/') {
+            Some((service, method)) if is_full_name(service) && is_identifier(method) => Ok(()),
+            Some(("", rest)) => {
+                Err(Complaint::because("begins with `/`").help(format!("write `{rest}`")))
+            }
+            None if is_full_name(text) => {
+                let complaint = Complaint::because("has no `/` between service and method");
+                Err(match text.rsplit_once('.') {
+                    Some((service, method)) => complaint.help(format!("write `{service}/{method}`")),
+                    None => complaint,
+                })
+            }
+            _ => Err(Complaint::plain()),
+        },
+    }
+}
+
+form! {
+    /// A gRPC service.
+    ServiceName = Form {
+        name: "service-name",
+        pattern: r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$",
+        noun: "a gRPC service",
+        help: "write the service's full name, such as `pb.userService`",
+        check: |text| match text.split_once('/') {
+            None if is_full_name(text) => Ok(()),
+            Some((service, _)) if is_full_name(service) => {
+                Err(Complaint::because("names a method; whole services are exposed")
+                    .help(format!("write `{service}`, or make a route of the method")))
+            }
+            _ => Err(Complaint::plain()),
+        },
+    }
+}
+
+form! {
+    /// A field of a protobuf message.
+    FieldName = Form {
+        name: "field-name",
+        pattern: r"^[A-Za-z_][A-Za-z0-9_]*$",
+        noun: "the name of a protobuf field",
+        help: "use letters, digits and `_`, such as `commonReq`",
+        check: |text| if is_identifier(text) { Ok(()) } else { Err(Complaint::plain()) },
+    }
+}
+
+/// Identifiers joined by dots, as protobuf names packages and services.
+fn is_full_name(text: &str) -> bool {
+    text.split('.').all(is_identifier)
+}
+
+fn is_identifier(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}

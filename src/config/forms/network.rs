@@ -1,0 +1,260 @@
+//! Addresses, networks, URLs.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
+
+use super::{Complaint, Form, form};
+
+form! {
+    /// What a listener binds to.
+    ListenAddress = Form {
+        name: "listen-address",
+        pattern: r"^([0-9.]+|\[[0-9A-Fa-f:.]+(%[0-9]+)?\]):[0-9]{1,5}$",
+        noun: "an IP address with a port",
+        help: "write it as `127.0.0.1:8080`, or `[::1]:8080` for IPv6",
+        check: |text| text.parse::<SocketAddr>().map(drop).map_err(|_| listen_complaint(text)),
+    }
+}
+
+/// Guesses what was meant by a listen address that is none.
+fn listen_complaint(text: &str) -> Complaint {
+    let port_of = |port: &str| port.parse::<u16>().is_ok();
+    match text.rsplit_once(':') {
+        None if port_of(text) => Complaint::because("is a port without an address")
+            .help(format!("write `127.0.0.1:{text}`, or `0.0.0.0:{text}` for every interface")),
+        None if text.parse::<IpAddr>().is_ok() => Complaint::because("has no port"),
+        Some(("" | "*", port)) if port_of(port) => Complaint::because("has no address")
+            .help(format!("write `0.0.0.0:{port}` to listen on every interface")),
+        Some(("localhost", port)) if port_of(port) => {
+            Complaint::plain().help(format!("write `127.0.0.1:{port}`"))
+        }
+        _ => Complaint::plain(),
+    }
+}
+
+form! {
+    /// The path of a URL, without a query.
+    HttpPath = Form {
+        name: "http-path",
+        pattern: r"^/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*$",
+        noun: "a path",
+        help: "a path begins with `/` and has no spaces, `?` or `#`, such as `/ws`",
+        check: |text| match text.strip_prefix('/') {
+            Some(rest) if rest.bytes().all(is_path_byte) => Ok(()),
+            Some(_) => Err(Complaint::plain()),
+            None if text.is_empty() => Err(Complaint::because("is empty")),
+            None => Err(Complaint::because("does not begin with `/`").help(format!("write `/{text}`"))),
+        },
+    }
+}
+
+/// `pchar` of RFC 3986, and `/`.
+fn is_path_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"._~!$&'()*+,;=:@%/-".contains(&byte)
+}
+
+form! {
+    /// A value of the `Origin` header, RFC 6454 section 7.
+    Origin = Form {
+        name: "origin",
+        pattern: r"^(null|[A-Za-z][A-Za-z0-9+.-]*://[^/?#*\s]+)$",
+        noun: "an origin",
+        help: "an origin is scheme, host and, unless it is the usual one, port: `https://app.example.com`",
+        check: check_origin,
+    }
+}
+
+fn check_origin(text: &str) -> Result<(), Complaint> {
+    if text == "null" {
+        return Ok(());
+    }
+    if text.contains('*') {
+        return Err(Complaint::because("has a wildcard; origins are compared as they are")
+            .help("list each origin; an empty list lets every origin in"));
+    }
+    let Some((scheme, host)) = text.split_once("://") else { return Err(Complaint::plain()) };
+    if !is_scheme(scheme) || host.is_empty() || host.contains(char::is_whitespace) {
+        return Err(Complaint::plain());
+    }
+    match host.find(['/', '?', '#']) {
+        None => Ok(()),
+        Some(at) => Err(Complaint::because("has a path; a browser's `Origin` never has one")
+            .help(format!("write `{scheme}://{}`", host.get(..at).unwrap_or_default()))),
+    }
+}
+
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+.-".contains(&byte))
+}
+
+form! {
+    /// An IP network, or one address.
+    Network = Form {
+        name: "network",
+        pattern: r"^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$",
+        noun: "an IP network",
+        help: "write it as `10.0.0.0/8` or `fd00::/8`; a bare IP address stands for itself alone",
+        check: |text| parse_network(text).map(drop).ok_or_else(Complaint::plain),
+    }
+}
+
+fn parse_network(text: &str) -> Option<IpNet> {
+    text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+}
+
+impl Network {
+    /// Deserializes a list of networks.
+    pub(in crate::config) fn list<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Vec<IpNet>, D::Error> {
+        Vec::<String>::deserialize(from)?
+            .iter()
+            .map(|text| parse_network(text).ok_or_else(|| Error::custom("not an IP network")))
+            .collect()
+    }
+}
+
+form! {
+    /// Where a gRPC service is. The one place that knows this form here; the
+    /// connections themselves have their own parser.
+    Address = Form {
+        name: "address",
+        pattern: r"^(https?://[^/\s]+/?|dns:///[^/\s]+:[0-9]{1,5}|unix:///\S+)$",
+        noun: "an address of a gRPC service",
+        help: "write `http://host:port`, `https://host:port`, `dns:///name:port` or `unix:///path`",
+        check: check_address,
+    }
+}
+
+fn check_address(text: &str) -> Result<(), Complaint> {
+    if text.contains(char::is_whitespace) || text.contains(char::is_control) {
+        return Err(Complaint::plain());
+    }
+    let Some((scheme, rest)) = text.split_once("://") else {
+        let complaint = Complaint::because("has no scheme");
+        return Err(if is_host_and_port(text, true) {
+            complaint.help(format!("write `http://{text}`, or `https://{text}` for TLS"))
+        } else {
+            complaint
+        });
+    };
+    match scheme {
+        "http" | "https" => {
+            let authority = rest.strip_suffix('/').unwrap_or(rest);
+            if authority.contains('/') {
+                Err(Complaint::because("has a path; gRPC calls always start at the root"))
+            } else if is_host_and_port(authority, false) {
+                Ok(())
+            } else {
+                Err(Complaint::plain())
+            }
+        }
+        "dns" => match rest.strip_prefix('/') {
+            Some(name) if is_host_and_port(name, true) => Ok(()),
+            Some(name) if is_host_and_port(name, false) => {
+                Err(Complaint::because("has no port").help(format!("write `dns:///{name}:port`")))
+            }
+            None if is_host_and_port(rest, true) => {
+                Err(Complaint::because("has two slashes; `dns` takes three")
+                    .help(format!("write `dns:///{rest}`")))
+            }
+            _ => Err(Complaint::plain()),
+        },
+        "unix" if rest.starts_with('/') && rest.len() > 1 => Ok(()),
+        "unix" => Err(Complaint::because("has no absolute path")
+            .help("write three slashes and the path: `unix:///run/service.sock`")),
+        _ => Err(Complaint::because("has an unknown scheme")),
+    }
+}
+
+/// `host:port`, `[v6]:port` or, unless `port_needed`, the host alone.
+fn is_host_and_port(text: &str, port_needed: bool) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let port_fits = match port {
+        Some(port) => {
+            port.bytes().all(|byte| byte.is_ascii_digit())
+                && port.parse().is_ok_and(|port: u16| port > 0)
+        }
+        None => !port_needed,
+    };
+    let host_fits = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => is_domain(host),
+    };
+    port_fits && host_fits
+}
+
+form! {
+    /// A host name.
+    DomainName = Form {
+        name: "domain-name",
+        pattern: r"^[A-Za-z0-9._-]+$",
+        noun: "a host name",
+        help: "write the name alone, without scheme and port, such as `msg.internal`",
+        check: |text| if is_domain(text) { Ok(()) } else { Err(Complaint::plain()) },
+    }
+}
+
+/// Letters, digits, hyphens and dots; underscores too, as container networks use them.
+fn is_domain(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+form! {
+    /// Where a NATS server is.
+    NatsUrl = Form {
+        name: "nats-url",
+        pattern: r"^(nats|tls)://[^/\s]+/?$",
+        noun: "the URL of a NATS server",
+        help: "write `nats://host:4222`, or `tls://host:4222` for TLS",
+        check: |text| {
+            let rest = text.strip_prefix("nats://").or_else(|| text.strip_prefix("tls://"));
+            let host = rest.map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+            // Before `@` stand a user and a password, or a token.
+            let host = host.map(|rest| rest.rsplit_once('@').map_or(rest, |(_, host)| host));
+            match host {
+                Some(host) if is_host_and_port(host, false) && !text.contains(char::is_whitespace) => Ok(()),
+                _ => Err(Complaint::plain()),
+            }
+        },
+    }
+}
+
+impl Address {
+    /// Deserializes one text or a list of texts.
+    pub(in crate::config) fn one_or_many<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Vec<String>, D::Error> {
+        struct OneOrMany;
+
+        impl<'de> Visitor<'de> for OneOrMany {
+            type Value = Vec<String>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an address or a list of addresses")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(vec![text.to_owned()])
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+                let mut list = Vec::new();
+                while let Some(item) = items.next_element()? {
+                    list.push(item);
+                }
+                Ok(list)
+            }
+        }
+
+        from.deserialize_any(OneOrMany)
+    }
+}

@@ -1,0 +1,68 @@
+//! The `push` section: the gRPC API through which services reach clients.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::forms::{FilePath, ListenAddress, NonEmpty};
+
+/// The gRPC Push API. Off the loopback interface it needs `tokens`, or `tls`
+/// with a `client_ca`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PushConfig {
+    /// IP address and port to listen on.
+    #[schemars(with = "ListenAddress")]
+    pub listen: SocketAddr,
+    /// Bearer tokens; a caller needs one of them. Empty: none is asked for.
+    pub tokens: Vec<Secret>,
+    /// Serve TLS. Absent: plain HTTP/2.
+    pub tls: Option<PushTls>,
+}
+
+impl Default for PushConfig {
+    fn default() -> Self {
+        PushConfig {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
+            tokens: Vec::new(),
+            tls: None,
+        }
+    }
+}
+
+/// The Push API's certificate, and whose certificates it asks for.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PushTls {
+    /// PEM file: the certificate, then the chain up to the root.
+    #[schemars(with = "FilePath")]
+    pub cert: PathBuf,
+    /// PEM file: the certificate's private key.
+    #[schemars(with = "FilePath")]
+    pub key: PathBuf,
+    /// PEM file: callers need a certificate signed by one of these. Absent:
+    /// callers need none.
+    #[schemars(with = "Option<FilePath>")]
+    pub client_ca: Option<PathBuf>,
+}
+
+/// A text that must not be printed; its `Debug` form hides it.
+#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Secret(#[schemars(with = "NonEmpty")] String);
+
+impl Secret {
+    /// The secret itself. Keep it out of logs and errors.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}

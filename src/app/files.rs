@@ -5,7 +5,7 @@
 //! the content is another one: whoever touches a file in the same folder, or
 //! writes the same again, causes nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,8 +21,8 @@ const LOOK: Duration = Duration::from_secs(10);
 
 /// Watches a set of files for changes of their content.
 pub(super) struct Files {
-    paths: BTreeSet<PathBuf>,
-    seen: u64,
+    /// What each file held when it was last looked at.
+    seen: BTreeMap<PathBuf, u64>,
     events: mpsc::Receiver<()>,
     watcher: Option<RecommendedWatcher>,
 }
@@ -40,14 +40,15 @@ impl Files {
         let watcher = watcher
             .inspect_err(|error| tracing::warn!(%error, "file changes are only looked for now and then"))
             .ok();
-        let mut files = Self { paths: BTreeSet::new(), seen: 0, events, watcher };
-        files.replace(paths);
+        let mut files = Self { seen: BTreeMap::new(), events, watcher };
+        files.replace(&paths);
         files
     }
 
-    /// Watches other files from now on, as they are now.
-    pub(super) fn replace(&mut self, paths: BTreeSet<PathBuf>) {
-        let (old, new) = (folders(&self.paths), folders(&paths));
+    /// Watches other files from now on. A change of a file that was watched
+    /// before and has not been told yet will still be told.
+    pub(super) fn replace(&mut self, paths: &BTreeSet<PathBuf>) {
+        let (old, new) = (folders(self.seen.keys()), folders(paths));
         if let Some(watcher) = &mut self.watcher {
             for folder in old.difference(&new) {
                 // It may be gone; then it is no longer watched either.
@@ -59,8 +60,10 @@ impl Files {
                 }
             }
         }
-        self.paths = paths;
-        self.seen = fingerprint(&self.paths);
+        self.seen.retain(|path, _| paths.contains(path));
+        for path in paths {
+            self.seen.entry(path.clone()).or_insert_with(|| content_of(path));
+        }
     }
 
     /// Waits until some file has another content. Cancel safe.
@@ -71,28 +74,35 @@ impl Files {
                 Ok(None) => sleep(LOOK).await, // no watcher
                 Err(_) => {}
             }
-            let now = fingerprint(&self.paths);
-            if now != self.seen {
-                self.seen = now;
+            if self.look() {
                 return;
             }
         }
     }
+
+    /// Whether any file has changed since the last look.
+    fn look(&mut self) -> bool {
+        let mut changed = false;
+        for (path, seen) in &mut self.seen {
+            let now = content_of(path);
+            changed |= std::mem::replace(seen, now) != now;
+        }
+        changed
+    }
 }
 
-fn folders(paths: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+fn folders<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) -> BTreeSet<PathBuf> {
     let folder = |path: &PathBuf| match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => Path::new(".").to_owned(),
     };
-    paths.iter().map(folder).collect()
+    paths.into_iter().map(folder).collect()
 }
 
-fn fingerprint(paths: &BTreeSet<PathBuf>) -> u64 {
+/// A hash of a file's content, or of there being none.
+fn content_of(path: &Path) -> u64 {
     let mut hasher = DefaultHasher::new();
-    for path in paths {
-        std::fs::read(path).ok().hash(&mut hasher);
-    }
+    std::fs::read(path).ok().hash(&mut hasher);
     hasher.finish()
 }
 

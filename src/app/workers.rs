@@ -117,7 +117,7 @@ impl Workers {
 async fn warm(worker: Arc<Worker>, mut replaced: watch::Receiver<()>) {
     loop {
         replaced.mark_unchanged();
-        for upstream in worker.services.load().upstreams() {
+        for upstream in &worker.services.load().upstreams {
             upstream.warm(worker.index);
         }
         if replaced.changed().await.is_err() {

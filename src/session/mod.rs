@@ -65,6 +65,8 @@ pub struct Services {
     pub routes: RouteTable<Arc<Upstream>>,
     /// Who may log in.
     pub auth: Authenticator,
+    /// Every upstream, whether or not a route leads to it.
+    pub upstreams: Vec<Arc<Upstream>>,
 }
 
 /// What the sessions of one worker share.

@@ -1,0 +1,104 @@
+//! From the model of routes.yaml to what each component wants to know.
+
+use std::path::Path;
+
+use crate::config::{ClientTls, Config, ErrorCodes, UpstreamConfig};
+use crate::edge;
+use crate::proto::session::response_body;
+use crate::routing::StatusCodes;
+use crate::session::{self, sweeper::Timeouts};
+use crate::upstream::{self, Address, Pem, TlsConfig};
+
+use super::stop::Drain;
+
+pub(super) fn edge(config: &Config) -> edge::Config {
+    let edge = &config.edge;
+    edge::Config {
+        path: edge.path.clone(),
+        allowed_origins: edge.allowed_origins.clone(),
+        trusted_proxies: edge.trusted_proxies.clone(),
+        handshake_timeout: config.session.handshake_timeout,
+        max_connections: edge.max_connections as usize,
+        max_connections_per_ip: edge.max_connections_per_ip as usize,
+    }
+}
+
+pub(super) fn session(config: &Config) -> session::Config {
+    let session = &config.session;
+    session::Config {
+        platforms: session.platforms.clone(),
+        require_encryption: session.require_encryption,
+        max_in_flight: session.max_in_flight as usize,
+        outbox: bytes(session.outbox),
+        max_message: bytes(config.edge.max_message),
+        timeouts: Timeouts {
+            handshake: session.handshake_timeout,
+            login: session.login_timeout,
+            ping_interval: session.ping_interval,
+            pong: session.pong_timeout,
+        },
+    }
+}
+
+pub(super) fn drain(config: &Config) -> Drain {
+    Drain { delay: config.drain.delay, period: config.drain.period }
+}
+
+/// An upstream's configuration, or what is wrong with it and under which key.
+pub(super) fn upstream(
+    name: &str,
+    config: &UpstreamConfig,
+) -> Result<upstream::Config, (&'static str, String)> {
+    let address = config.address.iter().map(|address| Address::parse(address));
+    let address = address.collect::<Result<_, _>>().map_err(|e| ("address", e.to_string()))?;
+    let tls = config.tls.as_ref().map(client_tls).transpose().map_err(|e| ("tls", e))?;
+    let connections = config.connections as usize;
+    Ok(upstream::Config { name: name.to_owned(), address, connections, tls })
+}
+
+fn client_tls(tls: &ClientTls) -> Result<TlsConfig, String> {
+    let read = |path: &Option<std::path::PathBuf>| {
+        path.as_deref().map(read_pem).transpose().map_err(|error| error.to_string())
+    };
+    Ok(TlsConfig {
+        ca: read(&tls.ca)?,
+        cert: read(&tls.cert)?,
+        key: read(&tls.key)?,
+        domain: tls.domain.clone(),
+    })
+}
+
+fn read_pem(path: &Path) -> Result<Pem, upstream::TlsError> {
+    Pem::read(path)
+}
+
+/// `base` with the rows of `overrides` instead of its own.
+pub(super) fn status_codes(base: &StatusCodes, overrides: &ErrorCodes) -> StatusCodes {
+    overrides.iter().fold(base.clone(), |codes, (status, code)| {
+        codes.with(tonic::Code::from(*status), response_body::Code::from(*code) as i32)
+    })
+}
+
+fn bytes(size: u64) -> usize {
+    usize::try_from(size).unwrap_or(usize::MAX)
+}
+
+/// Every file that a configuration names and that may change while it runs.
+pub(super) fn files(config: &Config) -> impl Iterator<Item = std::path::PathBuf> {
+    use crate::config::{Auth, Descriptors};
+    let tls = config.edge.tls.iter().flat_map(|tls| [tls.cert.clone(), tls.key.clone()]);
+    let keys = match &config.auth {
+        Auth::Jwt(jwt) => Some(jwt.keys.clone()),
+        Auth::Rpc(_) | Auth::None(_) => None,
+    };
+    let upstreams = config.upstreams.values().flat_map(|upstream| {
+        let descriptors = match &upstream.descriptors {
+            Descriptors::Files(files) => files.clone(),
+            Descriptors::Reflection => Vec::new(),
+        };
+        let tls = upstream.tls.iter().flat_map(|tls| [&tls.ca, &tls.cert, &tls.key]);
+        descriptors.into_iter().chain(tls.flatten().cloned().collect::<Vec<_>>())
+    });
+    let all: Vec<_> = tls.chain(keys).chain(upstreams).collect();
+    all.into_iter()
+}

@@ -1,0 +1,191 @@
+//! The gateway as a whole: built from a configuration, served until it is told
+//! to stop.
+//!
+//! Binds early, serves late: whatever can fail at start has failed before the
+//! first connection is accepted.
+
+mod authentication;
+mod components;
+mod files;
+mod log;
+mod reload;
+mod resolve;
+mod stop;
+mod workers;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use crate::config::{Config, Diagnostics, Loaded};
+use crate::edge;
+use crate::edge::tls::Tls;
+use crate::envelope::PrivateKey;
+use crate::session::Services;
+use crate::session::keys::KeyService;
+
+pub use log::start as start_log;
+pub use resolve::{Problem, Reflection, Resolved, Resolver};
+pub use stop::{Drain, Stop, signalled};
+
+use reload::Reloader;
+use workers::{Parts, Workers};
+
+/// Reads the configuration, at start and again whenever it may have changed.
+pub type Read = Box<dyn Fn() -> Result<Loaded, Diagnostics> + Send + Sync>;
+
+/// Why a gateway could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is wrong.
+    #[error("{0}")]
+    Config(Diagnostics),
+    /// The listener's address cannot be had.
+    #[error("cannot listen on {address} (edge.listen): {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The system gives no threads.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// A gateway that accepts connections.
+pub struct App {
+    address: SocketAddr,
+    workers: Workers,
+    drain: Drain,
+    reloader: Reloader,
+    /// What sessions work with at this moment.
+    services: Arc<ArcSwap<Services>>,
+}
+
+impl App {
+    /// Starts a gateway with `workers` worker threads. `read` gives the
+    /// configuration; `watch` are files beside those that it names which are
+    /// watched for changes: the configuration's own.
+    pub async fn start(
+        read: Read,
+        watch: Option<PathBuf>,
+        workers: usize,
+    ) -> Result<Self, StartError> {
+        let loaded = read().map_err(StartError::Config)?;
+        let config = &loaded.config;
+        let mut diagnostics = Diagnostics::default();
+
+        let mut resolver = Resolver::new(workers);
+        let resolved = resolver.resolve(config, Reflection::Ask).await;
+        for problem in &resolved.problems {
+            problem.report(&loaded, &mut diagnostics);
+        }
+        let tls = load_tls(config).unwrap_or_else(|problem| {
+            problem.report(&loaded, &mut diagnostics);
+            None
+        });
+        let key = load_key(config).unwrap_or_else(|problem| {
+            problem.report(&loaded, &mut diagnostics);
+            None
+        });
+        if diagnostics.has_errors() {
+            return Err(StartError::Config(diagnostics));
+        }
+
+        let listen = config.edge.listen;
+        let unavailable = |source| StartError::Listen { address: listen, source };
+        let listeners = edge::bind::bind(listen, workers).map_err(unavailable)?;
+        let address = listeners
+            .first()
+            .map_or(Ok(listen), std::net::TcpListener::local_addr)
+            .map_err(unavailable)?;
+
+        let keys = key.map(|key| KeyService::start(key, workers)).transpose()?.map(Arc::new);
+        let services = Arc::new(ArcSwap::from_pointee(resolved.services));
+        let (replaced, on_replaced) = watch::channel(());
+        let parts = Parts {
+            edge: components::edge(config),
+            session: components::session(config),
+            tls: tls.clone(),
+            keys,
+            services: Arc::clone(&services),
+            replaced: on_replaced,
+        };
+        let drain = components::drain(config);
+        let workers = Workers::start(listeners, parts)?;
+        tracing::info!(
+            %address,
+            path = config.edge.path,
+            tls = tls.is_some(),
+            routes = services.load().routes.len(),
+            "listening"
+        );
+        let reloader = Reloader {
+            read,
+            watch,
+            resolver,
+            services: Arc::clone(&services),
+            replaced,
+            tls,
+            running: loaded.config,
+            pending: resolved.pending,
+        };
+        Ok(Self { address, workers, drain, reloader, services })
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The client methods that lead somewhere, sorted.
+    pub fn methods(&self) -> Vec<String> {
+        self.services.load().routes.routes().map(|route| route.name.to_string()).collect()
+    }
+
+    /// Drains as told here instead of as the configuration says.
+    #[must_use]
+    pub fn with_drain(mut self, drain: Drain) -> Self {
+        self.drain = drain;
+        self
+    }
+
+    /// Serves, and reloads, until `stop`; then drains.
+    pub async fn run(self, stop: impl Future<Output = Stop>) {
+        let mut reloader = self.reloader;
+        let stop = tokio::select! {
+            stop = stop => stop,
+            never = reloader.run() => match never {},
+        };
+        stop::drain(self.workers, self.drain, stop).await;
+    }
+}
+
+impl Problem {
+    /// Adds this to the diagnostics of the file that was loaded.
+    pub fn report(&self, loaded: &Loaded, diagnostics: &mut Diagnostics) {
+        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        diagnostics.error(loaded.at(&path), self.message.clone(), None);
+    }
+}
+
+fn load_tls(config: &Config) -> Result<Option<Arc<Tls>>, Problem> {
+    let Some(tls) = &config.edge.tls else { return Ok(None) };
+    let loaded = Tls::load(tls.cert.clone(), tls.key.clone());
+    let loaded = loaded.map_err(|error| Problem::at(["edge", "tls"], error.to_string()))?;
+    Ok(Some(Arc::new(loaded)))
+}
+
+fn load_key(config: &Config) -> Result<Option<PrivateKey>, Problem> {
+    let Some(path) = &config.session.private_key else { return Ok(None) };
+    let problem = |message| Problem::at(["session", "private_key"], message);
+    let pem = std::fs::read(path)
+        .map_err(|error| problem(format!("cannot read {}: {error}", path.display())))?;
+    let key = PrivateKey::from_pem(pem);
+    key.map(Some).map_err(|error| problem(format!("{}: {error}", path.display())))
+}

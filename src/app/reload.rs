@@ -1,0 +1,162 @@
+//! Reloading while serving: on a changed file, on SIGHUP, and when an upstream
+//! that was down can at last be asked for its descriptors.
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::files::Files;
+use super::resolve::{Reflection, Resolver};
+use super::{Read, components};
+use crate::config::{Config, Diagnostics};
+use crate::edge::tls::Tls;
+use crate::session::Services;
+
+/// How long to wait before a server that was down is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Builds new services beside the old ones and swaps them in.
+pub(super) struct Reloader {
+    pub(super) read: Read,
+    /// The configuration's own file.
+    pub(super) watch: Option<PathBuf>,
+    pub(super) resolver: Resolver,
+    pub(super) services: Arc<ArcSwap<Services>>,
+    pub(super) replaced: watch::Sender<()>,
+    pub(super) tls: Option<Arc<Tls>>,
+    /// What the running services were made from.
+    pub(super) running: Config,
+    pub(super) pending: Vec<(String, String)>,
+}
+
+enum Cause {
+    Files,
+    Signal,
+    Pending,
+}
+
+impl Reloader {
+    /// Reloads whenever there is a reason to, for ever.
+    pub(super) async fn run(&mut self) -> Infallible {
+        let mut files = Files::watch(self.files());
+        let mut hangup = signal(SignalKind::hangup())
+            .inspect_err(|error| tracing::warn!(%error, "SIGHUP cannot be listened to"))
+            .ok();
+        self.log_pending();
+        loop {
+            let cause = tokio::select! {
+                () = files.changed() => Cause::Files,
+                () = received(&mut hangup) => Cause::Signal,
+                () = sleep(ASK_AGAIN), if !self.pending.is_empty() => Cause::Pending,
+            };
+            match cause {
+                Cause::Pending => self.ask_again().await,
+                Cause::Files | Cause::Signal => {
+                    self.reload().await;
+                    files.replace(&self.files());
+                }
+            }
+        }
+    }
+
+    /// Reads everything again. What is bad is refused whole.
+    async fn reload(&mut self) {
+        if let Some(tls) = &self.tls {
+            match tls.reload() {
+                Ok(()) => tracing::info!("client TLS certificate read again"),
+                Err(error) => tracing::error!(%error, "the old TLS certificate goes on"),
+            }
+        }
+        let loaded = match (self.read)() {
+            Ok(loaded) => loaded,
+            Err(diagnostics) => return refused(&diagnostics),
+        };
+        let resolved = self.resolver.resolve(&loaded.config, Reflection::Ask).await;
+        if !resolved.problems.is_empty() {
+            let mut diagnostics = Diagnostics::default();
+            for problem in &resolved.problems {
+                problem.report(&loaded, &mut diagnostics);
+            }
+            return refused(&diagnostics);
+        }
+        self.warn_of_restart(&loaded.config);
+        self.running = loaded.config;
+        self.replace(resolved.services, resolved.pending);
+        tracing::info!(routes = self.services.load().routes.len(), "configuration reloaded");
+        self.log_pending();
+    }
+
+    /// Asks the servers that were down once more.
+    async fn ask_again(&mut self) {
+        let resolved = self.resolver.resolve(&self.running, Reflection::AskUnknown).await;
+        if let Some(problem) = resolved.problems.first() {
+            // The server is up, but is not what the routes say.
+            let place = problem.path.join(".");
+            tracing::error!(place, problem = problem.message, "a route cannot be resolved");
+            sleep(ASK_AGAIN * 10).await;
+            return;
+        }
+        if resolved.pending.len() < self.pending.len() {
+            let routes = resolved.services.routes.len();
+            self.replace(resolved.services, resolved.pending);
+            tracing::info!(routes, pending = self.pending.len(), "an upstream told its descriptors");
+        }
+    }
+
+    fn replace(&mut self, services: Services, pending: Vec<(String, String)>) {
+        self.services.store(Arc::new(services));
+        self.replaced.send_replace(());
+        self.pending = pending;
+    }
+
+    fn files(&self) -> std::collections::BTreeSet<PathBuf> {
+        components::files(&self.running).chain(self.watch.clone()).collect()
+    }
+
+    fn log_pending(&self) {
+        for (upstream, reason) in &self.pending {
+            tracing::warn!(
+                upstream,
+                reason,
+                "descriptors are not known yet; its routes answer RetryError until they are"
+            );
+        }
+    }
+
+    /// Names the sections that only a restart can change.
+    fn warn_of_restart(&self, new: &Config) {
+        let old = &self.running;
+        for (section, changed) in [
+            ("edge", old.edge != new.edge),
+            ("session", old.session != new.session),
+            ("drain", old.drain != new.drain),
+            ("log", old.log != new.log),
+        ] {
+            if changed {
+                tracing::warn!(section, "this change takes effect after a restart");
+            }
+        }
+    }
+}
+
+fn refused(diagnostics: &Diagnostics) {
+    for line in diagnostics.lines() {
+        tracing::error!(problem = %line, "configuration refused");
+    }
+    tracing::error!("the configuration that was loaded before goes on");
+}
+
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,342 @@
+//! From a configuration to what sessions work with: upstreams, their
+//! descriptors, the route table, authentication.
+//!
+//! All of it is built beside what is in use, and every mistake is kept with
+//! the place in the file that it concerns.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::authentication;
+use super::components;
+use crate::config::{self, Auth, Config, UpstreamConfig};
+use crate::routing::{
+    Descriptors, PublicMethods, RouteSpec, RouteTable, StatusCodes, TableBuilder,
+};
+use crate::session::Services;
+use crate::upstream::reflection::{self, ReflectionError};
+use crate::upstream::{self, Upstream};
+
+/// How long a server may take to tell its descriptors.
+const REFLECTION_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Something wrong with a configuration that only shows when it is resolved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The keys that lead to the place in the file.
+    pub path: Vec<String>,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+/// Where descriptors come from when an upstream uses reflection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reflection {
+    /// Ask every server.
+    Ask,
+    /// Ask only servers whose answer is not known yet.
+    AskUnknown,
+    /// Ask nobody.
+    Offline,
+}
+
+/// What came of a configuration.
+pub struct Resolved {
+    /// What sessions work with, as complete as the problems allow.
+    pub services: Services,
+    /// Empty if the configuration can be used.
+    pub problems: Vec<Problem>,
+    /// Upstreams whose descriptors could not be had yet, with the reason.
+    pub pending: Vec<(String, String)>,
+}
+
+/// Resolves configurations one after the other, and keeps what does not change.
+pub struct Resolver {
+    workers: usize,
+    kept: HashMap<String, Kept>,
+}
+
+struct Kept {
+    upstream: Arc<Upstream>,
+    /// What reflection told, if it was asked.
+    reflected: Option<Arc<Descriptors>>,
+}
+
+/// An upstream of the configuration being resolved.
+struct Candidate<'c> {
+    name: &'c str,
+    config: &'c UpstreamConfig,
+    upstream: Arc<Upstream>,
+    wanted: BTreeSet<&'c str>,
+}
+
+/// An upstream's descriptors.
+enum Known {
+    Yes(Arc<Descriptors>),
+    NotYet(String),
+    Broken,
+}
+
+impl Resolver {
+    /// A resolver for a gateway of so many workers.
+    pub fn new(workers: usize) -> Self {
+        Self { workers, kept: HashMap::new() }
+    }
+
+    /// Resolves a configuration. Upstreams that are configured as before keep
+    /// their connections.
+    pub async fn resolve(&mut self, config: &Config, reflection: Reflection) -> Resolved {
+        let mut problems = Vec::new();
+        let candidates: Vec<_> = config
+            .upstreams
+            .iter()
+            .filter_map(|(name, upstream)| {
+                self.candidate(name, upstream, &config.auth, &mut problems)
+            })
+            .collect();
+        let descriptors = join_all(candidates.iter().map(|c| self.describe(c, reflection))).await;
+
+        let mut pending = Vec::new();
+        let mut known = HashMap::new();
+        for (candidate, described) in candidates.iter().zip(descriptors) {
+            let described = described.unwrap_or_else(|problem| {
+                problems.push(problem);
+                Known::Broken
+            });
+            if let Known::NotYet(reason) = &described {
+                pending.push((candidate.name.to_owned(), reason.clone()));
+            }
+            known.insert(candidate.name, described);
+        }
+
+        let routes = table(config, &candidates, &known, &mut problems);
+        let auth = authentication::build(&config.auth, &mut problems, |name| {
+            let candidate = candidates.iter().find(|candidate| candidate.name == name)?;
+            let descriptors = match known.get(name)? {
+                Known::Yes(descriptors) => Some(Arc::clone(descriptors)),
+                Known::NotYet(_) | Known::Broken => None,
+            };
+            Some((Arc::clone(&candidate.upstream), descriptors))
+        });
+        let upstreams = candidates.iter().map(|c| Arc::clone(&c.upstream)).collect();
+        if problems.is_empty() {
+            self.keep(&candidates, &known);
+        }
+        Resolved { services: Services { routes, auth, upstreams }, problems, pending }
+    }
+
+    fn candidate<'c>(
+        &self,
+        name: &'c str,
+        config: &'c UpstreamConfig,
+        auth: &'c Auth,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Candidate<'c>> {
+        let mut problem = |key: &str, message: String| {
+            problems.push(Problem::at(["upstreams", name, key], message));
+        };
+        if config.address.is_empty() {
+            return None; // reported when the file was read
+        }
+        let wants = match components::upstream(name, config) {
+            Ok(wants) => wants,
+            Err((key, message)) => {
+                problem(key, message);
+                return None;
+            }
+        };
+        let upstream = match self.kept.get(name) {
+            Some(kept) if *kept.upstream.config() == wants => Arc::clone(&kept.upstream),
+            _ => match Upstream::new(wants, self.workers) {
+                Ok(upstream) => Arc::new(upstream),
+                Err(error) => {
+                    let key = if matches!(error, upstream::UpstreamError::Tls { .. }) {
+                        "tls"
+                    } else {
+                        "address"
+                    };
+                    problem(key, error.to_string());
+                    return None;
+                }
+            },
+        };
+        let routed = config.routes.values().map(|route| service_of(&route.rpc));
+        let exposed = config.expose.iter().map(String::as_str);
+        let judging = match auth {
+            Auth::Rpc(rpc) if rpc.upstream == name => Some(service_of(&rpc.rpc)),
+            _ => None,
+        };
+        let wanted = routed.chain(exposed).chain(judging).filter(|name| !name.is_empty());
+        Some(Candidate { name, config, upstream, wanted: wanted.collect() })
+    }
+
+    async fn describe(&self, of: &Candidate<'_>, mode: Reflection) -> Result<Known, Problem> {
+        let problem = |message: String| Problem::at(["upstreams", of.name, "descriptors"], message);
+        let files = match &of.config.descriptors {
+            config::Descriptors::Files(files) => files,
+            config::Descriptors::Reflection => return self.reflect(of, mode).await.map_err(problem),
+        };
+        let mut sets = Vec::new();
+        for file in files {
+            let read = std::fs::read(file);
+            sets.push(read.map_err(|e| problem(format!("cannot read {}: {e}", file.display())))?);
+        }
+        Descriptors::from_sets(sets.iter().map(Vec::as_slice))
+            .map(|descriptors| Known::Yes(Arc::new(descriptors)))
+            .map_err(|error| problem(error.to_string()))
+    }
+
+    async fn reflect(&self, of: &Candidate<'_>, mode: Reflection) -> Result<Known, String> {
+        if of.wanted.is_empty() {
+            return Ok(Known::Yes(Arc::new(Descriptors::default())));
+        }
+        let kept = self.kept.get(of.name).filter(|kept| Arc::ptr_eq(&kept.upstream, &of.upstream));
+        let kept = kept.and_then(|kept| kept.reflected.clone());
+        match (mode, &kept) {
+            (Reflection::Offline, _) => return Ok(Known::NotYet("not asked".into())),
+            (Reflection::AskUnknown, Some(kept)) if knows_all(kept, &of.wanted) => {
+                return Ok(Known::Yes(Arc::clone(kept)));
+            }
+            _ => {}
+        }
+        match ask(of.upstream.config(), &of.wanted).await {
+            Ok(set) => Descriptors::from_sets([&*set])
+                .map(|descriptors| Known::Yes(Arc::new(descriptors)))
+                .map_err(|error| error.to_string()),
+            // Down for a moment, after it has told: what it told still holds.
+            Err(ReflectionError::Unreachable { .. }) if let Some(kept) = kept => {
+                Ok(Known::Yes(kept))
+            }
+            Err(error @ ReflectionError::Unreachable { .. }) => Ok(Known::NotYet(error.to_string())),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn keep(&mut self, candidates: &[Candidate<'_>], known: &HashMap<&str, Known>) {
+        self.kept = candidates
+            .iter()
+            .map(|candidate| {
+                let reflects = candidate.config.descriptors == config::Descriptors::Reflection;
+                let reflected = match known.get(candidate.name) {
+                    Some(Known::Yes(descriptors)) if reflects => Some(Arc::clone(descriptors)),
+                    _ => None,
+                };
+                let upstream = Arc::clone(&candidate.upstream);
+                (candidate.name.to_owned(), Kept { upstream, reflected })
+            })
+            .collect();
+    }
+}
+
+impl Problem {
+    pub(super) fn at<const N: usize>(path: [&str; N], message: impl Into<String>) -> Self {
+        Self { path: path.map(str::to_owned).into(), message: message.into() }
+    }
+}
+
+/// Asks for the wanted services. If the server does not know one of them, asks
+/// for all that it has, so that a wrong name can be told from the right one.
+async fn ask(
+    server: &upstream::Config,
+    wanted: &BTreeSet<&str>,
+) -> Result<bytes::Bytes, ReflectionError> {
+    let wanted: Vec<_> = wanted.iter().copied().collect();
+    match reflection::fetch(server, &wanted, REFLECTION_TIMEOUT).await {
+        Err(ReflectionError::UnknownSymbol { services, .. }) => {
+            let all: Vec<_> = services.iter().map(String::as_str).collect();
+            let told = reflection::fetch(server, &all, REFLECTION_TIMEOUT).await?;
+            Ok(told.file_descriptor_set)
+        }
+        told => Ok(told?.file_descriptor_set),
+    }
+}
+
+fn table(
+    config: &Config,
+    candidates: &[Candidate<'_>],
+    known: &HashMap<&str, Known>,
+    problems: &mut Vec<Problem>,
+) -> RouteTable<Arc<Upstream>> {
+    let public = PublicMethods::new(&config.public_methods).unwrap_or_else(|error| {
+        problems.push(Problem::at(["public_methods"], error.to_string()));
+        PublicMethods::default()
+    });
+    let identity = &config.identity;
+    let mut builder =
+        TableBuilder::new(&identity.request_field, &identity.response_field, public);
+    for candidate in candidates {
+        match known.get(candidate.name) {
+            Some(Known::Yes(descriptors)) => {
+                add_routes(&mut builder, candidate, descriptors, problems);
+            }
+            Some(Known::NotYet(reason)) => {
+                for method in candidate.config.routes.keys() {
+                    builder.pending_route(method, reason);
+                }
+                for service in &candidate.config.expose {
+                    builder.pending_service(service, reason);
+                }
+            }
+            Some(Known::Broken) | None => {}
+        }
+    }
+    builder.build()
+}
+
+fn add_routes(
+    builder: &mut TableBuilder<Arc<Upstream>>,
+    of: &Candidate<'_>,
+    descriptors: &Descriptors,
+    problems: &mut Vec<Problem>,
+) {
+    let (name, config) = (of.name, of.config);
+    let codes = components::status_codes(&StatusCodes::default(), &config.error_codes);
+    let spec = |method: &str, rpc: &str| RouteSpec {
+        name: method.to_owned(),
+        rpc: rpc.to_owned(),
+        timeout: config.timeout,
+        public: None,
+        retry: false,
+        validate: false,
+        expose_errors: config.expose_errors,
+        codes: codes.clone(),
+    };
+    for (method, route) in &config.routes {
+        if route.rpc.is_empty() {
+            continue; // reported when the file was read
+        }
+        let spec = RouteSpec {
+            timeout: route.timeout.unwrap_or(config.timeout),
+            public: route.public,
+            retry: route.retry,
+            validate: route.validate,
+            codes: components::status_codes(&codes, &route.error_codes),
+            ..spec(method, &route.rpc)
+        };
+        if let Err(error) = builder.route(Arc::clone(&of.upstream), spec, descriptors) {
+            let path = ["upstreams", name, "routes", method];
+            problems.push(Problem::at(path, error.to_string()));
+        }
+    }
+    for (nth, service) in config.expose.iter().enumerate() {
+        let defaults = spec("", "");
+        if let Err(error) =
+            builder.expose(Arc::clone(&of.upstream), service, &defaults, descriptors)
+        {
+            let path = ["upstreams", name, "expose", &nth.to_string()];
+            problems.push(Problem::at(path, error.to_string()));
+        }
+    }
+}
+
+fn knows_all(descriptors: &Descriptors, wanted: &BTreeSet<&str>) -> bool {
+    wanted.iter().all(|service| descriptors.service(service).is_ok())
+}
+
+/// `pkg.Service` of `pkg.Service/Method`.
+fn service_of(rpc: &str) -> &str {
+    rpc.split_once('/').map_or("", |(service, _)| service)
+}

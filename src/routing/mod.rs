@@ -1,1 +1,30 @@
-//! Which method goes where.
+//! Which client method leads to which gRPC method, and what happens to the
+//! messages on the way.
+//!
+//! - [`Descriptors`]: what services say of their methods and messages.
+//! - [`RouteTable`]: the methods that clients may call, made by a
+//!   [`TableBuilder`] that turns every mistake into an error.
+//! - [`identity`] and [`splice`]: the caller's identity, put into requests on
+//!   the wire format.
+//! - [`StatusCodes`]: what a gRPC status is to a client.
+//!
+//! All of it is pure. What an upstream is, is not known here: tables are
+//! generic over it.
+
+mod builder;
+mod descriptors;
+pub mod identity;
+mod pattern;
+mod response;
+mod route;
+pub mod splice;
+mod status;
+pub mod suggest;
+mod table;
+
+pub use builder::{RouteError, RouteSpec, TableBuilder};
+pub use descriptors::{DescriptorError, Descriptors};
+pub use pattern::{PatternError, PublicMethods};
+pub use route::{BadData, Route};
+pub use status::StatusCodes;
+pub use table::{Lookup, RouteTable};

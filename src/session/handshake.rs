@@ -5,7 +5,6 @@
 //! Until one is decided the session reads no further frame, so a frame behind
 //! it is already read under the new key, or as the new user.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use futures_util::FutureExt;
@@ -114,7 +113,7 @@ pub(super) fn set_cxn_params(
 /// Begins setUserParams.
 pub(super) fn set_user_params(
     request: Request,
-    worker: &Arc<Worker>,
+    worker: &Worker,
     identity: &Identity,
 ) -> Result<Deciding, Failure> {
     let params = SetUserParamsReq::decode(request.data.clone())
@@ -130,33 +129,32 @@ pub(super) fn set_user_params(
     if identity.value(Member::DeviceId).is_empty() {
         return Ok(decided(asked, Outcome::Closed(Close::DeviceId)));
     }
-    if params.user_id.is_empty() {
-        let reason = "userId is missing".into();
-        return Ok(decided(asked, Outcome::LoginRefused { reason }));
-    }
     let login = auth::Login {
-        user_id: params.user_id,
-        token: params.token,
-        platform: platform.into(),
-        device_id: identity.value(Member::DeviceId).into(),
-        device_model: identity.value(Member::DeviceModel).into(),
-        os_version: identity.value(Member::OsVersion).into(),
-        app_version: identity.value(Member::AppVersion).into(),
-        language: identity.value(Member::Language).into(),
-        package_id: identity.value(Member::PackageId).into(),
-        session_id: identity.value(Member::SessionId).into(),
-        remote_ip: identity.value(Member::Ip).into(),
+        user_id: &params.user_id,
+        token: &params.token,
+        platform,
+        device_id: identity.value(Member::DeviceId),
+        device_model: identity.value(Member::DeviceModel),
+        os_version: identity.value(Member::OsVersion),
+        app_version: identity.value(Member::AppVersion),
+        package_id: identity.value(Member::PackageId),
+        language: identity.value(Member::Language),
+        network_used: identity.value(Member::NetworkUsed),
+        remote_ip: identity.value(Member::Ip),
+        user_agent: identity.value(Member::UserAgent),
+        session_id: identity.session_id(),
         worker: worker.index,
     };
-    let services = worker.services.load_full();
+    let verdict = worker.services.load().auth.judge(&login);
+    let session: Box<str> = identity.session_id().into();
     Ok(async move {
-        let outcome = match services.auth.judge(&login).await {
+        let outcome = match verdict.await {
             Verdict::Accepted { expires_at } => {
-                Outcome::LoggedIn { user_id: login.user_id, token: login.token, expires_at }
+                Outcome::LoggedIn { user_id: params.user_id, token: params.token, expires_at }
             }
             Verdict::Refused { reason } => Outcome::LoginRefused { reason },
             Verdict::Unavailable { cause } => {
-                tracing::warn!(session = %login.session_id, %cause, "a login could not be judged");
+                tracing::warn!(%session, cause, "a login could not be judged");
                 Outcome::Failed(Failure::new(Code::RETRY_ERROR, "login is not possible right now"))
             }
         };

@@ -59,7 +59,6 @@ pub struct Config {
 }
 
 /// What sessions work with and a reload replaces, all at once.
-#[derive(Debug)]
 pub struct Services {
     /// Which method goes where.
     pub routes: RouteTable<Arc<Upstream>>,
@@ -70,7 +69,6 @@ pub struct Services {
 }
 
 /// What the sessions of one worker share.
-#[derive(Debug)]
 pub struct Worker {
     /// The worker's number, from 0: its place among every upstream's pools.
     pub index: usize,

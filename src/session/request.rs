@@ -175,7 +175,9 @@ fn answer(
         Ok(response) => {
             return match route.verdict(&response) {
                 None => Answer { code: Code::SUCCESS, data: response },
-                Some((code, data)) => Answer { code: Code::new(code), data },
+                Some((code, verdict)) => {
+                    Answer { code: Code::new(code), data: verdict.into_owned().into() }
+                }
             };
         }
         Err(error) => error,

@@ -1,0 +1,324 @@
+//! Making a route table: every mistake is an error here, none is left for the
+//! time of a request.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::uri::PathAndQuery;
+use prost_reflect::{Cardinality, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor};
+use prost_types::method_options::IdempotencyLevel;
+
+use super::descriptors::{DescriptorError, Descriptors};
+use super::identity::{Layout, Slot};
+use super::pattern::PublicMethods;
+use super::response::VerdictField;
+use super::route::Route;
+use super::status::StatusCodes;
+use super::table::RouteTable;
+
+/// Methods that the gateway answers itself.
+const RESERVED: [&str; 3] =
+    ["/v1/conn/white/setCxnParams", "/v1/conn/white/setUserParams", "/v1/conn/keepAlive"];
+
+/// A route as it is configured.
+#[derive(Debug, Clone)]
+pub struct RouteSpec {
+    /// The client's name for the method; begins with a slash.
+    pub name: String,
+    /// `package.Service/Method`.
+    pub rpc: String,
+    /// How long a call may take.
+    pub timeout: Duration,
+    /// Whether the method may be called before login; `None`: patterns decide.
+    pub public: Option<bool>,
+    /// Whether a call may be executed twice, whatever its descriptor says.
+    pub retry: bool,
+    /// Whether requests are decoded against their descriptor.
+    pub validate: bool,
+    /// Whether clients see the service's own error texts.
+    pub expose_errors: bool,
+    /// What a gRPC status is to the client.
+    pub codes: StatusCodes,
+}
+
+/// A route that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RouteError {
+    /// Its method is not there.
+    #[error(transparent)]
+    Descriptor(#[from] DescriptorError),
+    /// Its method streams.
+    #[error("`{0}` is a streaming method; only unary methods can be routes")]
+    NotUnary(String),
+    /// Two routes of one name.
+    #[error("`{0}` is a route already")]
+    Duplicate(String),
+    /// The gateway answers that method itself.
+    #[error("`{0}` is answered by the gateway itself")]
+    Reserved(String),
+    /// A name that does not look like a path.
+    #[error("`{0}` must begin with a slash, like `/v1/msg/sendMsgList`")]
+    NotAPath(String),
+    /// The request's identity field cannot be filled.
+    #[error("field `{field}` of {message} cannot hold the identity: {reason}")]
+    Identity {
+        /// The request message.
+        message: String,
+        /// The field.
+        field: String,
+        /// Why not.
+        reason: &'static str,
+    },
+}
+
+/// Collects routes into a [`RouteTable`].
+#[derive(Debug)]
+pub struct TableBuilder<U> {
+    request_field: String,
+    response_field: String,
+    public: PublicMethods,
+    routes: HashMap<Arc<str>, Arc<Route<U>>>,
+    layouts: HashSet<Arc<Layout>>,
+    pending: BTreeMap<String, String>,
+}
+
+impl<U> TableBuilder<U> {
+    /// A table without routes. `request_field` and `response_field` are the
+    /// message fields that the gateway fills and reads.
+    pub fn new(request_field: &str, response_field: &str, public: PublicMethods) -> Self {
+        Self {
+            request_field: request_field.to_owned(),
+            response_field: response_field.to_owned(),
+            public,
+            routes: HashMap::new(),
+            layouts: HashSet::new(),
+            pending: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a route.
+    pub fn route(
+        &mut self,
+        upstream: U,
+        spec: RouteSpec,
+        descriptors: &Descriptors,
+    ) -> Result<(), RouteError> {
+        let method = descriptors.method(&spec.rpc)?;
+        self.add(upstream, spec, &method)
+    }
+
+    /// Adds every unary method of a service under its own name, such as
+    /// `/pb.userService/Login`, with `defaults` for all else. Returns how many
+    /// there are; streaming methods are passed over.
+    pub fn expose(
+        &mut self,
+        upstream: &U,
+        service: &str,
+        defaults: &RouteSpec,
+        descriptors: &Descriptors,
+    ) -> Result<usize, RouteError>
+    where
+        U: Clone,
+    {
+        let service = descriptors.service(service)?;
+        let mut added = 0;
+        for method in service.methods().filter(is_unary) {
+            let rpc = format!("{}/{}", service.full_name(), method.name());
+            let spec = RouteSpec { name: format!("/{rpc}"), rpc, ..defaults.clone() };
+            self.add(upstream.clone(), spec, &method)?;
+            added += 1;
+        }
+        Ok(added)
+    }
+
+    /// A route whose descriptors are not known yet, and why.
+    pub fn pending_route(&mut self, name: &str, reason: &str) {
+        self.pending.insert(name.to_owned(), reason.to_owned());
+    }
+
+    /// An exposed service whose descriptors are not known yet, and why.
+    pub fn pending_service(&mut self, service: &str, reason: &str) {
+        self.pending.insert(format!("/{service}/"), reason.to_owned());
+    }
+
+    /// The table.
+    pub fn build(self) -> RouteTable<U> {
+        RouteTable::new(self.routes, self.pending, self.public)
+    }
+
+    fn add(
+        &mut self,
+        upstream: U,
+        spec: RouteSpec,
+        method: &MethodDescriptor,
+    ) -> Result<(), RouteError> {
+        if !is_unary(method) {
+            return Err(RouteError::NotUnary(spec.rpc));
+        }
+        if !spec.name.starts_with('/') {
+            return Err(RouteError::NotAPath(spec.name));
+        }
+        if RESERVED.contains(&&*spec.name) {
+            return Err(RouteError::Reserved(spec.name));
+        }
+        if self.routes.contains_key(&*spec.name) {
+            return Err(RouteError::Duplicate(spec.name));
+        }
+        let path = PathAndQuery::try_from(format!("/{}", spec.rpc))
+            .map_err(|_| DescriptorError::NotAnRpc(spec.rpc.clone()))?;
+        let (input, output) = (method.input(), method.output());
+        let name: Arc<str> = spec.name.into();
+        let route = Route {
+            name: Arc::clone(&name),
+            upstream,
+            rpc: spec.rpc.into(),
+            path,
+            public: spec.public.unwrap_or_else(|| self.public.matches(&name)),
+            timeout: spec.timeout,
+            retry: spec.retry || may_repeat(method),
+            validate: spec.validate,
+            expose_errors: spec.expose_errors,
+            codes: spec.codes,
+            slot: self.slot(&input)?,
+            verdict: VerdictField::of(&output, &self.response_field),
+            input,
+            output,
+        };
+        self.routes.insert(name, Arc::new(route));
+        Ok(())
+    }
+
+    /// Where the identity goes in a request message, if it has such a field.
+    fn slot(&mut self, input: &MessageDescriptor) -> Result<Option<Slot>, RouteError> {
+        let Some(field) = field_named(input, &self.request_field) else { return Ok(None) };
+        let error = |reason| RouteError::Identity {
+            message: input.full_name().to_owned(),
+            field: field.name().to_owned(),
+            reason,
+        };
+        let message = match field.kind() {
+            _ if field.cardinality() == Cardinality::Repeated => {
+                return Err(error("it is repeated"));
+            }
+            _ if field.is_group() => return Err(error("it is a group")),
+            _ if field.containing_oneof().is_some_and(|oneof| oneof.fields().len() > 1) => {
+                return Err(error("it is part of a oneof, whose other fields it would clear"));
+            }
+            Kind::Message(message) => message,
+            _ => return Err(error("it is not a message")),
+        };
+        let layout = Arc::new(Layout::of(&message));
+        let layout = match self.layouts.get(&layout) {
+            Some(known) => Arc::clone(known),
+            None => {
+                self.layouts.insert(Arc::clone(&layout));
+                layout
+            }
+        };
+        Ok(Some(Slot { number: field.number(), layout }))
+    }
+}
+
+/// A field by its name in the proto file or its JSON name.
+pub(super) fn field_named(message: &MessageDescriptor, name: &str) -> Option<FieldDescriptor> {
+    message.get_field_by_name(name).or_else(|| message.get_field_by_json_name(name))
+}
+
+fn is_unary(method: &MethodDescriptor) -> bool {
+    !method.is_client_streaming() && !method.is_server_streaming()
+}
+
+/// Whether the method's descriptor says that executing it twice is harmless.
+fn may_repeat(method: &MethodDescriptor) -> bool {
+    let level = method.method_descriptor_proto().options.as_ref().map(|o| o.idempotency_level());
+    matches!(level, Some(IdempotencyLevel::NoSideEffects | IdempotencyLevel::Idempotent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::demo::FILE_DESCRIPTOR_SET;
+    use crate::routing::Lookup;
+
+    fn builder(request_field: &str) -> TableBuilder<&'static str> {
+        let public = PublicMethods::new(["**/white/**"]).unwrap();
+        TableBuilder::new(request_field, "commonResp", public)
+    }
+
+    fn demo() -> Descriptors {
+        Descriptors::from_sets([FILE_DESCRIPTOR_SET]).unwrap()
+    }
+
+    fn spec(name: &str, rpc: &str) -> RouteSpec {
+        RouteSpec {
+            name: name.into(),
+            rpc: rpc.into(),
+            timeout: Duration::from_secs(5),
+            public: None,
+            retry: false,
+            validate: false,
+            expose_errors: false,
+            codes: StatusCodes::default(),
+        }
+    }
+
+    fn refused(name: &str, rpc: &str) -> RouteError {
+        let mut builder = builder("commonReq");
+        builder.route("msg", spec("/taken", "pb.userService/Login"), &demo()).unwrap();
+        builder.route("msg", spec(name, rpc), &demo()).unwrap_err()
+    }
+
+    #[test]
+    fn routes_share_the_layout_of_their_identity() {
+        let mut builder = builder("commonReq");
+        builder
+            .route("user", spec("/v1/user/white/login", "pb.userService/Login"), &demo())
+            .unwrap();
+        builder.route("msg", spec("/send", "pb.msgService/SendMsgListAsync"), &demo()).unwrap();
+        let table = builder.build();
+        let [Lookup::Route(login), Lookup::Route(send)] =
+            ["/v1/user/white/login", "/send"].map(|name| table.lookup(name))
+        else {
+            panic!("both are routes");
+        };
+        assert!(Arc::ptr_eq(login.layout().unwrap(), send.layout().unwrap()));
+        assert_eq!(
+            [login.slot.as_ref().unwrap().number, send.slot.as_ref().unwrap().number],
+            [1, 11]
+        );
+        assert!(login.public && !send.public);
+    }
+
+    #[test]
+    fn names_that_cannot_be_are_refused() {
+        let login = "pb.userService/Login";
+        assert_eq!(refused("/taken", login), RouteError::Duplicate("/taken".into()));
+        assert_eq!(refused("v1/x", login), RouteError::NotAPath("v1/x".into()));
+        for name in RESERVED {
+            assert_eq!(refused(name, login), RouteError::Reserved(name.into()));
+        }
+        assert!(matches!(refused("/x", "pb.userService/Logn"), RouteError::Descriptor(_)));
+    }
+
+    #[test]
+    fn an_identity_field_must_be_one_message() {
+        let mut strings = builder("ids");
+        let error = strings.route("u", spec("/x", "pb.relationService/GetFriendList"), &demo());
+        assert!(error.is_ok(), "the request has no such field");
+        let mut list = builder("msgDataList");
+        let error = list.route("m", spec("/x", "pb.msgService/SendMsgListAsync"), &demo());
+        assert!(error.unwrap_err().to_string().contains("it is repeated"));
+        let mut text = builder("password");
+        let error = text.route("u", spec("/x", "pb.userService/Login"), &demo());
+        assert!(error.unwrap_err().to_string().contains("it is not a message"));
+    }
+
+    #[test]
+    fn an_exposed_service_brings_its_methods_under_their_own_names() {
+        let mut builder = builder("commonReq");
+        assert_eq!(builder.expose(&"u", "pb.userService", &spec("", ""), &demo()), Ok(1));
+        let table = builder.build();
+        assert!(matches!(table.lookup("/pb.userService/Login"), Lookup::Route(_)));
+    }
+}

@@ -1,0 +1,95 @@
+//! One route: all that a request needs to know, looked up once.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use prost_reflect::{DynamicMessage, MessageDescriptor};
+
+use super::identity::{Layout, Slot};
+use super::response::VerdictField;
+use super::splice::{check, splice};
+use super::status::StatusCodes;
+use crate::wire::Malformed;
+
+/// A client method and the gRPC method that it leads to.
+#[derive(Debug)]
+pub struct Route<U> {
+    /// The client's name for the method, such as `/v1/msg/sendMsgList`.
+    pub name: Arc<str>,
+    /// Where the call goes.
+    pub upstream: U,
+    /// The method as it is written in the configuration: `pb.msgService/SendMsgListAsync`.
+    pub rpc: Arc<str>,
+    /// The method as HTTP/2 wants it: `/pb.msgService/SendMsgListAsync`.
+    pub path: PathAndQuery,
+    /// Whether the method may be called before login.
+    pub public: bool,
+    /// How long a call may take, retries included.
+    pub timeout: Duration,
+    /// Whether a call may be executed twice.
+    pub retry: bool,
+    /// Whether requests are decoded against their descriptor.
+    pub validate: bool,
+    /// Whether clients see the service's own error texts.
+    pub expose_errors: bool,
+    /// What a gRPC status is to the client.
+    pub codes: StatusCodes,
+    /// The request message.
+    pub input: MessageDescriptor,
+    /// The response message.
+    pub output: MessageDescriptor,
+    pub(super) slot: Option<Slot>,
+    pub(super) verdict: Option<VerdictField>,
+}
+
+/// Data that is not the method's request message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadData {
+    /// Not protobuf at all.
+    #[error("data is {0}")]
+    Malformed(#[from] Malformed),
+    /// Protobuf, but not this message.
+    #[error("data is no {message}: {reason}")]
+    NotTheMessage {
+        /// The request message's full name.
+        message: String,
+        /// What does not fit.
+        reason: String,
+    },
+}
+
+impl<U> Route<U> {
+    /// How the identity is laid out in this route's requests, if they have it.
+    pub fn layout(&self) -> Option<&Arc<Layout>> {
+        self.slot.as_ref().map(|slot| &slot.layout)
+    }
+
+    /// The request message as the service gets it: checked, and with the
+    /// caller's identity. `of_session` is what [`Layout::encode`] made for
+    /// [`Self::layout`].
+    pub fn prepare(&self, data: &Bytes, of_session: &[u8], req_id: &str) -> Result<Bytes, BadData> {
+        if self.validate {
+            DynamicMessage::decode(self.input.clone(), data.clone()).map_err(|error| {
+                BadData::NotTheMessage {
+                    message: self.input.full_name().to_owned(),
+                    reason: error.to_string(),
+                }
+            })?;
+        }
+        match &self.slot {
+            Some(slot) => Ok(splice(data, slot, of_session, req_id)?),
+            None => {
+                check(data)?;
+                Ok(data.clone())
+            }
+        }
+    }
+
+    /// The code in the response's `commonResp` and its bytes, if the code is not 0.
+    pub fn verdict<'r>(&self, response: &'r [u8]) -> Option<(i32, Cow<'r, [u8]>)> {
+        self.verdict?.read(response)
+    }
+}

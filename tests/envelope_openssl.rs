@@ -161,7 +161,7 @@ fn frames_are_sealed_and_opened_as_openssl_does() {
     // The ASCII of 2ad02d960321415077940ed8a0fea17c and 54770f8a65ee51da.
     let key = "3261643032643936303332313431353037373934306564386130666561313763";
     let iv = "35343737306638613635656535316461";
-    for len in [0, 1, 15, 16, 17, 255, 256, 4096, 100_001] {
+    for len in [0, 1, 15, 16, 17, 255, 256, 4096, 60_001] {
         let plain: Vec<u8> = (0..len).map(|i: u32| i.to_le_bytes()[0]).collect();
         let sealed = openssl(&["enc", "-aes-256-cbc", "-K", key, "-iv", iv], &plain);
         assert_eq!(cipher.seal_copy(&plain), sealed, "{len} bytes");

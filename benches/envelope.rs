@@ -2,6 +2,9 @@
 //! of data, beside the obvious way of doing the same (prost's messages, the
 //! key schedule expanded for each frame).
 
+#![allow(clippy::unwrap_used, reason = "a bench that cannot go on should stop")]
+#![allow(clippy::wildcard_imports, reason = "the groups are modules for their name's sake")]
+
 use aes::Aes256;
 use aes::cipher::block_padding::Pkcs7;
 use aes::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit};

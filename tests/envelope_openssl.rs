@@ -1,6 +1,13 @@
 //! The envelope's cryptography against the `openssl` command: keys, RSA
 //! ciphertexts and AES frames that one side made are read by the other.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests, and what they call"
+)]
+
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;

@@ -128,3 +128,127 @@ impl fmt::Debug for Cipher {
         f.debug_struct("Cipher").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Plaintexts and ciphertexts under `cipher()`, computed with OpenSSL.
+    const VECTORS: [(&str, &str); 4] = [
+        ("", "3c8552822f83bf3cc571897b688ddc50"),
+        ("a", "fc8cfe59d55455a8b7817c8c013e2b0d"),
+        ("0123456789abcdef", "07c070ce9175fc442f742674943f5716d8c03ef24b75aa22718948aa5fec4b3a"),
+        (
+            "connected to the bridgehead, 连接成功",
+            "11eb3f0aeb9dd71db4641358b15377496388acde241ada9e0b871862de28133c\
+             1de03d4a70637bd3c1b7b0b03b2a1be3",
+        ),
+    ];
+
+    fn cipher() -> Cipher {
+        Cipher::derive(b"bridgehead-key-seed", b"bridgehead-iv-seed")
+    }
+
+    fn unhex(hex: &str) -> Vec<u8> {
+        hex.as_bytes()
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn key_and_iv_are_the_ascii_of_hex_md5s() {
+        assert_eq!(&*hex_md5(b"bridgehead-key-seed"), b"2ad02d960321415077940ed8a0fea17c");
+        assert_eq!(&cipher().0.iv, b"54770f8a65ee51da");
+    }
+
+    #[test]
+    fn frames_are_sealed_as_openssl_does() {
+        for (plain, sealed) in VECTORS {
+            assert_eq!(cipher().seal(plain.as_bytes().into()), unhex(sealed), "{plain:?}");
+        }
+    }
+
+    #[test]
+    fn frames_that_openssl_sealed_are_opened() {
+        for (plain, sealed) in VECTORS {
+            assert_eq!(cipher().open(unhex(sealed).into()).unwrap(), plain);
+        }
+    }
+
+    #[test]
+    fn a_frame_with_room_for_its_padding_is_sealed_where_it_is() {
+        let mut plain = BytesMut::with_capacity(sealed_len(16));
+        plain.extend_from_slice(b"0123456789abcdef");
+        let place = plain.as_ptr();
+        assert_eq!(cipher().seal(plain).as_ptr(), place);
+    }
+
+    #[test]
+    fn a_frame_that_nobody_else_holds_is_opened_where_it_is() {
+        let sealed = cipher().seal_copy(b"in place");
+        let place = sealed.as_ptr();
+        assert_eq!(cipher().open(sealed).unwrap().as_ptr(), place);
+    }
+
+    #[test]
+    fn a_frame_that_somebody_else_holds_is_left_as_it_is() {
+        let sealed = cipher().seal_copy(b"shared");
+        let before = sealed.to_vec();
+        assert_eq!(cipher().open(sealed.clone()).unwrap(), "shared");
+        assert_eq!(sealed, before);
+    }
+
+    #[test]
+    fn what_is_no_whole_number_of_blocks_does_not_open() {
+        for len in [0, 1, 15, 17, 31] {
+            assert_eq!(cipher().open(vec![0; len].into()), Err(Undecryptable), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn bad_padding_does_not_open() {
+        let keyed = cipher().0;
+        for padding in
+            [[0; 16], [17; 16], *b"............\x03\x03\x03\x04", *b".............\x02\x01\x02"]
+        {
+            let mut block = [Array::from(padding)];
+            cbc::Encryptor::inner_iv_init(&keyed.aes, &keyed.iv.into()).encrypt_blocks(&mut block);
+            let sealed = Bytes::copy_from_slice(&block[0]);
+            assert_eq!(cipher().open(sealed), Err(Undecryptable), "{padding:x?}");
+        }
+    }
+
+    #[test]
+    fn debug_output_shows_no_key() {
+        assert_eq!(format!("{:?}", cipher()), "Cipher { .. }");
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_sealed_opens_to_the_same(
+            plain in prop::collection::vec(any::<u8>(), 0..300),
+            key in prop::collection::vec(any::<u8>(), 0..40),
+            iv in prop::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let cipher = Cipher::derive(&key, &iv);
+            let sealed = cipher.seal(BytesMut::from(&plain[..]));
+            prop_assert_eq!(sealed.len(), sealed_len(plain.len()));
+            prop_assert_eq!(&sealed, &cipher.seal_copy(&plain));
+            // Shared, then unique: either way of opening.
+            prop_assert_eq!(&cipher.open(sealed.clone()).unwrap(), &plain);
+            prop_assert_eq!(&cipher.open(sealed).unwrap(), &plain);
+        }
+
+        #[test]
+        fn any_bytes_open_or_are_refused(
+            sealed in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let whole_blocks = !sealed.is_empty() && sealed.len() % 16 == 0;
+            let opened = cipher().open(sealed.into());
+            prop_assert!(whole_blocks || opened.is_err());
+        }
+    }
+}

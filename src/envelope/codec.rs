@@ -153,3 +153,167 @@ fn put_int32_field(out: &mut impl bytes::BufMut, number: u32, value: i32) {
 fn sign_extended(value: i32) -> u64 {
     i64::from(value).cast_unsigned()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use prost::Message;
+
+    use super::*;
+    use crate::proto::session::{CommonResp, PushBody, RequestBody, ResponseBody};
+
+    fn opened(frame: &[u8]) -> Result<Request, NotARequest> {
+        open(&Bytes::copy_from_slice(frame))
+    }
+
+    /// What prost reads from the same bytes, if it reads anything.
+    fn decoded(frame: &[u8]) -> Option<Request> {
+        let body = RequestBody::decode(frame).ok()?;
+        Some(Request { req_id: body.req_id.into(), method: body.method.into(), data: body.data })
+    }
+
+    #[test]
+    fn a_request_is_read_as_slices_of_its_frame() {
+        let body = RequestBody {
+            req_id: "42".into(),
+            method: "/v1/msg/sendMsgList".into(),
+            data: Bytes::from_static(b"\x0a\x02hi"),
+        };
+        let frame = Bytes::from(body.encode_to_vec());
+        let request = open(&frame).unwrap();
+        assert_eq!(&*request.req_id, "42");
+        assert_eq!(&*request.method, "/v1/msg/sendMsgList");
+        assert_eq!(request.data, body.data);
+        for part in [request.req_id.as_bytes(), request.method.as_bytes(), &request.data] {
+            assert!(frame.as_ptr_range().contains(&part.as_ptr()));
+        }
+    }
+
+    #[test]
+    fn an_empty_frame_is_an_empty_request() {
+        assert_eq!(opened(b""), Ok(Request::default()));
+    }
+
+    #[test]
+    fn the_last_of_a_repeated_field_counts_and_unknown_fields_are_skipped() {
+        let frame = b"\x0a\x01a\x1a\x01x\x0a\x01b\x20\x07\x53\x08\x01\x54\x1a\x00";
+        let request = opened(frame).unwrap();
+        assert_eq!((&*request.req_id, &*request.data), ("b", &b""[..]));
+        assert_eq!(Some(request), decoded(frame));
+    }
+
+    #[test]
+    fn a_frame_that_is_no_request_says_why() {
+        use NotARequest::{Malformed, NotUtf8, WrongType};
+        for (frame, error) in [
+            (&b"\x0a\x01a\x12\x05/v1"[..], Malformed(wire::Malformed { offset: 3 })),
+            (b"connected", Malformed(wire::Malformed { offset: 0 })),
+            (b"\x08\x01", WrongType { field: "reqId" }),
+            (b"\x13\x14", WrongType { field: "method" }),
+            (b"\x1d\x01\x02\x03\x04", WrongType { field: "data" }),
+            (b"\x0a\x01\xff", NotUtf8 { field: "reqId" }),
+            // Bad even though a good one follows, as for other decoders.
+            (b"\x12\x01\xff\x12\x01a", NotUtf8 { field: "method" }),
+        ] {
+            assert_eq!(opened(frame), Err(error), "{frame:x?}");
+            assert_eq!(decoded(frame), None, "{frame:x?}");
+        }
+    }
+
+    #[test]
+    fn an_absent_msg_differs_from_an_empty_one() {
+        let absent = refusal(Code::REQUEST_ERROR, None);
+        let empty = refusal(Code::REQUEST_ERROR, Some(""));
+        assert_eq!(CommonResp::decode(&*absent).unwrap().msg, None);
+        assert_eq!(CommonResp::decode(&*empty).unwrap().msg.as_deref(), Some(""));
+    }
+
+    #[test]
+    fn a_code_without_a_name_travels_as_it_is() {
+        for number in [6, 1042, -1, i32::MIN, i32::MAX] {
+            let frame = answer("1", "/m", Code::new(number), b"");
+            let push = PushBody::decode(frame).unwrap();
+            assert_eq!(ResponseBody::decode(push.data).unwrap().code, number);
+        }
+    }
+
+    /// Encodings of fields that a `RequestBody` may or may not have.
+    fn field() -> impl Strategy<Value = Vec<u8>> {
+        let value = prop_oneof![
+            "[a-z/]{0,20}".prop_map(String::into_bytes),
+            "\\PC{0,5}".prop_map(String::into_bytes),
+            prop::collection::vec(any::<u8>(), 0..8),
+        ];
+        (1u32..6, 0u8..7, value, any::<u64>()).prop_map(|(number, kind, value, varint)| {
+            let mut out = Vec::new();
+            match kind {
+                0 => wire::put_varint_field(&mut out, number, varint),
+                1 => {
+                    wire::put_varint(&mut out, u64::from(number) << 3 | 1);
+                    out.extend(varint.to_le_bytes());
+                }
+                2 => {
+                    wire::put_varint(&mut out, u64::from(number) << 3 | 3);
+                    wire::put_len(&mut out, 1, &value);
+                    wire::put_varint(&mut out, u64::from(number) << 3 | 4);
+                }
+                _ => wire::put_len(&mut out, number, &value),
+            }
+            out
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_as_prost_reads_them(
+            frame in prop::collection::vec(any::<u8>(), 0..64),
+        ) {
+            prop_assert_eq!(opened(&frame).ok(), decoded(&frame));
+        }
+
+        #[test]
+        fn any_fields_are_read_as_prost_reads_them(
+            fields in prop::collection::vec(field(), 0..8),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut frame = fields.concat();
+            prop_assert_eq!(opened(&frame).ok(), decoded(&frame));
+            frame.truncate(cut.index(frame.len() + 1));
+            prop_assert_eq!(opened(&frame).ok(), decoded(&frame));
+        }
+
+        #[test]
+        fn an_answer_is_what_prost_encodes(
+            req_id in "\\PC{0,40}",
+            method in "\\PC{0,40}",
+            code in prop_oneof![0..10, any::<i32>()],
+            data in prop::collection::vec(any::<u8>(), 0..300),
+        ) {
+            let frame = answer(&req_id, &method, Code::new(code), &data);
+            let body = ResponseBody { req_id, method, code, data: data.into() };
+            let push = PushBody { event: 2, data: body.encode_to_vec().into() };
+            prop_assert_eq!(&frame[..], push.encode_to_vec());
+            prop_assert!(frame.capacity() >= sealed_len(frame.len()));
+        }
+
+        #[test]
+        fn a_push_is_what_prost_encodes(
+            event in prop_oneof![0..3, any::<i32>()],
+            data in prop::collection::vec(any::<u8>(), 0..300),
+        ) {
+            let frame = push(event, &data);
+            prop_assert_eq!(&frame[..], PushBody { event, data: data.into() }.encode_to_vec());
+            prop_assert!(frame.capacity() >= sealed_len(frame.len()));
+        }
+
+        #[test]
+        fn a_refusal_is_what_prost_encodes(
+            code in prop_oneof![0..10, any::<i32>()],
+            msg in prop::option::of("\\PC{0,40}"),
+        ) {
+            let written = refusal(Code::new(code), msg.as_deref());
+            let common_resp = CommonResp { code, msg, data: Bytes::new() };
+            prop_assert_eq!(written, common_resp.encode_to_vec());
+        }
+    }
+}

@@ -226,3 +226,96 @@ impl fmt::Debug for KeyFiles {
         f.debug_struct("KeyFiles").field("public_pem", &self.public_pem).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use super::*;
+
+    static FILES: LazyLock<KeyFiles> = LazyLock::new(|| generate_key(2048).unwrap());
+
+    fn private() -> PrivateKey {
+        PrivateKey::from_pem(&*FILES.private_pem).unwrap()
+    }
+
+    fn public() -> PublicKey {
+        PublicKey::from_pem(&FILES.public_pem).unwrap()
+    }
+
+    #[test]
+    fn what_was_wrapped_is_unwrapped() {
+        let longest = [7; 256 - 11];
+        for secret in [&b""[..], b"x", b"a random string of the client's", &longest] {
+            let ciphertext = public().wrap_secret(secret).unwrap();
+            assert_eq!(ciphertext.len(), private().modulus_len());
+            assert_eq!(private().unwrap_secret(&ciphertext).unwrap().as_bytes(), secret);
+        }
+    }
+
+    #[test]
+    fn a_secret_too_long_for_the_key_is_not_wrapped() {
+        let error = public().wrap_secret(&[0; 246]).unwrap_err();
+        assert_eq!(error, WrapError::TooLong { len: 246, max: 245 });
+    }
+
+    #[test]
+    fn a_bad_ciphertext_always_yields_the_same_secret() {
+        let bad = [0x5a; 256];
+        let first = private().unwrap_secret(&bad).unwrap();
+        let second = private().unwrap_secret(&bad).unwrap();
+        assert_eq!(first.as_bytes().len(), 32);
+        assert_eq!(first.as_bytes(), second.as_bytes());
+    }
+
+    #[test]
+    fn another_bad_ciphertext_yields_another_secret() {
+        let one = private().unwrap_secret(&[0x5a; 256]).unwrap();
+        let other = private().unwrap_secret(&[0x5b; 256]).unwrap();
+        assert_ne!(one.as_bytes(), other.as_bytes());
+    }
+
+    #[test]
+    fn another_key_yields_another_secret_for_a_bad_ciphertext() {
+        let other_key = PrivateKey::from_pem(&*generate_key(2048).unwrap().private_pem).unwrap();
+        let bad = [0x5a; 256];
+        let one = private().unwrap_secret(&bad).unwrap();
+        let other = other_key.unwrap_secret(&bad).unwrap();
+        assert_ne!(one.as_bytes(), other.as_bytes());
+    }
+
+    #[test]
+    fn a_ciphertext_above_the_modulus_is_a_bad_one_like_others() {
+        let secret = private().unwrap_secret(&[0xff; 256]).unwrap();
+        assert_eq!(secret.as_bytes().len(), 32);
+    }
+
+    #[test]
+    fn only_a_wrong_length_is_told_apart() {
+        for len in [0, 1, 255, 257, 512] {
+            let error = private().unwrap_secret(&vec![1; len]).unwrap_err();
+            assert_eq!(error, WrongLength { len, expected: 256 });
+        }
+    }
+
+    #[test]
+    fn the_public_key_comes_with_the_private_one() {
+        assert_eq!(private().public_key_pem(), FILES.public_pem);
+    }
+
+    #[test]
+    fn keys_are_generated_in_sensible_sizes_only() {
+        for bits in [0, 512, 1024, 2047, 16384] {
+            assert!(matches!(generate_key(bits), Err(KeyError::UnsupportedSize(b)) if b == bits));
+        }
+    }
+
+    #[test]
+    fn debug_output_shows_no_secret() {
+        let ciphertext = public().wrap_secret(b"AAAA").unwrap();
+        let secret = private().unwrap_secret(&ciphertext).unwrap();
+        assert_eq!(format!("{secret:?}"), "Secret { .. }");
+        assert_eq!(format!("{:?}", private()), "PrivateKey { modulus_len: 256, .. }");
+        assert!(!format!("{:?}", *FILES).contains("PRIVATE"));
+    }
+}

@@ -5,6 +5,7 @@ PROBE_ROUTES = {
     "/v1/probe/echoSnake": "probe.Probe/EchoSnake",
     "/v1/probe/echoBare": "probe.Probe/EchoBare",
     "/v1/probe/white/echo": "probe.Probe/Echo",
+    "/v1/probe/white/work": "probe.Probe/Work",
     "/v1/probe/fail": "probe.Probe/Fail",
     "/v1/probe/judge": "probe.Probe/Judge",
     "/v1/probe/work": "probe.Probe/Work",

@@ -222,7 +222,7 @@ def test_a_missing_device_id_can_be_mended_by_another_set_cxn_params(connect):
 def test_a_client_that_stops_reading_is_closed_with_3006(start_gateway, services):
     """About 60 MB of answers: more than all socket buffers on the way and the outbox hold."""
     gateway = start_gateway(gateway_config(services, session={"outbox": "128KiB"}))
-    with RawClient(gateway.url, receive_buffer=4096) as raw:
+    with RawClient(gateway.url, receive_buffer=64 * 1024) as raw:
         raw.queue_request("1", SET_CXN_PARAMS, cxn_params())
         raw.queue_request("2", SET_USER_PARAMS, session.SetUserParamsReq(userId="u", token="t"))
         for number in range(600):

@@ -52,6 +52,7 @@ def start_services(tmp_path):
 
 
 def _end(gateway):
+    """Ends a gateway; no test may have made it panic."""
     gateway.kill()
     panics = [line for line in gateway.lines if "panicked at" in line]
     assert not panics, f"the gateway panicked:\n{gateway.tail()}"
@@ -62,10 +63,10 @@ def start_gateway(binary, tmp_path):
     """Starts a gateway with a test's own configuration, ended with the test."""
     started = []
 
-    def start(config, *, wait=True, env=None):
+    def start(config, *, wait=True, env=None, kind=Gateway):
         directory = tmp_path / f"gateway-{len(started)}"
         directory.mkdir()
-        gateway = Gateway(binary, directory, config, env=env)
+        gateway = kind(binary, directory, config, env=env)
         started.append(gateway)
         return gateway.wait_listening() if wait else gateway
 
@@ -75,12 +76,25 @@ def start_gateway(binary, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def gateway(binary, services, session_key, tmp_path_factory):
+def share_gateway(binary, tmp_path_factory):
+    """Starts a gateway that the tests of one file share."""
+    started = []
+
+    def start(config, directory=None):
+        directory = directory or tmp_path_factory.mktemp("gateway")
+        started.append(Gateway(binary, directory, config))
+        return started[-1].wait_listening()
+
+    yield start
+    for gateway in started:
+        _end(gateway)
+
+
+@pytest.fixture(scope="module")
+def gateway(share_gateway, services, session_key):
     """A gateway with the usual configuration, shared by the tests of one file."""
-    config = gateway_config(services, session={"private_key": str(session_key.private_file)})
-    running = Gateway(binary, tmp_path_factory.mktemp("gateway"), config).wait_listening()
-    yield running
-    _end(running)
+    private_key = str(session_key.private_file)
+    return share_gateway(gateway_config(services, session={"private_key": private_key}))
 
 
 @pytest.fixture

@@ -89,13 +89,8 @@ ALLOWED = "https://app.example.com"
 
 
 @pytest.fixture(scope="module")
-def choosy(binary, services, tmp_path_factory):
-    from processes import Gateway
-
-    config = gateway_config(services, edge={"allowed_origins": [ALLOWED]})
-    running = Gateway(binary, tmp_path_factory.mktemp("gateway"), config)
-    yield running.wait_listening()
-    running.kill()
+def choosy(share_gateway, services):
+    return share_gateway(gateway_config(services, edge={"allowed_origins": [ALLOWED]}))
 
 
 @pytest.mark.parametrize(

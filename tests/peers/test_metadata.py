@@ -76,13 +76,9 @@ TRUSTED, UNTRUSTED = "127.0.0.2", "127.0.0.3"
 
 
 @pytest.fixture(scope="module")
-def behind_proxy(binary, services, tmp_path_factory):
-    from processes import Gateway
-
-    config = gateway_config(services, edge={"trusted_proxies": ["127.0.0.2/32", "10.0.0.0/8"]})
-    running = Gateway(binary, tmp_path_factory.mktemp("gateway"), config)
-    yield running.wait_listening()
-    running.kill()
+def behind_proxy(share_gateway, services):
+    proxies = ["127.0.0.2/32", "10.0.0.0/8"]
+    return share_gateway(gateway_config(services, edge={"trusted_proxies": proxies}))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import pytest
 from bridgehead.session.v1 import session_pb2 as session
+from configuration import gateway_config
 from probe_pb2 import EchoBareReq, EchoReq, EchoResp, WorkReq, WorkResp
 from session_client import (
     KEEP_ALIVE,
@@ -123,8 +124,6 @@ def test_a_method_that_is_not_public_gets_auth_error_before_login(connect):
 
 
 def test_a_session_without_login_outlives_the_handshake_timeout(start_gateway, connect, services):
-    from configuration import gateway_config
-
     gateway = start_gateway(gateway_config(services, session={"handshake_timeout": "300ms"}))
     client = connect(gateway).wait_connected()
     client.set_cxn_params()

@@ -74,9 +74,7 @@ def other_than(code):
 
 
 @pytest.fixture(scope="module")
-def overriding(binary, services, tmp_path_factory):
-    from processes import Gateway
-
+def overriding(share_gateway, services):
     routes = {
         **PROBE_ROUTES,
         "/v1/route/fail": {
@@ -89,9 +87,7 @@ def overriding(binary, services, tmp_path_factory):
         "expose_errors": True,
         "error_codes": {status: other_than(code) for status, code in DEFAULTS.items()},
     }
-    running = Gateway(binary, tmp_path_factory.mktemp("gateway"), gateway_config(services, upstream=upstream))
-    yield running.wait_listening()
-    running.kill()
+    return share_gateway(gateway_config(services, upstream=upstream))
 
 
 @pytest.mark.parametrize(("status", "code"), DEFAULTS.items())
@@ -122,13 +118,8 @@ def test_a_row_that_is_not_overridden_keeps_its_default(start_gateway, connect, 
 
 
 @pytest.fixture(scope="module")
-def exposing(binary, services, tmp_path_factory):
-    from processes import Gateway
-
-    config = gateway_config(services, upstream={"expose_errors": True})
-    running = Gateway(binary, tmp_path_factory.mktemp("gateway"), config)
-    yield running.wait_listening()
-    running.kill()
+def exposing(share_gateway, services):
+    return share_gateway(gateway_config(services, upstream={"expose_errors": True}))
 
 
 @pytest.mark.parametrize(

@@ -10,4 +10,5 @@ root=$(cd "$here/../.." && pwd)
 export BRIDGEHEAD=${BRIDGEHEAD:-$root/target/debug/bridgehead}
 export PYTHONPYCACHEPREFIX=$root/target/peers/pycache
 cd "$here"
-exec "$root/target/peers/venv/bin/python" -m pytest "$@"
+exec "$root/target/peers/venv/bin/python" -m pytest \
+  -o cache_dir="$root/target/peers/pytest_cache" "$@"

@@ -1,0 +1,95 @@
+"""`bridgehead check`, and what the program says of itself."""
+
+import json
+import subprocess
+
+import pytest
+from configuration import PROBE_ROUTES, gateway_config, probe_upstream
+
+
+@pytest.fixture
+def run(binary, tmp_path):
+    def run(*arguments, config=None):
+        if config is not None:
+            text = config if isinstance(config, str) else json.dumps(config, indent=2)
+            (tmp_path / "routes.yaml").write_text(text)
+        return subprocess.run(
+            [binary, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False
+        )
+
+    return run
+
+
+def test_a_good_file_is_printed_as_a_table_of_routes(run, services):
+    checked = run("check", config=gateway_config(services))
+    assert checked.returncode == 0, checked.stderr
+    for method, rpc in PROBE_ROUTES.items():
+        assert any(method in line and rpc in line for line in checked.stdout.splitlines()), method
+
+
+def test_routes_that_do_not_resolve_are_a_failure(run, services):
+    routes = {"/v1/probe/echo": "probe.Probe/Ecko"}
+    checked = run("check", config=gateway_config(services, upstream={"routes": routes}))
+    assert checked.returncode == 1
+    assert "probe.Probe/Echo" in checked.stdout + checked.stderr
+
+
+def test_an_upstream_that_is_away_is_a_failure_unless_offline(run, services, start_services):
+    away = start_services()
+    away.kill()
+    config = gateway_config(services, upstreams={"away": probe_upstream(away, routes={"/v1/x": "probe.Probe/Echo"})})
+    checked = run("check", config=config)
+    assert checked.returncode == 1
+    assert "away" in checked.stdout + checked.stderr
+    assert run("check", "--offline", config=config).returncode == 0
+
+
+SIX_MISTAKES = """\
+edge:
+  listen: 127.0.0.1:80800
+  max_mesage: 1MiB
+session:
+  ping_interval: often
+auth:
+  none: {}
+  jwt: { keys: jwks.json }
+upstreams:
+  msg:
+    address: htp://127.0.0.1:1
+    routes:
+      v1/msg/send: probe.Probe/Echo
+log: { format: text }
+"""
+
+
+def test_six_mistakes_are_reported_at_once_each_with_its_place(run):
+    checked = run("check", "--offline", config=SIX_MISTAKES)
+    assert checked.returncode == 1
+    output = checked.stdout + checked.stderr
+    for line in (2, 3, 5, 11, 13):
+        assert f"routes.yaml:{line}:" in output, f"line {line}:\n{output}"
+    assert "max_message" in output, "what would be right"
+    assert "exactly one" in output or "jwt" in output
+
+
+def test_a_file_that_is_not_there_is_a_usage_error(run):
+    for command in ("serve", "check"):
+        missing = run(command, "-c", "nowhere.yaml")
+        assert missing.returncode in (1, 64)
+        assert "nowhere.yaml" in missing.stderr + missing.stdout
+
+
+def test_an_unknown_command_is_a_usage_error(run):
+    assert run("serv").returncode == 64
+
+
+def test_the_schema_is_json(run):
+    printed = run("schema")
+    assert printed.returncode == 0
+    assert {"edge", "session", "auth", "upstreams"} <= set(json.loads(printed.stdout)["properties"])
+
+
+def test_the_environment_fills_variables(run, services):
+    config = gateway_config(services)
+    config["upstreams"]["probe"]["address"] = "${PROBE_ADDRESS:-" + services.address + "}"
+    assert run("check", config=config).returncode == 0

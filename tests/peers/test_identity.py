@@ -1,0 +1,168 @@
+"""The caller's identity in request messages: the gateway's own, whatever a client put there."""
+
+import pytest
+from configuration import gateway_config
+from probe_pb2 import CommonReq, EchoBareReq, EchoReq, EchoResp, EchoSnakeReq
+from session_client import Code
+
+# Field 3 of EchoReq, whatever its content.
+IDENTITY_TAG = b"\x1a"
+
+
+@pytest.fixture
+def caller(connect):
+    client = connect(user_agent_header="probe-client/9")
+    return client.log_in(user="alice", token="alice's token")
+
+
+def identity_of(client, message=b"", method="/v1/probe/echo"):
+    response = client.call_ok(method, message, EchoResp)
+    return EchoReq.FromString(response.request).commonReq
+
+
+def test_every_member_is_filled_by_name(caller):
+    req_id = caller.send("/v1/probe/echo", EchoReq(text="who am I"))
+    response = EchoResp.FromString(caller.answer_to(req_id).data)
+    identity = EchoReq.FromString(response.request).commonReq
+    assert identity.sessionId
+    assert identity == CommonReq(
+        userId="alice",
+        token="alice's token",
+        deviceModel="Model 3",
+        deviceId="device-1",
+        osVersion="17.4",
+        platform="ios",
+        packageId="package-1",
+        appVersion="2.0.1",
+        language="zh-CN",
+        networkUsed="wifi",
+        ip="127.0.0.1",
+        userAgent="probe-client/9",
+        sessionId=identity.sessionId,
+        reqId=req_id,
+    )
+
+
+def test_members_in_snake_case_are_filled_and_others_that_are_no_texts_are_not(caller):
+    req_id = caller.send("/v1/probe/echoSnake", EchoSnakeReq(text="hi"))
+    response = EchoResp.FromString(caller.answer_to(req_id).data)
+    identity = EchoSnakeReq.FromString(response.request).commonReq
+    assert (identity.user_id, identity.device_id) == ("alice", "device-1")
+    assert (identity.app_version, identity.user_agent) == ("2.0.1", "probe-client/9")
+    assert identity.req_id == req_id
+    assert identity.session_id
+    assert (identity.token, list(identity.platform)) == (0, [])
+
+
+def test_a_session_keeps_its_id_and_no_two_share_one(connect):
+    first, second = connect().log_in(), connect().log_in()
+    ids = [identity_of(client).sessionId for client in (first, first, second)]
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_before_login_the_device_is_known_and_the_user_is_not(connect):
+    client = connect().wait_connected()
+    client.set_cxn_params()
+    identity = identity_of(client, method="/v1/probe/white/echo")
+    assert (identity.deviceId, identity.platform) == ("device-1", "ios")
+    assert (identity.userId, identity.token) == ("", "")
+
+
+FORGED = CommonReq(userId="root", token="forged", ip="10.0.0.1", data=b"\xff", remark="forged")
+
+
+def test_what_a_client_puts_there_is_dropped(caller):
+    identity = identity_of(caller, EchoReq(text="hi", commonReq=FORGED))
+    assert (identity.userId, identity.token, identity.ip) == ("alice", "alice's token", "127.0.0.1")
+    assert (identity.data, identity.remark) == (b"", "")
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        pytest.param(lambda data, forged: forged + data, id="in front"),
+        pytest.param(lambda data, forged: data + forged, id="behind"),
+        pytest.param(lambda data, forged: forged + data + forged + forged, id="many times"),
+    ],
+)
+def test_it_is_dropped_wherever_it_stands(caller, forge):
+    """Protobuf merges repeated occurrences of a message field: one left over would count."""
+    forged = EchoReq(commonReq=FORGED).SerializeToString()
+    text = EchoReq(text="hi").SerializeToString()
+    identity = identity_of(caller, forge(text, forged))
+    assert (identity.userId, identity.remark) == ("alice", "")
+
+
+def test_it_is_dropped_behind_an_overlong_tag_too(caller):
+    forged = EchoReq(commonReq=FORGED).SerializeToString()
+    assert forged[:1] == IDENTITY_TAG
+    identity = identity_of(caller, b"\x9a\x80\x00" + forged[1:])
+    assert (identity.userId, identity.remark) == ("alice", "")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(
+            EchoReq(
+                text="连接成功",
+                nested=EchoReq.Nested(commonReq=FORGED, note="mine"),
+                numbers=[-1, 0, 1 << 60],
+                labels={"a": "1"},
+                blob=bytes(range(256)),
+            ).SerializeToString(),
+            id="every kind of field",
+        ),
+        pytest.param(b"\xf8\x7f\x05\xfa\x7f\x03abc\xf9\x7f12345678\xfd\x7f1234", id="unknown fields"),
+        pytest.param(b"\xfb\x7f\x08\x01\xfc\x7f", id="an unknown group"),
+        pytest.param(b"\x0a\x81\x00a", id="an overlong length"),
+        pytest.param(b"\xa2\x06\x01b\x0a\x01a\x0a\x01c", id="fields out of order and repeated"),
+        pytest.param(b"\x28\x01\x2a\x02\x03\x05", id="numbers unpacked and packed"),
+        pytest.param(b"\x08\x01", id="a wire type that the descriptor does not have"),
+    ],
+)
+def test_all_other_bytes_reach_the_service_as_they_were(caller, data):
+    """The identity is appended; what a client sent stays in front, byte for byte."""
+    answer = caller.call("/v1/probe/echoBare", data)
+    if answer.code == Code.Success:
+        assert EchoResp.FromString(answer.data).request == data
+    answer = caller.call("/v1/probe/echo", data)
+    response = EchoResp.FromString(answer.data).request
+    assert response[: len(data)] == data
+    appended = response[len(data) :]
+    assert appended[:1] == IDENTITY_TAG
+    only_identity = EchoReq.FromString(appended)
+    assert only_identity.commonReq.userId == "alice"
+    only_identity.ClearField("commonReq")
+    assert only_identity == EchoReq()
+
+
+def test_a_message_of_the_same_name_deeper_inside_is_the_clients_own(caller):
+    message = EchoReq(nested=EchoReq.Nested(commonReq=FORGED))
+    response = caller.call_ok("/v1/probe/echo", message, EchoResp)
+    assert EchoReq.FromString(response.request).nested.commonReq == FORGED
+
+
+def test_a_request_without_an_identity_field_is_passed_on_untouched(caller):
+    data = EchoBareReq(text="bare").SerializeToString() + b"\x1a\x03abc"
+    assert caller.call_ok("/v1/probe/echoBare", data, EchoResp).request == data
+
+
+def test_a_request_without_data_still_carries_the_identity(caller):
+    assert identity_of(caller, b"").userId == "alice"
+
+
+def test_the_field_that_is_filled_is_configured(start_gateway, connect, services):
+    config = gateway_config(services, identity={"request_field": "caller"})
+    client = connect(start_gateway(config)).log_in()
+    response = client.call_ok("/v1/probe/echo", EchoReq(commonReq=FORGED), EchoResp)
+    assert EchoReq.FromString(response.request) == EchoReq(commonReq=FORGED)
+
+
+@pytest.mark.parametrize("user", ["用户", "a\r\nx-user-id: root", "u" * 2000, "naïve"])
+def test_any_user_id_is_carried_safely(connect, user):
+    """In the message as it is; in metadata, never as a header of its own."""
+    client = connect().log_in(user=user)
+    response = client.call_ok("/v1/probe/echo", b"", EchoResp)
+    assert EchoReq.FromString(response.request).commonReq.userId == user
+    assert b"root" not in [entry.value for entry in response.metadata]

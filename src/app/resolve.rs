@@ -30,6 +30,8 @@ pub struct Problem {
     pub path: Vec<String>,
     /// What is wrong, and what would be right.
     pub message: String,
+    /// What to do about it, where the message does not say.
+    pub help: Option<String>,
 }
 
 /// Where descriptors come from when an upstream uses reflection.
@@ -233,7 +235,7 @@ impl Resolver {
 
 impl Problem {
     pub(super) fn at<const N: usize>(path: [&str; N], message: impl Into<String>) -> Self {
-        Self { path: path.map(str::to_owned).into(), message: message.into() }
+        Self { path: path.map(str::to_owned).into(), message: message.into(), help: None }
     }
 }
 
@@ -324,7 +326,7 @@ fn add_routes(
     for (nth, service) in config.expose.iter().enumerate() {
         let defaults = spec("", "");
         if let Err(error) =
-            builder.expose(Arc::clone(&of.upstream), service, &defaults, descriptors)
+            builder.expose(&of.upstream, service, &defaults, descriptors)
         {
             let path = ["upstreams", name, "expose", &nth.to_string()];
             problems.push(Problem::at(path, error.to_string()));

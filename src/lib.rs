@@ -1,6 +1,7 @@
 //! Bridgehead: a WebSocket edge for gRPC services.
 
 // composition
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod demo;

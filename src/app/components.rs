@@ -82,23 +82,3 @@ pub(super) fn status_codes(base: &StatusCodes, overrides: &ErrorCodes) -> Status
 fn bytes(size: u64) -> usize {
     usize::try_from(size).unwrap_or(usize::MAX)
 }
-
-/// Every file that a configuration names and that may change while it runs.
-pub(super) fn files(config: &Config) -> impl Iterator<Item = std::path::PathBuf> {
-    use crate::config::{Auth, Descriptors};
-    let tls = config.edge.tls.iter().flat_map(|tls| [tls.cert.clone(), tls.key.clone()]);
-    let keys = match &config.auth {
-        Auth::Jwt(jwt) => Some(jwt.keys.clone()),
-        Auth::Rpc(_) | Auth::None(_) => None,
-    };
-    let upstreams = config.upstreams.values().flat_map(|upstream| {
-        let descriptors = match &upstream.descriptors {
-            Descriptors::Files(files) => files.clone(),
-            Descriptors::Reflection => Vec::new(),
-        };
-        let tls = upstream.tls.iter().flat_map(|tls| [&tls.ca, &tls.cert, &tls.key]);
-        descriptors.into_iter().chain(tls.flatten().cloned().collect::<Vec<_>>())
-    });
-    let all: Vec<_> = tls.chain(keys).chain(upstreams).collect();
-    all.into_iter()
-}

@@ -29,7 +29,7 @@ pub(super) struct Files {
 
 impl Files {
     /// Watches `paths`, which need not all exist.
-    pub(super) fn watch(paths: BTreeSet<PathBuf>) -> Self {
+    pub(super) fn watch(paths: &BTreeSet<PathBuf>) -> Self {
         let (sender, events) = mpsc::channel(1);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             if event.is_ok_and(|event| !event.kind.is_access()) {
@@ -41,7 +41,7 @@ impl Files {
             .inspect_err(|error| tracing::warn!(%error, "file changes are only looked for now and then"))
             .ok();
         let mut files = Self { seen: BTreeMap::new(), events, watcher };
-        files.replace(&paths);
+        files.replace(paths);
         files
     }
 
@@ -119,7 +119,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("routes.yaml");
         std::fs::write(&path, "one").unwrap();
-        let mut files = Files::watch([path.clone()].into());
+        let mut files = Files::watch(&[path.clone()].into());
         std::fs::write(&path, "two").unwrap();
         assert!(is_seen(&mut files).await);
         let other = dir.path().join("new");
@@ -140,7 +140,7 @@ mod tests {
         }
         symlink("v1", at("..data")).unwrap();
         symlink("..data/routes.yaml", at("routes.yaml")).unwrap();
-        let mut files = Files::watch([at("routes.yaml")].into());
+        let mut files = Files::watch(&[at("routes.yaml")].into());
         symlink("v2", at("..data_tmp")).unwrap();
         std::fs::rename(at("..data_tmp"), at("..data")).unwrap();
         assert!(is_seen(&mut files).await);
@@ -151,7 +151,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("routes.yaml");
         std::fs::write(&path, "one").unwrap();
-        let mut files = Files::watch([path.clone()].into());
+        let mut files = Files::watch(&[path.clone()].into());
         std::fs::write(&path, "one").unwrap();
         std::fs::write(dir.path().join("neighbour"), "x").unwrap();
         assert!(timeout(Duration::from_millis(500), files.changed()).await.is_err());

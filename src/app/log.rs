@@ -3,7 +3,6 @@
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::time::UtcTime;
 
 use crate::config::{LogConfig, LogFormat, LogLevel};
 
@@ -21,8 +20,7 @@ pub fn start(config: &LogConfig) {
     let filter = EnvFilter::new(format!("{libraries},bridgehead={level}"));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_timer(UtcTime::rfc_3339());
+        .with_writer(std::io::stderr);
     // A second start (several gateways in one process) keeps the first.
     let _kept = match config.format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),

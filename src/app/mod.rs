@@ -13,9 +13,10 @@ mod resolve;
 mod stop;
 mod workers;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -78,7 +79,7 @@ impl App {
     ) -> Result<Self, StartError> {
         let loaded = read().map_err(StartError::Config)?;
         let config = &loaded.config;
-        let mut diagnostics = Diagnostics::default();
+        let mut diagnostics = loaded.diagnostics();
 
         let mut resolver = Resolver::new(workers);
         let resolved = resolver.resolve(config, Reflection::Ask).await;
@@ -125,9 +126,11 @@ impl App {
             routes = services.load().routes.len(),
             "listening"
         );
+        let files = files_of(&loaded, watch.as_ref());
         let reloader = Reloader {
             read,
             watch,
+            files,
             resolver,
             services: Arc::clone(&services),
             replaced,
@@ -170,8 +173,14 @@ impl Problem {
     /// Adds this to the diagnostics of the file that was loaded.
     pub fn report(&self, loaded: &Loaded, diagnostics: &mut Diagnostics) {
         let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
-        diagnostics.error(loaded.at(&path), self.message.clone(), None);
+        let help = self.help.clone().unwrap_or_default();
+        diagnostics.error(loaded.at(&path), self.message.clone(), help);
     }
+}
+
+/// The files whose changes concern a running gateway.
+fn files_of(loaded: &Loaded, own: Option<&PathBuf>) -> BTreeSet<PathBuf> {
+    loaded.files().map(Path::to_owned).chain(own.cloned()).collect()
 }
 
 fn load_tls(config: &Config) -> Result<Option<Arc<Tls>>, Problem> {

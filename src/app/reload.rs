@@ -1,6 +1,7 @@
 //! Reloading while serving: on a changed file, on SIGHUP, and when an upstream
 //! that was down can at last be asked for its descriptors.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use tokio::time::sleep;
 
 use super::files::Files;
 use super::resolve::{Reflection, Resolver};
-use super::{Read, components};
+use super::{Read, files_of};
 use crate::config::{Config, Diagnostics};
 use crate::edge::tls::Tls;
 use crate::session::Services;
@@ -26,6 +27,8 @@ pub(super) struct Reloader {
     pub(super) read: Read,
     /// The configuration's own file.
     pub(super) watch: Option<PathBuf>,
+    /// Every file to watch.
+    pub(super) files: BTreeSet<PathBuf>,
     pub(super) resolver: Resolver,
     pub(super) services: Arc<ArcSwap<Services>>,
     pub(super) replaced: watch::Sender<()>,
@@ -44,7 +47,7 @@ enum Cause {
 impl Reloader {
     /// Reloads whenever there is a reason to, for ever.
     pub(super) async fn run(&mut self) -> Infallible {
-        let mut files = Files::watch(self.files());
+        let mut files = Files::watch(&self.files);
         let mut hangup = signal(SignalKind::hangup())
             .inspect_err(|error| tracing::warn!(%error, "SIGHUP cannot be listened to"))
             .ok();
@@ -59,7 +62,7 @@ impl Reloader {
                 Cause::Pending => self.ask_again().await,
                 Cause::Files | Cause::Signal => {
                     self.reload().await;
-                    files.replace(&self.files());
+                    files.replace(&self.files);
                 }
             }
         }
@@ -79,13 +82,14 @@ impl Reloader {
         };
         let resolved = self.resolver.resolve(&loaded.config, Reflection::Ask).await;
         if !resolved.problems.is_empty() {
-            let mut diagnostics = Diagnostics::default();
+            let mut diagnostics = loaded.diagnostics();
             for problem in &resolved.problems {
                 problem.report(&loaded, &mut diagnostics);
             }
             return refused(&diagnostics);
         }
         self.warn_of_restart(&loaded.config);
+        self.files = files_of(&loaded, self.watch.as_ref());
         self.running = loaded.config;
         self.replace(resolved.services, resolved.pending);
         tracing::info!(routes = self.services.load().routes.len(), "configuration reloaded");
@@ -113,10 +117,6 @@ impl Reloader {
         self.services.store(Arc::new(services));
         self.replaced.send_replace(());
         self.pending = pending;
-    }
-
-    fn files(&self) -> std::collections::BTreeSet<PathBuf> {
-        components::files(&self.running).chain(self.watch.clone()).collect()
     }
 
     fn log_pending(&self) {

@@ -1,1 +1,146 @@
 //! Who may log in.
+//!
+//! An [`Authenticator`] judges one [`Login`] at a time, in one of three ways:
+//! the token is a JWT that the gateway checks itself ([`jwt`]), an existing RPC
+//! is asked ([`rpc`]), or everybody is believed. What a verdict does to the
+//! session, its answer and its socket is the session's to decide.
+
+pub mod jwt;
+pub mod rpc;
+
+use std::fmt;
+use std::future::{Future, ready};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use futures_util::future::Either;
+
+pub use jwt::Jwt;
+pub use rpc::Rpc;
+
+/// What a client says about itself when it logs in, and what the gateway knows
+/// of it. What is not known is empty.
+#[derive(Clone, Copy, Default)]
+pub struct Login<'a> {
+    /// The user that the client says it is.
+    pub user_id: &'a str,
+    /// What is to prove it. A secret: never logged, never part of a reason.
+    pub token: &'a str,
+    /// `ios`, `web`, …
+    pub platform: &'a str,
+    /// The device, as the client names it.
+    pub device_id: &'a str,
+    /// The device's model.
+    pub device_model: &'a str,
+    /// The version of the device's operating system.
+    pub os_version: &'a str,
+    /// The version of the client application.
+    pub app_version: &'a str,
+    /// Changes with every install.
+    pub package_id: &'a str,
+    /// The client's language.
+    pub language: &'a str,
+    /// The network that the client is on, in its own words.
+    pub network_used: &'a str,
+    /// The client's IP address.
+    pub remote_ip: &'a str,
+    /// The `User-Agent` of the WebSocket upgrade.
+    pub user_agent: &'a str,
+    /// The gateway's name for the session.
+    pub session_id: &'a str,
+}
+
+impl fmt::Debug for Login<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login")
+            .field("user_id", &self.user_id)
+            .field("platform", &self.platform)
+            .field("device_id", &self.device_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What has become of a login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The client is who it says it is.
+    Accepted {
+        /// When that ceases to be true, where the proof says so.
+        expires_at: Option<SystemTime>,
+    },
+    /// The client is not, or has not proven it.
+    Refused {
+        /// Why, in a few words that the client may be told.
+        reason: String,
+    },
+    /// Nobody could tell. This passes: the client may try again.
+    Unavailable {
+        /// What went wrong, for the log. Not for the client.
+        cause: String,
+    },
+}
+
+impl Verdict {
+    fn refused(reason: impl Into<String>) -> Self {
+        Self::Refused { reason: reason.into() }
+    }
+}
+
+/// Decides who may log in. A clone is cheap and shares everything.
+#[derive(Clone)]
+pub enum Authenticator {
+    /// The token is a JWT.
+    Jwt(Arc<Jwt>),
+    /// An RPC is asked.
+    Rpc(Rpc),
+    /// Every token is believed.
+    None,
+}
+
+impl Authenticator {
+    /// Judges a login.
+    ///
+    /// A login without a user is refused, whoever judges. What is returned
+    /// borrows neither the authenticator nor the login. It may take as long as
+    /// the RPC that it asks, where it asks one; a timeout is that call's.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped at any time; the verdict is lost, and nothing
+    /// else. Judging again is harmless, unless the RPC that is asked minds.
+    pub fn judge(&self, login: &Login<'_>) -> impl Future<Output = Verdict> + Send + use<> {
+        if login.user_id.is_empty() {
+            return Either::Left(ready(Verdict::refused("userId is missing")));
+        }
+        match self {
+            Self::Jwt(jwt) => Either::Left(ready(jwt.judge(login))),
+            Self::Rpc(rpc) => Either::Right(rpc.judge(login)),
+            Self::None => Either::Left(ready(Verdict::Accepted { expires_at: None })),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn without_authentication_every_token_is_believed() {
+        let login = Login { user_id: "u1", ..Login::default() };
+        let verdict = Authenticator::None.judge(&login).await;
+        assert_eq!(verdict, Verdict::Accepted { expires_at: None });
+    }
+
+    #[tokio::test]
+    async fn a_login_without_a_user_is_refused_even_without_authentication() {
+        let login = Login { token: "t", ..Login::default() };
+        let verdict = Authenticator::None.judge(&login).await;
+        assert_eq!(verdict, Verdict::refused("userId is missing"));
+    }
+
+    #[test]
+    fn a_login_does_not_print_its_token() {
+        let login = Login { user_id: "u1", token: "s3cret", ..Login::default() };
+        assert!(!format!("{login:?}").contains("s3cret"));
+    }
+}

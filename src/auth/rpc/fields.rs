@@ -1,0 +1,178 @@
+//! Where in a JSON object something stands, and which field of a message it
+//! belongs to: what templates and patterns have in common.
+
+use std::fmt;
+
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor};
+use serde_json::{Map, Value};
+
+use super::ConfigError;
+
+/// How alike two names must be for one to be proposed for the other (0 to 1).
+const ALIKE: f64 = 0.75;
+
+/// What can be wrong at one place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FieldProblem {
+    /// The message has no such field.
+    #[error("{message} has no field `{field}`; {hint}")]
+    UnknownField {
+        /// The message's full name.
+        message: String,
+        /// The field that it does not have.
+        field: String,
+        /// The field that may be meant, or all there are.
+        hint: String,
+    },
+    /// The value does not fit the field.
+    #[error("does not fit {field}: {reason}")]
+    WrongValue {
+        /// The field and its type.
+        field: String,
+        /// Why not.
+        reason: String,
+    },
+    /// Braces around a name that nothing is known by.
+    #[error("`{{{name}}}` stands for nothing; {hint}")]
+    UnknownPlaceholder {
+        /// The name.
+        name: String,
+        /// The placeholder that may be meant, or all there are.
+        hint: String,
+    },
+    /// In JSON, bytes are base64, and what clients say of themselves is not.
+    #[error("a field of bytes cannot be filled by a placeholder")]
+    PlaceholderInBytes,
+    /// Everything fits by itself, but not together.
+    #[error("is no {message}: {reason}")]
+    WrongMessage {
+        /// The message's full name.
+        message: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A path goes on behind something that has no fields.
+    #[error("`{before}` has nothing to be a field of: what stands before it is no message")]
+    NoMessage {
+        /// The first name that leads nowhere.
+        before: String,
+    },
+    /// The field cannot be shown as a text.
+    #[error("is a {found}, but must be a text, a number or an enum")]
+    NoText {
+        /// The field's type.
+        found: String,
+    },
+}
+
+/// A place in a JSON value, as a list that grows towards its end.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    parent: Option<&'a Place<'a>>,
+    step: Step<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Member(&'a str),
+    Element(usize),
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn root(name: &'a str) -> Self {
+        Self { parent: None, step: Step::Member(name) }
+    }
+
+    pub(super) fn member(&'a self, name: &'a str) -> Self {
+        Self { parent: Some(self), step: Step::Member(name) }
+    }
+
+    pub(super) fn element(&'a self, index: usize) -> Self {
+        Self { parent: Some(self), step: Step::Element(index) }
+    }
+
+    pub(super) fn error(&self, problem: FieldProblem) -> ConfigError {
+        ConfigError { path: self.to_string(), problem }
+    }
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(parent) = self.parent {
+            parent.fmt(f)?;
+        }
+        match self.step {
+            Step::Member(name) if self.parent.is_none() => write!(f, "{name}"),
+            Step::Member(name) => write!(f, ".{name}"),
+            Step::Element(index) => write!(f, "[{index}]"),
+        }
+    }
+}
+
+/// The field with this name, in either of its spellings.
+pub(super) fn find(
+    message: &MessageDescriptor,
+    name: &str,
+) -> Result<FieldDescriptor, FieldProblem> {
+    message.get_field_by_json_name(name).or_else(|| message.get_field_by_name(name)).ok_or_else(
+        || {
+            let fields: Vec<_> =
+                message.fields().map(|field| field.json_name().to_owned()).collect();
+            FieldProblem::UnknownField {
+                message: message.full_name().to_owned(),
+                field: name.to_owned(),
+                hint: hint(name, fields.iter().map(String::as_str)),
+            }
+        },
+    )
+}
+
+/// Reads `value` as the value of `field`, which must be one of `message`'s.
+pub(super) fn read(
+    message: &MessageDescriptor,
+    field: &FieldDescriptor,
+    value: Value,
+) -> Result<prost_reflect::Value, FieldProblem> {
+    let object = Map::from_iter([(field.name().to_owned(), value)]);
+    DynamicMessage::deserialize(message.clone(), Value::Object(object))
+        .map(|read| read.get_field(field).into_owned())
+        .map_err(|error| FieldProblem::WrongValue {
+            field: format!("{} ({})", field.full_name(), type_name(field)),
+            reason: error.to_string(),
+        })
+}
+
+/// The message that a field holds, if it is written member by member in JSON:
+/// not one of Google's own types, which have a notation of their own.
+pub(super) fn plain_message(field: &FieldDescriptor) -> Option<MessageDescriptor> {
+    let kind = field.kind();
+    let message = kind.as_message()?;
+    (!field.is_map() && message.package_name() != "google.protobuf").then(|| message.clone())
+}
+
+/// How a `.proto` file spells the field's type.
+pub(super) fn type_name(field: &FieldDescriptor) -> String {
+    let name = match field.kind() {
+        _ if field.is_map() => return "map".to_owned(),
+        Kind::Message(message) => message.full_name().to_owned(),
+        Kind::Enum(names) => names.full_name().to_owned(),
+        scalar => format!("{scalar:?}").to_lowercase(),
+    };
+    if field.is_list() { format!("repeated {name}") } else { name }
+}
+
+/// What may be meant by `name`, or what there is.
+pub(super) fn hint<'a>(name: &str, all: impl Iterator<Item = &'a str>) -> String {
+    let all: Vec<_> = all.collect();
+    let likeness = |other: &str| strsim::jaro_winkler(&name.to_lowercase(), &other.to_lowercase());
+    let nearest = all
+        .iter()
+        .map(|other| (likeness(other), other))
+        .filter(|(likeness, _)| *likeness > ALIKE)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    match nearest {
+        Some((_, nearest)) => format!("did you mean `{nearest}`?"),
+        None if all.is_empty() => "there are none".to_owned(),
+        None => format!("there are {}", all.join(", ")),
+    }
+}

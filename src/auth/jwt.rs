@@ -10,6 +10,7 @@
 
 mod keys;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -129,15 +130,17 @@ impl Jwt {
 
 /// What every token is held against, but for its algorithm.
 fn validation(config: &Config) -> Validation {
-    let mut validation = Validation::default();
-    validation.leeway = LEEWAY.as_secs();
-    validation.validate_nbf = true;
-    validation.required_spec_claims.clear();
+    let mut validation = Validation {
+        leeway: LEEWAY.as_secs(),
+        validate_nbf: true,
+        validate_aud: config.audience.is_some(),
+        required_spec_claims: HashSet::new(),
+        ..Validation::default()
+    };
     if let Some(issuer) = &config.issuer {
         validation.set_issuer(&[issuer]);
         validation.required_spec_claims.insert("iss".to_owned());
     }
-    validation.validate_aud = config.audience.is_some();
     if let Some(audience) = &config.audience {
         validation.set_audience(&[audience]);
         validation.required_spec_claims.insert("aud".to_owned());

@@ -10,6 +10,7 @@
 
 mod fields;
 mod pattern;
+mod placeholders;
 mod template;
 
 use std::future::{Future, ready};
@@ -85,7 +86,7 @@ impl Rpc {
         let method = config.method;
         let request = Template::new(config.request, method.input(), "request").map_err(&mut keep);
         let accept_when =
-            Pattern::new(&config.accept_when, method.output(), "accept_when").map_err(&mut keep);
+            Pattern::new(&config.accept_when, &method.output(), "accept_when").map_err(&mut keep);
         let reason = config.reason.map(|path| reason_field(&path, &method)).transpose();
         let reason = reason.map_err(|error| keep(vec![error]));
         match (request, accept_when, reason) {

@@ -41,7 +41,7 @@ struct Key {
     algorithms: &'static [Algorithm],
     /// The only one of `algorithms` that the key's issuer wants it used with.
     only: Option<Algorithm>,
-    key: DecodingKey,
+    decoding: DecodingKey,
 }
 
 /// A keys file that no token can be checked with.
@@ -135,7 +135,7 @@ impl KeySet {
                 (Some(has), Some(wanted)) => has == wanted,
                 _ => true,
             })
-            .map(|key| &key.key)
+            .map(|key| &key.decoding)
     }
 }
 
@@ -196,7 +196,7 @@ fn json_web_key(member: Value) -> Result<Key, String> {
     if only.is_some_and(|only| !algorithms.contains(&only)) {
         return Err("is for an algorithm of another kind of key".to_owned());
     }
-    Ok(Key { id: jwk.common.key_id, algorithms, only, key })
+    Ok(Key { id: jwk.common.key_id, algorithms, only, decoding: key })
 }
 
 fn rsa_components(key: &DecodingKey) -> Result<&'static [Algorithm], String> {
@@ -235,7 +235,7 @@ fn public_key(der: &[u8]) -> Option<Key> {
     } else {
         return None;
     };
-    Some(Key { id: None, algorithms, only: None, key })
+    Some(Key { id: None, algorithms, only: None, decoding: key })
 }
 
 fn is_p256(key: &[u8]) -> bool {
@@ -277,5 +277,5 @@ fn secret(text: &str) -> Result<Key, KeyProblem> {
         return Err(KeyProblem::ShortSecret(text.len()));
     }
     let key = DecodingKey::from_secret(text.as_bytes());
-    Ok(Key { id: None, algorithms: HMAC, only: None, key })
+    Ok(Key { id: None, algorithms: HMAC, only: None, decoding: key })
 }

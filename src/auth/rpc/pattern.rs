@@ -30,11 +30,11 @@ impl Pattern {
     /// begin with.
     pub fn new(
         json: &Map<String, Json>,
-        message: MessageDescriptor,
+        message: &MessageDescriptor,
         root: &str,
     ) -> Result<Self, Vec<ConfigError>> {
         let mut errors = Vec::new();
-        let pattern = read(&message, json, Place::root(root), &mut errors);
+        let pattern = read(message, json, Place::root(root), &mut errors);
         if errors.is_empty() { Ok(pattern) } else { Err(errors) }
     }
 

@@ -1,4 +1,4 @@
-//! A message written as JSON with gaps, filled from a login.
+//! A message written as JSON with gaps, which are filled from a login.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -6,6 +6,7 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value};
 
 use super::fields::{self, FieldProblem, Place};
+use super::placeholders::{fill, has_placeholders};
 use super::{ConfigError, Login};
 
 /// A message in JSON whose texts may contain placeholders such as `{user_id}`.
@@ -55,82 +56,6 @@ impl Template {
         let message = DynamicMessage::deserialize(self.message.clone(), json);
         message.map(|message| message.encode_to_vec().into()).map_err(|_| NoFit)
     }
-}
-
-/// Fills the placeholders in every text of `json`.
-fn fill(json: &mut Value, login: &Login<'_>) {
-    match json {
-        Value::String(text) if text.contains('{') => {
-            *text = pieces(text)
-                .map(|piece| match piece {
-                    Piece::Literal(text) => text,
-                    Piece::Placeholder(name) => source(name).map_or("", |of| of(login)),
-                })
-                .collect();
-        }
-        Value::Array(elements) => elements.iter_mut().for_each(|element| fill(element, login)),
-        Value::Object(members) => members.values_mut().for_each(|member| fill(member, login)),
-        _ => {}
-    }
-}
-
-type Source = for<'a> fn(&Login<'a>) -> &'a str;
-
-/// What stands for each placeholder.
-const PLACEHOLDERS: [(&str, Source); 13] = [
-    ("user_id", |login| login.user_id),
-    ("token", |login| login.token),
-    ("platform", |login| login.platform),
-    ("device_id", |login| login.device_id),
-    ("device_model", |login| login.device_model),
-    ("os_version", |login| login.os_version),
-    ("app_version", |login| login.app_version),
-    ("package_id", |login| login.package_id),
-    ("language", |login| login.language),
-    ("network_used", |login| login.network_used),
-    ("remote_ip", |login| login.remote_ip),
-    ("user_agent", |login| login.user_agent),
-    ("session_id", |login| login.session_id),
-];
-
-fn source(name: &str) -> Option<Source> {
-    PLACEHOLDERS.iter().find(|(known, _)| *known == name).map(|(_, source)| *source)
-}
-
-#[derive(Debug, PartialEq)]
-enum Piece<'a> {
-    Literal(&'a str),
-    /// A name in braces, without them.
-    Placeholder(&'a str),
-}
-
-/// Takes a text apart. A name is lowercase letters and `_`; braces around
-/// anything else are text.
-fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let (literal, name, behind) = next_placeholder(rest);
-        if literal.is_empty() {
-            rest = behind;
-            return name.map(Piece::Placeholder);
-        }
-        rest = rest.get(literal.len()..).unwrap_or_default();
-        Some(Piece::Literal(literal))
-    })
-}
-
-/// What is before the first placeholder, its name, and what is behind it.
-fn next_placeholder(text: &str) -> (&str, Option<&str>, &str) {
-    let found = text.match_indices('{').find_map(|(at, _)| {
-        let (before, inside) = text.split_at_checked(at)?;
-        let (name, behind) = inside.strip_prefix('{')?.split_once('}')?;
-        let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-        is_name.then_some((before, Some(name), behind))
-    });
-    found.unwrap_or((text, None, ""))
 }
 
 /// Holds a template against a message. Each part returns what it makes of its
@@ -193,7 +118,7 @@ impl Check {
         value: &Value,
         at: Place<'_>,
     ) -> Value {
-        let sample = match self.sample(&field.kind(), value) {
+        let sample = match Self::sample(&field.kind(), value) {
             Ok(sample) => sample,
             Err(problem) => {
                 self.errors.push(at.error(problem));
@@ -206,21 +131,21 @@ impl Check {
         sample
     }
 
-    fn sample(&self, kind: &Kind, value: &Value) -> Result<Value, FieldProblem> {
+    fn sample(kind: &Kind, value: &Value) -> Result<Value, FieldProblem> {
         Ok(match value {
             Value::String(text) if has_placeholders(text)? => match kind {
                 Kind::Bytes => return Err(FieldProblem::PlaceholderInBytes),
                 _ => sample_text(kind).into(),
             },
             Value::Array(elements) => {
-                let samples = elements.iter().map(|element| self.sample(kind, element));
+                let samples = elements.iter().map(|element| Self::sample(kind, element));
                 Value::Array(samples.collect::<Result<_, _>>()?)
             }
             Value::Object(members) => {
                 let kind = map_value(kind).unwrap_or_else(|| kind.clone());
                 let samples = members
                     .iter()
-                    .map(|(name, value)| Ok((name.clone(), self.sample(&kind, value)?)));
+                    .map(|(name, value)| Ok((name.clone(), Self::sample(&kind, value)?)));
                 Value::Object(samples.collect::<Result<_, _>>()?)
             }
             other => other.clone(),
@@ -234,20 +159,6 @@ impl Check {
             self.errors.push(at.error(FieldProblem::WrongMessage { message, reason }));
         }
     }
-}
-
-fn has_placeholders(text: &str) -> Result<bool, FieldProblem> {
-    let mut found = false;
-    for piece in pieces(text) {
-        let Piece::Placeholder(name) = piece else { continue };
-        found = true;
-        if source(name).is_none() {
-            let known = PLACEHOLDERS.iter().map(|(known, _)| *known);
-            let hint = fields::hint(name, known);
-            return Err(FieldProblem::UnknownPlaceholder { name: name.to_owned(), hint });
-        }
-    }
-    Ok(found)
 }
 
 fn map_value(kind: &Kind) -> Option<Kind> {

@@ -1,0 +1,97 @@
+//! The gaps in a text, such as `{user_id}`, and what fills them.
+
+use serde_json::Value;
+
+use super::Login;
+use super::fields::{self, FieldProblem};
+
+/// Fills the placeholders in every text of `json`.
+pub(super) fn fill(json: &mut Value, login: &Login<'_>) {
+    match json {
+        Value::String(text) if text.contains('{') => {
+            *text = pieces(text)
+                .map(|piece| match piece {
+                    Piece::Literal(text) => text,
+                    Piece::Placeholder(name) => source(name).map_or("", |of| of(login)),
+                })
+                .collect();
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(|element| fill(element, login)),
+        Value::Object(members) => members.values_mut().for_each(|member| fill(member, login)),
+        _ => {}
+    }
+}
+
+type Source = for<'a> fn(&Login<'a>) -> &'a str;
+
+/// What stands for each placeholder.
+const PLACEHOLDERS: [(&str, Source); 13] = [
+    ("user_id", |login| login.user_id),
+    ("token", |login| login.token),
+    ("platform", |login| login.platform),
+    ("device_id", |login| login.device_id),
+    ("device_model", |login| login.device_model),
+    ("os_version", |login| login.os_version),
+    ("app_version", |login| login.app_version),
+    ("package_id", |login| login.package_id),
+    ("language", |login| login.language),
+    ("network_used", |login| login.network_used),
+    ("remote_ip", |login| login.remote_ip),
+    ("user_agent", |login| login.user_agent),
+    ("session_id", |login| login.session_id),
+];
+
+fn source(name: &str) -> Option<Source> {
+    PLACEHOLDERS.iter().find(|(known, _)| *known == name).map(|(_, source)| *source)
+}
+
+#[derive(Debug, PartialEq)]
+enum Piece<'a> {
+    Literal(&'a str),
+    /// A name in braces, without them.
+    Placeholder(&'a str),
+}
+
+/// Takes a text apart. A name is lowercase letters and `_`; braces around
+/// anything else are text.
+fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let (literal, name, behind) = next_placeholder(rest);
+        if literal.is_empty() {
+            rest = behind;
+            return name.map(Piece::Placeholder);
+        }
+        rest = rest.get(literal.len()..).unwrap_or_default();
+        Some(Piece::Literal(literal))
+    })
+}
+
+/// What is before the first placeholder, its name, and what is behind it.
+fn next_placeholder(text: &str) -> (&str, Option<&str>, &str) {
+    let found = text.match_indices('{').find_map(|(at, _)| {
+        let (before, inside) = text.split_at_checked(at)?;
+        let (name, behind) = inside.strip_prefix('{')?.split_once('}')?;
+        let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        is_name.then_some((before, Some(name), behind))
+    });
+    found.unwrap_or((text, None, ""))
+}
+
+/// Whether a text has any placeholders; an error if one of them is unknown.
+pub(super) fn has_placeholders(text: &str) -> Result<bool, FieldProblem> {
+    let mut found = false;
+    for piece in pieces(text) {
+        let Piece::Placeholder(name) = piece else { continue };
+        found = true;
+        if source(name).is_none() {
+            let known = PLACEHOLDERS.iter().map(|(known, _)| *known);
+            let hint = fields::hint(name, known);
+            return Err(FieldProblem::UnknownPlaceholder { name: name.to_owned(), hint });
+        }
+    }
+    Ok(found)
+}

@@ -2,6 +2,7 @@
 
 // composition
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod demo;
 

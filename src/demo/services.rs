@@ -33,13 +33,13 @@ impl UserService for Demo {
             failure(Code::ToastError, Some("Enter a password: any will do."))
         } else {
             return Ok(Response::new(LoginResp {
-                common_resp: success(),
+                common_resp: Some(CommonResp::default()),
                 is_new_user: self.directory.register(&id),
                 token: format!("demo-{:032x}", rand::random::<u128>()),
                 user_id: id,
             }));
         };
-        Ok(Response::new(LoginResp { common_resp: refusal, ..LoginResp::default() }))
+        Ok(Response::new(LoginResp { common_resp: Some(refusal), ..LoginResp::default() }))
     }
 }
 
@@ -51,11 +51,11 @@ impl RelationService for Demo {
         request: Request<GetFriendListReq>,
     ) -> Result<Response<GetFriendListResp>, Status> {
         let GetFriendListReq { common_req, page: wanted, .. } = request.into_inner();
-        let refused = |common_resp| GetFriendListResp { common_resp, ids: Vec::new() };
+        let refused = |refusal| GetFriendListResp { common_resp: Some(refusal), ids: Vec::new() };
         let answer = match caller(common_req) {
             None => refused(not_logged_in()),
             Some(user) => match page(&self.directory.friends(&user), wanted.unwrap_or_default()) {
-                Some(ids) => GetFriendListResp { common_resp: success(), ids },
+                Some(ids) => GetFriendListResp { common_resp: Some(CommonResp::default()), ids },
                 None => refused(failure(Code::RequestError, None)),
             },
         };
@@ -78,10 +78,10 @@ impl MsgService for Demo {
             Some(user) => {
                 let accepted = self.messages.accept(&user, msg_data_list);
                 tracing::debug!(user, messages = accepted.len(), "the demo accepted messages");
-                success()
+                CommonResp::default()
             }
         };
-        Ok(Response::new(SendMsgListResp { common_resp }))
+        Ok(Response::new(SendMsgListResp { common_resp: Some(common_resp) }))
     }
 }
 
@@ -101,16 +101,12 @@ fn page(list: &[String], wanted: Page) -> Option<Vec<String>> {
     Some(list.iter().skip(skipped).take(size).cloned().collect())
 }
 
-fn success() -> Option<CommonResp> {
-    Some(CommonResp::default())
-}
-
-fn not_logged_in() -> Option<CommonResp> {
+fn not_logged_in() -> CommonResp {
     failure(Code::AuthError, Some("not logged in"))
 }
 
-fn failure(code: Code, msg: Option<&str>) -> Option<CommonResp> {
-    Some(CommonResp { code: code.into(), msg: msg.map(str::to_owned), data: Vec::new() })
+fn failure(code: Code, msg: Option<&str>) -> CommonResp {
+    CommonResp { code: code.into(), msg: msg.map(str::to_owned), data: Vec::new() }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 // composition
 pub mod app;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod demo;
 

@@ -1,0 +1,112 @@
+//! How a session ended.
+
+use std::fmt;
+
+/// Why there is no session any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Closed {
+    /// The gateway closed it.
+    ByGateway {
+        /// The close code; `None` when the close frame had none.
+        code: Option<u16>,
+        /// The gateway's own words; may be empty.
+        reason: String,
+    },
+    /// This side closed it.
+    ByClient,
+    /// The connection broke without a word.
+    Lost(String),
+    /// A frame that does not decrypt: the two sides do not share a key.
+    Undecryptable,
+    /// A frame that is nothing a gateway sends.
+    Garbled(String),
+}
+
+impl Closed {
+    /// The close code, where the gateway sent one.
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            Self::ByGateway { code, .. } => *code,
+            _ => None,
+        }
+    }
+
+    /// The gateway's own words; empty where there are none.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::ByGateway { reason, .. } => reason,
+            _ => "",
+        }
+    }
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ByGateway { code: None, .. } => {
+                f.write_str("the gateway closed the session without saying why")
+            }
+            Self::ByGateway { code: Some(code), reason } => {
+                write!(f, "the gateway closed the session with {code}")?;
+                match (meaning(*code), reason.as_str()) {
+                    ("", "") => Ok(()),
+                    ("", reason) => write!(f, ": {reason}"),
+                    (meaning, "") => write!(f, ": {meaning}"),
+                    (meaning, reason) => write!(f, ": {meaning} ({reason})"),
+                }
+            }
+            Self::ByClient => f.write_str("the session was closed on this side"),
+            Self::Lost(why) => write!(f, "the connection was lost: {why}"),
+            Self::Undecryptable => f.write_str(
+                "the gateway's frames do not decrypt: the public key is not that of its private key",
+            ),
+            Self::Garbled(why) => write!(f, "the gateway sent something unintelligible: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for Closed {}
+
+/// What a close code of the protocol means, and what to do about it.
+fn meaning(code: u16) -> &'static str {
+    match code {
+        1000 => "finished",
+        1001 => "it is stopping; connect again",
+        1002 => "a violation of the WebSocket protocol",
+        1008 => "a frame that it cannot read, or abuse",
+        1009 => "a message over its size limit (edge.max_message)",
+        1013 => "it is full; connect again later",
+        3000 => "authentication failed",
+        3001 => {
+            "encryption failed: it has no private key (session.private_key), or one of another \
+             length than the public key's"
+        }
+        3002 => "the platform is missing or none of those it knows (session.platforms)",
+        3003 => "the device id is missing",
+        3004 => "replaced by a newer connection of the same device",
+        3005 => "kicked by a service",
+        3006 => "too slow: frames piled up unread (session.outbox)",
+        3007 => "no valid setCxnParams in time (session.handshake_timeout)",
+        3008 => "idle: no frame and no pong in time (session.pong_timeout)",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn close_codes_are_explained() {
+        let closed = Closed::ByGateway { code: Some(3002), reason: "platform `x`".to_owned() };
+        let text = closed.to_string();
+        assert!(text.contains("3002: the platform is missing"), "{text}");
+        assert!(text.ends_with("(platform `x`)"), "{text}");
+    }
+
+    #[test]
+    fn a_code_of_somebody_elses_is_told_as_it_is() {
+        let closed = Closed::ByGateway { code: Some(4999), reason: String::new() };
+        assert_eq!(closed.to_string(), "the gateway closed the session with 4999");
+    }
+}

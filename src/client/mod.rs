@@ -1,0 +1,34 @@
+//! A client of the session protocol, over WebSocket.
+//!
+//! [`Session::connect`] opens a session and describes the device, with
+//! encryption if asked; [`Session::login`] names the user; [`Session::call`]
+//! calls methods, any number at once; [`Session::pushes`] is what the gateway
+//! sends by itself. Messages are bytes here: which they are, and how they look
+//! as JSON, is for whoever uses this. Sessions that are lost are not opened
+//! again.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use bridgehead::client::{Options, Session};
+//!
+//! let session = Session::connect(Options::new("ws://127.0.0.1:8080/ws")).await?;
+//! session.login("zoe", "token").await?;
+//! let friends = session.call("/v1/relation/getFriendList", bytes::Bytes::new()).await?;
+//! # drop(friends);
+//! # Ok(())
+//! # }
+//! ```
+
+mod closed;
+mod connection;
+mod options;
+mod session;
+mod socket;
+mod tls;
+
+pub use closed::Closed;
+pub use connection::{Push, Pushes};
+pub use options::Options;
+pub use session::{CallError, ConnectError, Refusal, Session};
+pub use socket::DialError;
+pub use tls::{Tls, TlsError};

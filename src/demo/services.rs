@@ -1,0 +1,190 @@
+//! The three services, as their protos declare them.
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+
+use super::directory::Directory;
+use super::messages::Messages;
+use crate::proto::demo::common_resp::Code;
+use crate::proto::demo::msg_service_server::MsgService;
+use crate::proto::demo::relation_service_server::RelationService;
+use crate::proto::demo::user_service_server::UserService;
+use crate::proto::demo::{
+    CommonReq, CommonResp, GetFriendListReq, GetFriendListResp, LoginReq, LoginResp, Page,
+    SendMsgListReq, SendMsgListResp,
+};
+
+/// All three services over one state; clones share it.
+#[derive(Clone, Default)]
+pub(super) struct Demo {
+    directory: Arc<Directory>,
+    messages: Arc<Messages>,
+}
+
+#[tonic::async_trait]
+impl UserService for Demo {
+    /// Welcomes any id with any password.
+    async fn login(&self, request: Request<LoginReq>) -> Result<Response<LoginResp>, Status> {
+        let LoginReq { id, password, .. } = request.into_inner();
+        let refusal = if id.is_empty() {
+            failure(Code::RequestError, None)
+        } else if password.is_empty() {
+            failure(Code::ToastError, Some("Enter a password: any will do."))
+        } else {
+            return Ok(Response::new(LoginResp {
+                common_resp: Some(CommonResp::default()),
+                is_new_user: self.directory.register(&id),
+                token: format!("demo-{:032x}", rand::random::<u128>()),
+                user_id: id,
+            }));
+        };
+        Ok(Response::new(LoginResp { common_resp: Some(refusal), ..LoginResp::default() }))
+    }
+}
+
+#[tonic::async_trait]
+impl RelationService for Demo {
+    /// Everybody else, page by page.
+    async fn get_friend_list(
+        &self,
+        request: Request<GetFriendListReq>,
+    ) -> Result<Response<GetFriendListResp>, Status> {
+        let GetFriendListReq { common_req, page: wanted, .. } = request.into_inner();
+        let refused = |refusal| GetFriendListResp { common_resp: Some(refusal), ids: Vec::new() };
+        let answer = match caller(common_req) {
+            None => refused(not_logged_in()),
+            Some(user) => match page(&self.directory.friends(&user), wanted.unwrap_or_default()) {
+                Some(ids) => GetFriendListResp { common_resp: Some(CommonResp::default()), ids },
+                None => refused(failure(Code::RequestError, None)),
+            },
+        };
+        Ok(Response::new(answer))
+    }
+}
+
+#[tonic::async_trait]
+impl MsgService for Demo {
+    /// Accepts all of the messages or none. Accepted messages go no further.
+    async fn send_msg_list_async(
+        &self,
+        request: Request<SendMsgListReq>,
+    ) -> Result<Response<SendMsgListResp>, Status> {
+        let SendMsgListReq { common_req, msg_data_list, .. } = request.into_inner();
+        let homeless = msg_data_list.iter().any(|message| message.conv_id.is_empty());
+        let common_resp = match caller(common_req) {
+            None => not_logged_in(),
+            Some(_) if homeless || msg_data_list.is_empty() => failure(Code::RequestError, None),
+            Some(user) => {
+                let accepted = self.messages.accept(&user, msg_data_list);
+                tracing::debug!(user, messages = accepted.len(), "the demo accepted messages");
+                CommonResp::default()
+            }
+        };
+        Ok(Response::new(SendMsgListResp { common_resp: Some(common_resp) }))
+    }
+}
+
+/// The user that the gateway says is calling.
+fn caller(common_req: Option<CommonReq>) -> Option<String> {
+    common_req.map(|common| common.user_id).filter(|user| !user.is_empty())
+}
+
+/// The asked part of a list: pages count from 1, and a size of 0 is everything.
+fn page(list: &[String], wanted: Page) -> Option<Vec<String>> {
+    let size = usize::try_from(wanted.size).ok()?;
+    let number = usize::try_from(wanted.page).ok()?.max(1);
+    if size == 0 {
+        return Some(if number == 1 { list.to_vec() } else { Vec::new() });
+    }
+    let skipped = size.saturating_mul(number - 1);
+    Some(list.iter().skip(skipped).take(size).cloned().collect())
+}
+
+fn not_logged_in() -> CommonResp {
+    failure(Code::AuthError, Some("not logged in"))
+}
+
+fn failure(code: Code, msg: Option<&str>) -> CommonResp {
+    CommonResp { code: code.into(), msg: msg.map(str::to_owned), data: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::demo::MsgData;
+
+    fn as_user(user: &str) -> Option<CommonReq> {
+        Some(CommonReq { user_id: user.to_owned(), ..CommonReq::default() })
+    }
+
+    fn code(common_resp: Option<CommonResp>) -> Code {
+        common_resp.unwrap().code()
+    }
+
+    async fn log_in(demo: &Demo, id: &str, password: &str) -> LoginResp {
+        let (id, password) = (id.to_owned(), password.to_owned());
+        let request = LoginReq { id, password, common_req: None };
+        demo.login(Request::new(request)).await.unwrap().into_inner()
+    }
+
+    async fn friends(demo: &Demo, user: &str, page: i32, size: i32) -> GetFriendListResp {
+        let request = GetFriendListReq {
+            common_req: as_user(user),
+            page: Some(Page { page, size }),
+            ..GetFriendListReq::default()
+        };
+        demo.get_friend_list(Request::new(request)).await.unwrap().into_inner()
+    }
+
+    async fn send(demo: &Demo, user: &str, conv_ids: &[&str]) -> Code {
+        let message =
+            |conv_id: &&str| MsgData { conv_id: (*conv_id).to_owned(), ..MsgData::default() };
+        let request = SendMsgListReq {
+            msg_data_list: conv_ids.iter().map(message).collect(),
+            common_req: as_user(user),
+            ..SendMsgListReq::default()
+        };
+        let response = demo.send_msg_list_async(Request::new(request)).await.unwrap();
+        code(response.into_inner().common_resp)
+    }
+
+    #[tokio::test]
+    async fn any_password_will_do_but_there_must_be_one() {
+        let demo = Demo::default();
+        let first = log_in(&demo, "zoe", "x").await;
+        assert!(first.is_new_user && !first.token.is_empty());
+        assert_eq!(first.user_id, "zoe");
+        assert!(!log_in(&demo, "zoe", "another").await.is_new_user);
+        assert_eq!(code(log_in(&demo, "zoe", "").await.common_resp), Code::ToastError);
+        assert_eq!(code(log_in(&demo, "", "x").await.common_resp), Code::RequestError);
+    }
+
+    #[tokio::test]
+    async fn friends_come_page_by_page() {
+        let demo = Demo::default();
+        assert_eq!(friends(&demo, "bob", 1, 3).await.ids, ["alice", "carol", "dave"]);
+        assert_eq!(friends(&demo, "bob", 2, 3).await.ids, ["erin"]);
+        assert!(friends(&demo, "bob", 3, 3).await.ids.is_empty());
+        assert_eq!(friends(&demo, "bob", 0, 0).await.ids.len(), 4);
+        assert!(friends(&demo, "bob", i32::MAX, i32::MAX).await.ids.is_empty());
+        assert_eq!(code(friends(&demo, "bob", -1, 3).await.common_resp), Code::RequestError);
+    }
+
+    #[tokio::test]
+    async fn who_is_nobody_has_no_friends_and_sends_nothing() {
+        let demo = Demo::default();
+        let answer = friends(&demo, "", 1, 3).await;
+        assert_eq!(code(answer.common_resp), Code::AuthError);
+        assert!(answer.ids.is_empty());
+        assert_eq!(send(&demo, "", &["c1"]).await, Code::AuthError);
+    }
+
+    #[tokio::test]
+    async fn messages_need_a_conversation() {
+        let demo = Demo::default();
+        assert_eq!(send(&demo, "bob", &["c1", "c2"]).await, Code::Success);
+        assert_eq!(send(&demo, "bob", &["c1", ""]).await, Code::RequestError);
+        assert_eq!(send(&demo, "bob", &[]).await, Code::RequestError);
+    }
+}

@@ -6,12 +6,13 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::diagnostics::Diagnostics;
-use super::located::{Document, Node, Value};
+use super::located::{Document, Entry, Node, Value};
 use super::source::Span;
 use super::structure::FileUse;
-use super::{Auth, Config, RpcCall, suggestions, words};
+use super::{Auth, Config, suggestions, words};
 
 /// Client methods that the gateway answers itself.
 const OWN_METHODS: [&str; 3] =
@@ -143,117 +144,106 @@ impl Checks<'_> {
 
     /// The upstreams that logins and hooks call.
     fn callers(&mut self) {
-        if let Auth::Rpc(call) = &self.config.auth {
-            self.caller(call, &["auth", "rpc", "upstream"]);
-        }
-        if let Some(call) = &self.config.hooks.connected {
-            self.caller(call, &["hooks", "connected", "upstream"]);
-        }
-        if let Some(call) = &self.config.hooks.disconnected {
-            self.caller(call, &["hooks", "disconnected", "upstream"]);
+        for path in [
+            ["auth", "rpc", "upstream"],
+            ["hooks", "connected", "upstream"],
+            ["hooks", "disconnected", "upstream"],
+        ] {
+            self.caller(&path);
         }
     }
 
-    fn caller(&mut self, call: &RpcCall, path: &[&str]) {
-        let upstreams = self.document.find(&["upstreams"]).map(|node| &node.value);
-        let names: Vec<&str> = match upstreams {
-            Some(Value::Mapping(entries)) => {
-                entries.iter().map(|entry| entry.key.as_str()).collect()
-            }
-            Some(Value::Bad | Value::List(_)) => return,
-            _ => Vec::new(),
-        };
-        let Some(Value::Scalar(scalar)) = self.document.find(path).map(|node| &node.value) else {
-            return;
-        };
-        if names.contains(&call.upstream.as_str()) {
+    fn caller(&mut self, path: &[&str]) {
+        let Some(node) = self.document.find(path).filter(|node| !node.is_absent()) else { return };
+        let Value::Scalar(scalar) = &node.value else { return };
+        let upstreams = self.document.find(&["upstreams"]);
+        if upstreams.is_some_and(|node| matches!(node.value, Value::Bad | Value::List(_))) {
             return;
         }
-        let help = match suggestions::closest(&call.upstream, names.iter().copied()) {
-            Some(name) => format!("did you mean `{name}`?"),
-            None if names.is_empty() => "add it under `upstreams`".to_owned(),
-            None if names.len() > 12 => "use a name from `upstreams`".to_owned(),
-            None => format!(
-                "there {}",
-                match names.as_slice() {
-                    [only] => format!("is `{only}`"),
-                    _ => format!("are {}", words::list(names.iter().copied(), "and")),
-                }
-            ),
-        };
+        let names: Vec<&str> = entries(upstreams).iter().map(|entry| entry.key.as_str()).collect();
+        if names.contains(&scalar.text.as_str()) {
+            return;
+        }
+        let help =
+            match (suggestions::closest(&scalar.text, names.iter().copied()), names.as_slice()) {
+                (Some(name), _) => format!("did you mean `{name}`?"),
+                (None, []) => "add it under `upstreams`".to_owned(),
+                (None, [only]) => format!("the only one is `{only}`"),
+                (None, names) if names.len() > 12 => "use a name from `upstreams`".to_owned(),
+                (None, names) => format!("there are {}", words::list(names.iter().copied(), "and")),
+            };
         let message = format!("there is no upstream {}", words::quoted(scalar));
-        self.diagnostics.error(self.document.at(path), message, help);
+        self.diagnostics.error(node.span, message, help);
     }
 
     /// The gateway's own methods can't lead anywhere else.
     fn own_methods(&mut self) {
-        for (name, upstream) in &self.config.upstreams {
-            for method in
-                OWN_METHODS.into_iter().filter(|method| upstream.routes.contains_key(*method))
-            {
-                let span = self.document.key_at(&["upstreams", name, "routes", method]);
-                let message = format!("`{method}` is answered by the gateway itself");
-                self.diagnostics.error(span, message, "leave this route out");
+        for upstream in entries(self.document.find(&["upstreams"])) {
+            for route in entries(upstream.value.entry("routes").map(|routes| &routes.value)) {
+                if OWN_METHODS.contains(&route.key.as_str()) {
+                    let message = format!(
+                        "`{}` is answered by the gateway itself",
+                        words::shorten(&route.written)
+                    );
+                    self.diagnostics.error(route.key_span, message, "leave this route out");
+                }
             }
         }
     }
 
     /// A client method leads to one upstream, and a service is exposed by one.
     fn methods_once(&mut self) {
-        let mut methods: HashMap<&str, &str> = HashMap::new();
-        let mut services: HashMap<&str, (&str, usize)> = HashMap::new();
-        for (name, upstream) in &self.config.upstreams {
-            for method in upstream.routes.keys() {
-                let Some(first) = methods.insert(method, name) else { continue };
-                let first = self.document.key_at(&["upstreams", first, "routes", method]);
-                let span = self.document.key_at(&["upstreams", name, "routes", method]);
-                self.twice(span, first, "a route", method);
+        let mut methods: HashMap<&str, Span> = HashMap::new();
+        let mut services: HashMap<&str, Span> = HashMap::new();
+        for upstream in entries(self.document.find(&["upstreams"])) {
+            for route in entries(upstream.value.entry("routes").map(|routes| &routes.value)) {
+                if let Some(first) = methods.insert(&route.key, route.key_span) {
+                    self.twice(&route.written, "has two routes", route.key_span, first);
+                }
             }
-            for (index, service) in upstream.expose.iter().enumerate() {
-                let Some((first, first_index)) = services.insert(service, (name, index)) else {
-                    continue;
-                };
-                let first =
-                    self.document.at(&["upstreams", first, "expose", &first_index.to_string()]);
-                let span = self.document.at(&["upstreams", name, "expose", &index.to_string()]);
-                self.twice(span, first, "exposed", service);
+            let expose = upstream.value.entry("expose").map(|expose| &expose.value.value);
+            let Some(Value::List(items)) = expose else { continue };
+            for item in items {
+                let Value::Scalar(scalar) = &item.value else { continue };
+                if let Some(first) = services.insert(&scalar.text, item.span) {
+                    self.twice(scalar.shown(), "is exposed twice", item.span, first);
+                }
             }
         }
     }
 
-    fn twice(&mut self, span: Span, first: Span, what: &str, name: &str) {
-        let message = format!("`{}` is {what} twice", words::shorten(self.written(span, name)));
+    fn twice(&mut self, written: &str, predicate: &str, span: Span, first: Span) {
+        let message = format!("`{}` {predicate}", words::shorten(written));
         self.diagnostics
             .error(span, message, "keep one of them")
             .note(first, "the first one is here");
     }
 
-    /// A name as the document has it, in case a variable is part of it.
-    fn written<'w>(&'w self, span: Span, name: &'w str) -> &'w str {
-        let text = self.document.source.slice(span);
-        if text.contains("${") { text } else { name }
-    }
-
     /// TLS settings do nothing for a plaintext address.
     fn plaintext_tls(&mut self) {
-        for (name, upstream) in &self.config.upstreams {
-            if upstream.tls.is_none() {
+        for upstream in entries(self.document.find(&["upstreams"])) {
+            let Some(tls) = upstream.value.entry("tls").filter(|tls| !tls.value.is_absent()) else {
                 continue;
-            }
-            for (index, address) in upstream.address.iter().enumerate() {
-                if !address.starts_with("http://") {
-                    continue;
+            };
+            let Some(address) = upstream.value.entry("address") else { continue };
+            let addresses = match &address.value.value {
+                Value::List(items) => items.as_slice(),
+                _ => std::slice::from_ref(&address.value),
+            };
+            for address in addresses {
+                let Value::Scalar(scalar) = &address.value else { continue };
+                if scalar.text.starts_with("http://") {
+                    let message = format!(
+                        "{} is plaintext, but the upstream has `tls`",
+                        words::quoted(scalar)
+                    );
+                    let error = self.diagnostics.error(
+                        address.span,
+                        message,
+                        "write `https://`, or leave `tls` out",
+                    );
+                    error.note(tls.key_span, "`tls` is here");
                 }
-                let path = ["upstreams", name, "address", &index.to_string()];
-                let span = self.document.at(&path);
-                let tls = self.document.key_at(&["upstreams", name, "tls"]);
-                let message = format!(
-                    "`{}` is plaintext, but the upstream has `tls`",
-                    words::shorten(self.written(span, address))
-                );
-                self.diagnostics
-                    .error(span, message, "write `https://`, or leave `tls` out")
-                    .note(tls, "`tls` is here");
             }
         }
     }
@@ -296,5 +286,13 @@ impl Checks<'_> {
                 self.diagnostics.has_error_within(entry.key_span) || self.has_error(&entry.value)
             }),
         }
+    }
+}
+
+/// The entries of a mapping; none where there is no mapping.
+fn entries(node: Option<&Arc<Node>>) -> &[Entry] {
+    match node.map(|node| &node.value) {
+        Some(Value::Mapping(entries)) => entries,
+        _ => &[],
     }
 }

@@ -181,11 +181,10 @@ fn understand(
     let Checked { json, files } = structure::check(&document, folder, diagnostics);
     let config = match Config::deserialize(json?) {
         Ok(config) => config,
-        Err(_) if diagnostics.has_errors() => return None,
         // The schema and the model come from the same structs, so this is a
         // defect. What serde says is kept to itself, as it may hold secrets.
         Err(_) => {
-            let message = "this file passes every check, yet can't be read";
+            let message = "what is right in this file can't be read";
             diagnostics.error(
                 document.root.span,
                 message,

@@ -90,12 +90,17 @@ fn publish(schema: &mut Value) {
             list.iter_mut().for_each(publish);
         }
     }
+    // The one key that such a mapping has must say something.
+    let choice = schema.get("maxProperties") == Some(&json!(1));
     let required: Vec<Value> =
         schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
         for (key, property) in properties {
+            if choice && let Some(list) = property.get_mut("anyOf").and_then(Value::as_array_mut) {
+                list.retain(|kind| !allows(kind, "null"));
+            }
             publish(property);
-            let optional = !required.iter().any(|name| name == key);
+            let optional = !choice && !required.iter().any(|name| name == key);
             widen(property, optional);
         }
     }

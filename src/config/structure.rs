@@ -40,7 +40,7 @@ pub(super) struct FileUse {
 /// Holds `document` against the schema. Relative file names start at `folder`.
 pub(super) fn check(document: &Document, folder: &Path, diagnostics: &mut Diagnostics) -> Checked {
     let mut walk = Walk { folder, diagnostics, files: Vec::new() };
-    let place = Place { key: "the file", span: document.root.span, expected: None };
+    let place = Place { key: "", span: document.root.span, expected: None };
     let json = walk.node(&document.root, schema::model(), &place);
     Checked { json, files: walk.files }
 }
@@ -48,12 +48,32 @@ pub(super) fn check(document: &Document, folder: &Path, diagnostics: &mut Diagno
 /// Where the walk is.
 #[derive(Clone, Copy)]
 struct Place<'p> {
-    /// The nearest key.
+    /// The nearest key; empty at the root, and where the key itself is looked at.
     key: &'p str,
     /// What to point at where the node itself has no good place.
     span: Span,
     /// What is expected, where that is more than the schema at hand says.
     expected: Option<&'p str>,
+}
+
+impl Place<'_> {
+    /// What an error about a value begins with.
+    fn prefix(&self) -> String {
+        if self.key.is_empty() {
+            String::new()
+        } else {
+            format!("`{}`: ", words::shorten(self.key))
+        }
+    }
+
+    /// What stands here.
+    fn name(&self) -> String {
+        if self.key.is_empty() {
+            "the file".to_owned()
+        } else {
+            format!("`{}`", words::shorten(self.key))
+        }
+    }
 }
 
 struct Walk<'w> {
@@ -96,7 +116,8 @@ impl Walk<'_> {
             return None;
         }
         let expected = place.expected.unwrap_or(expected);
-        let message = format!("`{}`: expected {expected}, found {}", place.key, words::found(node));
+        let message =
+            format!("{}expected {expected}, found {}", place.prefix(), words::found(node));
         let help = words::way_out(node, expected);
         let span = if matches!(node.value, Value::Scalar(_)) { node.span } else { place.span };
         self.diagnostics.error(span, message, help);
@@ -113,12 +134,15 @@ impl Walk<'_> {
         if texts.contains(&scalar.text.as_str()) {
             return Some(Json::String(scalar.text.clone()));
         }
-        let expected = place.expected.map_or_else(|| words::one_of(&texts), str::to_owned);
-        let help = match suggestions::closest(&scalar.text, texts.iter().copied()) {
-            Some(text) => format!("did you mean `{text}`?"),
-            None => format!("write {expected}"),
+        let help = match (suggestions::closest(&scalar.text, texts.iter().copied()), place.expected)
+        {
+            (Some(text), _) => format!("did you mean `{text}`?"),
+            (None, Some(expected)) if expected.contains("a list") => {
+                format!("write {}, or a list: {}", words::one_of(&texts), words::as_list(scalar))
+            }
+            (None, expected) => format!("write {}", expected.unwrap_or(&words::one_of(&texts))),
         };
-        let message = format!("`{}`: {} is not {expected}", place.key, quoted(scalar));
+        let message = format!("{}{} is not known here", place.prefix(), quoted(scalar));
         self.diagnostics.error(node.span, message, help);
         None
     }
@@ -209,7 +233,7 @@ impl Walk<'_> {
         help: String,
         place: &Place<'_>,
     ) -> Option<Json> {
-        let message = format!("`{}`: {} {predicate}", place.key, quoted(scalar));
+        let message = format!("{}{} {predicate}", place.prefix(), quoted(scalar));
         self.diagnostics.error(place.span, message, help);
         None
     }
@@ -218,7 +242,7 @@ impl Walk<'_> {
     fn file(&mut self, scalar: &Scalar, place: &Place<'_>) -> Option<Json> {
         let path = self.folder.join(&scalar.text);
         let Some(name) = path.to_str() else {
-            let message = format!("`{}`: the folder's name is not UTF-8", place.key);
+            let message = format!("{}the folder's name is not UTF-8", place.prefix());
             self.diagnostics.error(place.span, message, "write an absolute path");
             return None;
         };
@@ -238,13 +262,13 @@ impl Walk<'_> {
         for item in items {
             let place = Place { key: place.key, span: item.span, expected: None };
             if item.is_absent() {
-                let message = format!("`{}`: an item of the list is empty", place.key);
+                let message = format!("{}an item of the list is empty", place.prefix());
                 self.diagnostics.error(item.span, message, "fill it in or leave it out");
                 continue;
             }
             let Some(json) = self.node(item, item_schema, &place) else { continue };
             if schema.get("uniqueItems") == Some(&Json::Bool(true)) && list.contains(&json) {
-                let message = format!("`{}`: {} is here twice", place.key, words::found(item));
+                let message = format!("{}{} is here twice", place.prefix(), words::found(item));
                 self.diagnostics.error(item.span, message, "keep one of them");
                 continue;
             }
@@ -252,7 +276,7 @@ impl Walk<'_> {
         }
         let least = schema.get("minItems").and_then(Json::as_u64).unwrap_or(0);
         if (items.len() as u64) < least {
-            let message = format!("`{}`: the list is empty", place.key);
+            let message = format!("{}the list is empty", place.prefix());
             self.diagnostics.error(place.span, message, "it needs at least one item");
         }
         Json::Array(list)
@@ -283,9 +307,10 @@ impl Walk<'_> {
                 map.insert(entry.key.clone(), value);
             }
         }
-        self.exactly_one(entries, schema, place);
         self.companions(entries, &mut map, schema);
-        self.complete(entries, &mut map, schema, &meant, place).then_some(Json::Object(map))
+        let decided = self.exactly_one(entries, &map, schema, place);
+        let complete = self.complete(entries, &mut map, schema, &meant, place);
+        (decided && complete).then_some(Json::Object(map))
     }
 
     /// A known key with nothing behind it counts as left out. Where that may
@@ -322,13 +347,13 @@ impl Walk<'_> {
             plain: false,
         };
         let good_name = form.is_none_or(|form| {
-            let place = Place { key: "the key", span: entry.key_span, expected: None };
+            let place = Place { key: "", span: entry.key_span, expected: None };
             self.in_form(&name, form, &place).is_some()
         });
         if entry.value.is_absent() {
             if matches!(&entry.value.value, Value::Scalar(scalar) if scalar.written.is_none()) {
                 let expected = words::nouns(&alternatives(values));
-                let message = format!("`{}` is empty", place.key);
+                let message = format!("{} is empty", place.name());
                 self.diagnostics.error(place.span, message, format!("it needs {expected}"));
             }
             return None;
@@ -353,12 +378,7 @@ impl Walk<'_> {
             None => match suggestions::homes(&entry.key) {
                 Some(homes) => format!("`{}` belongs in {homes}", entry.key),
                 None => {
-                    let whose = if place.key == "the file" {
-                        "the file"
-                    } else {
-                        &format!("`{}`", place.key)
-                    };
-                    format!("{whose} may have {}", words::list(known(), "and"))
+                    format!("{} may have {}", place.name(), words::list(known(), "and"))
                 }
             },
         };
@@ -368,30 +388,39 @@ impl Walk<'_> {
     }
 
     /// Where a mapping has room for one key alone, sees that it has one.
-    fn exactly_one(&mut self, entries: &[Entry], schema: &Json, place: &Place<'_>) {
+    /// Whether what there is can be read.
+    fn exactly_one(
+        &mut self,
+        entries: &[Entry],
+        map: &Map<String, Json>,
+        schema: &Json,
+        place: &Place<'_>,
+    ) -> bool {
         if schema.get("maxProperties") != Some(&Json::from(1)) {
-            return;
+            return true;
         }
-        let Some(properties) = schema.get("properties").and_then(Json::as_object) else { return };
-        let given =
-            |entry: &&Entry| properties.contains_key(&entry.key) && !entry.value.is_absent();
-        let mut given = entries.iter().filter(given);
-        let known = words::list(properties.keys().map(String::as_str), "or");
+        let Some(properties) = schema.get("properties").and_then(Json::as_object) else {
+            return true;
+        };
+        let known = |entry: &&Entry| properties.contains_key(&entry.key);
+        let mut given = entries.iter().filter(known).filter(|entry| !entry.value.is_absent());
         match (given.next(), given.next()) {
             (Some(_), None) => {}
             (Some(first), Some(second)) => {
                 let message =
-                    format!("`{}` has both `{}` and `{}`", place.key, first.key, second.key);
+                    format!("{} has both `{}` and `{}`", place.name(), first.key, second.key);
                 let error = self.diagnostics.error(second.key_span, message, "keep one of them");
                 error.note(first.key_span, "the first one is here");
             }
             // An unknown key has been reported, and may be what was meant.
-            (None, _) if entries.iter().any(|entry| !properties.contains_key(&entry.key)) => {}
+            (None, _) if !entries.iter().all(|entry| known(&entry)) => {}
             (None, _) => {
-                let message = format!("`{}` says nothing", place.key);
-                self.diagnostics.error(place.span, message, format!("it needs one of {known}"));
+                let keys = words::list(properties.keys().map(String::as_str), "and");
+                let message = format!("{} says nothing", place.name());
+                self.diagnostics.error(place.span, message, format!("it needs one of {keys}"));
             }
         }
+        map.len() == 1
     }
 
     /// Keys that need other keys beside them. One without the other is dropped.
@@ -446,14 +475,9 @@ impl Walk<'_> {
                 Some(_) => {}
                 None if meant.iter().any(|meant| meant == key) => {}
                 None => {
-                    let whose = if place.key == "the file" {
-                        "the file"
-                    } else {
-                        &format!("`{}`", place.key)
-                    };
                     self.diagnostics.error(
                         place.span,
-                        format!("{whose} has no `{key}`"),
+                        format!("{} has no `{key}`", place.name()),
                         format!("add `{key}: …`, {expected}"),
                     );
                 }

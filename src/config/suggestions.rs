@@ -16,16 +16,18 @@ pub(super) fn closest<'c>(
     }
     let wanted = normal(text);
     candidates
-        .map(|candidate| (distance(&wanted, &normal(candidate)), candidate))
-        .filter(|(distance, candidate)| {
-            *distance * 3 <= candidate.chars().count().max(wanted.chars().count())
-        })
+        .filter_map(|candidate| Some((likeness(&wanted, &normal(candidate))?, candidate)))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
 
-fn distance(a: &str, b: &str) -> usize {
-    strsim::damerau_levenshtein(a, b)
+/// How far two names are apart; `None` where they have nothing to do with each other.
+fn likeness(a: &str, b: &str) -> Option<usize> {
+    let (short, long) = if a.len() < b.len() { (a, b) } else { (b, a) };
+    // `warning` for `warn`.
+    let begins = short.len() >= 3 && long.starts_with(short);
+    let distance = strsim::damerau_levenshtein(a, b);
+    (begins || distance * 3 <= long.chars().count()).then_some(distance)
 }
 
 /// `maxMessage`, `max-message` and `MAX_MESSAGE` are one name.
@@ -76,6 +78,7 @@ mod tests {
         assert_eq!(closest("maxMessage"), Some("max_message"));
         assert_eq!(closest("max-conections"), Some("max_connections"));
         assert_eq!(closest("tsl"), Some("tls"));
+        assert_eq!(closest("listening"), Some("listen"));
         assert_eq!(closest("routes"), None);
         assert_eq!(closest(""), None);
     }

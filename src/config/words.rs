@@ -1,6 +1,6 @@
 //! The words that errors about a file's structure are made of.
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::forms;
 use super::located::{Meaning, Node, Scalar, Value};
@@ -11,7 +11,10 @@ const LONGEST: usize = 60;
 
 /// A scalar in back quotes, as the file has it.
 pub(super) fn quoted(scalar: &Scalar) -> String {
-    format!("`{}`", shorten(scalar.shown()))
+    match scalar.shown() {
+        "" => "`\"\"`".to_owned(),
+        text => format!("`{}`", shorten(text)),
+    }
 }
 
 /// A text on one line, cut off where it gets long.
@@ -74,12 +77,18 @@ pub(super) fn noun(schema: &Json) -> String {
             _ => "a whole number".to_owned(),
         };
     }
-    let names = [
-        ("boolean", "`true` or `false`"),
-        ("object", "a mapping"),
-        ("array", "a list"),
-        ("string", "a text"),
-    ];
+    if allows(schema, "array") {
+        let item =
+            schema.get("items").and_then(|items| items.get(forms::KEYWORD)).and_then(Json::as_str);
+        let form = item.and_then(forms::find);
+        return form.map_or("a list".to_owned(), |form| format!("a list of {}", form.plural));
+    }
+    if schema.get("maxProperties") == Some(&Json::from(1)) {
+        let keys =
+            schema.get("properties").and_then(Json::as_object).into_iter().flat_map(Map::keys);
+        return format!("a mapping with one of {}", list(keys.map(String::as_str), "and"));
+    }
+    let names = [("boolean", "`true` or `false`"), ("object", "a mapping"), ("string", "a text")];
     let name = names.into_iter().find(|(kind, _)| allows(schema, kind));
     name.map_or("a value", |(_, noun)| noun).to_owned()
 }
@@ -121,16 +130,23 @@ pub(super) fn kind_of(meaning: &Meaning, text: &str) -> String {
 /// How to turn what was found into what was expected.
 pub(super) fn way_out(node: &Node, expected: &str) -> String {
     match &node.value {
-        Value::Scalar(scalar) if expected == "a list" => {
-            format!("write it as a list: [\"{}\"]", shorten(scalar.shown()))
+        Value::Scalar(scalar) if expected.starts_with("a list") => {
+            format!("write it as a list: {}", as_list(scalar))
         }
         Value::Scalar(_) => "write `key: value` lines below it, indented by two spaces".to_owned(),
-        Value::Mapping(_) if expected.contains("a list") => "begin each item with `- `".to_owned(),
-        Value::List(_) if expected == "a mapping" => {
+        Value::Mapping(_) if expected.starts_with("a list") => {
+            "begin each item with `- `".to_owned()
+        }
+        Value::List(_) if expected.starts_with("a mapping") => {
             "write `key: value` lines without `- `".to_owned()
         }
         _ => format!("write {expected}"),
     }
+}
+
+/// A scalar as the only item of a list.
+pub(super) fn as_list(scalar: &Scalar) -> String {
+    format!("`[\"{}\"]`", shorten(scalar.shown()))
 }
 
 /// How to turn a scalar into a number or a boolean.

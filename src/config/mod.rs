@@ -3,15 +3,15 @@
 //! A file goes through four steps, and every mistake on the way is kept with
 //! its place instead of ending the journey:
 //!
-//! 1. [`located`]: text becomes a tree whose every node knows where it stands,
-//!    with `${VAR}` already replaced ([`environment`]).
-//! 2. [`structure`]: the tree is held against the JSON Schema; what does not
-//!    fit is reported and then treated as absent.
+//! 1. `reading`: text becomes a tree whose every node knows where it stands
+//!    (`located`), with `${VAR}` already replaced (`environment`).
+//! 2. `structure`: the tree is held against the JSON Schema; what does not fit
+//!    is reported and then treated as absent.
 //! 3. What is left is deserialized into [`Config`], plain data.
-//! 4. [`checks`]: what a schema can't say, such as names that must exist.
+//! 4. `checks`: what a schema can't say, such as names that must exist.
 //!
-//! The schema is derived from the same structs that are deserialized
-//! ([`schema`]), so the keys that are documented, completed by editors, checked
+//! The schema is derived from the same structs that are deserialized, so the
+//! keys that are documented, completed by editors, checked
 //! and read are one list.
 //!
 //! Nothing here touches the network. Whether a route's method exists is
@@ -19,25 +19,43 @@
 //! the place to point at.
 
 mod auth;
+mod checks;
+mod diagnostics;
 mod edge;
+mod environment;
 mod error_codes;
 mod forms;
 mod identity;
+mod loading;
+mod located;
 mod operations;
 mod push;
+mod reading;
+mod schema;
 mod session;
+mod source;
+mod structure;
+mod suggestions;
+mod syntax;
 mod units;
 mod upstreams;
+mod words;
 
 pub use auth::{Auth, HooksConfig, JwtConfig, NoneConfig, RpcCall};
+pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use edge::{EdgeConfig, TlsConfig};
+pub use environment::Environment;
+pub use error_codes::{ClientCode, ErrorCodes, GrpcStatus};
 pub use identity::IdentityConfig;
+pub use loading::{
+    Loaded, accept, load, load_tolerant, parse, parse_text, parse_tolerant, process_environment,
+};
 pub use operations::{AdminConfig, ClusterConfig, DrainConfig, LogConfig, LogFormat, LogLevel};
 pub use push::{PushConfig, PushTls, Secret};
+pub use schema::schema;
 pub use session::{OneSessionPer, SessionConfig};
-pub use upstreams::{
-    ClientCode, ClientTls, Descriptors, ErrorCodes, GrpcStatus, RouteConfig, UpstreamConfig,
-};
+pub use source::{Source, Span};
+pub use upstreams::{ClientTls, Descriptors, RouteConfig, UpstreamConfig};
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -47,7 +65,10 @@ use serde::Deserialize;
 /// paths made relative to the file's folder.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(title = "Bridgehead configuration (routes.yaml)")]
+#[schemars(
+    title = "Bridgehead configuration (routes.yaml)",
+    description = "Everything that a Bridgehead gateway does."
+)]
 pub struct Config {
     /// The listener that clients connect to.
     #[serde(default)]
@@ -61,6 +82,8 @@ pub struct Config {
     #[schemars(with = "Vec<forms::Glob>")]
     pub public_methods: Vec<String>,
     /// Who decides whether a login is believed: exactly one of `jwt`, `rpc` and `none`.
+    // The stand-in believes no token: no key verifies anything.
+    #[schemars(extend("x-stand-in" = {"jwt": {"keys": ""}}))]
     pub auth: Auth,
     /// RPCs that are told of sessions as they come and go.
     #[serde(default)]

@@ -23,6 +23,7 @@ form! {
         name: "interval",
         pattern: DURATION_PATTERN,
         noun: "a duration",
+        plural: "durations",
         help: DURATION_HELP,
         check: |text| match parse_duration(text)? {
             Duration::ZERO => Err(Complaint::because("must be longer than zero")),
@@ -37,6 +38,7 @@ form! {
         name: "delay",
         pattern: DURATION_PATTERN,
         noun: "a duration",
+        plural: "durations",
         help: DURATION_HELP,
         check: |text| parse_duration(text).map(drop),
     }
@@ -156,6 +158,7 @@ impl Size {
         name: "size",
         pattern: r"^[0-9]+ ?(B|[KMG]i?B)?$",
         noun: "a size",
+        plural: "sizes",
         help: "write a number with a unit, such as `1MiB`, `64KiB` or `512B`",
         check: |text| Size::parse(text).map(drop),
     };

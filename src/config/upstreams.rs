@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use super::error_codes::{ClientCode, ErrorCodes, GrpcStatus};
+use super::error_codes::ErrorCodes;
 use super::forms::{self, Address, DomainName, FilePath, MethodName, ServiceName};
 use super::units::{Interval, OptionalInterval};
 
@@ -20,10 +20,10 @@ use super::units::{Interval, OptionalInterval};
 pub struct UpstreamConfig {
     /// Where the service is: `http://host:port`, `https://host:port`,
     /// `dns:///name:port` (every address the name has, looked up again and
-    /// again) or `unix:///path`; one, or a list. Never empty, except in a model
-    /// read from a file with errors.
+    /// again) or `unix:///path`; one, or a list.
+    // Empty only in a model that was read from a file with errors.
     #[serde(deserialize_with = "Address::one_or_many")]
-    #[schemars(with = "OneOrMany<Address>", extend("default" = null))]
+    #[schemars(with = "OneOrMany<Address>", extend("x-stand-in" = []))]
     pub address: Vec<String>,
     /// Where the service's descriptors come from.
     #[schemars(extend("default" = "reflection"))]

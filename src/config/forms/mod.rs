@@ -66,6 +66,8 @@ pub(super) struct Form {
     pub(super) pattern: &'static str,
     /// What it is, with an article: "a duration".
     pub(super) noun: &'static str,
+    /// Several of them, without an article: "durations".
+    pub(super) plural: &'static str,
     /// What would be right.
     pub(super) help: &'static str,
     /// Decides.

@@ -10,6 +10,7 @@ form! {
         name: "file",
         pattern: r"^[^\u0000]+$",
         noun: "the name of a file",
+        plural: "files",
         help: "write a path; a relative one starts at the folder of this file",
         check: |text| {
             if text.is_empty() {
@@ -29,6 +30,7 @@ form! {
         name: "text",
         pattern: r"^[\s\S]+$",
         noun: "a text",
+        plural: "texts",
         help: "write a text that is not empty, or leave the key out",
         check: |text| if text.is_empty() { Err(Complaint::because("is empty")) } else { Ok(()) },
     }
@@ -40,6 +42,7 @@ form! {
         name: "platform",
         pattern: r"^\S+$",
         noun: "the name of a platform",
+        plural: "platforms",
         help: "write one word, such as `ios`",
         check: |text| if is_word(text) { Ok(()) } else { Err(Complaint::plain()) },
     }
@@ -55,6 +58,7 @@ form! {
         name: "upstream-name",
         pattern: r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
         noun: "a name for an upstream",
+        plural: "names for upstreams",
         help: "use letters, digits, `_`, `-` and `.`",
         check: |text| {
             let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
@@ -73,6 +77,7 @@ form! {
         name: "client-method",
         pattern: r"^/\S+$",
         noun: "a client method",
+        plural: "client methods",
         help: "a client method begins with `/` and has no spaces, such as `/v1/msg/sendMsgList`",
         check: |text| match text.strip_prefix('/') {
             Some(rest) if is_word(rest) => Ok(()),
@@ -90,6 +95,7 @@ form! {
         name: "glob",
         pattern: r"^[/*?\[{]",
         noun: "a glob",
+        plural: "globs",
         help: "`*` stands for anything within a segment, `**` for any number of segments: `/v1/*/white/**`",
         check: |text| {
             if !text.starts_with(['/', '*', '?', '[', '{']) {
@@ -110,6 +116,7 @@ form! {
         name: "method-name",
         pattern: r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*/[A-Za-z_][A-Za-z0-9_]*$",
         noun: "a gRPC method",
+        plural: "gRPC methods",
         help: "write `package.Service/Method`",
         check: |text| match text.split_once('/') {
             Some((service, method)) if is_full_name(service) && is_identifier(method) => Ok(()),
@@ -134,6 +141,7 @@ form! {
         name: "service-name",
         pattern: r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$",
         noun: "a gRPC service",
+        plural: "gRPC services",
         help: "write the service's full name, such as `pb.userService`",
         check: |text| match text.split_once('/') {
             None if is_full_name(text) => Ok(()),
@@ -152,6 +160,7 @@ form! {
         name: "field-name",
         pattern: r"^[A-Za-z_][A-Za-z0-9_]*$",
         noun: "the name of a protobuf field",
+        plural: "protobuf fields",
         help: "use letters, digits and `_`, such as `commonReq`",
         check: |text| if is_identifier(text) { Ok(()) } else { Err(Complaint::plain()) },
     }

@@ -14,6 +14,7 @@ form! {
         name: "listen-address",
         pattern: r"^([0-9.]+|\[[0-9A-Fa-f:.]+(%[0-9]+)?\]):[0-9]{1,5}$",
         noun: "an IP address with a port",
+        plural: "IP addresses with ports",
         help: "write it as `127.0.0.1:8080`, or `[::1]:8080` for IPv6",
         check: |text| text.parse::<SocketAddr>().map(drop).map_err(|_| listen_complaint(text)),
     }
@@ -41,6 +42,7 @@ form! {
         name: "http-path",
         pattern: r"^/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*$",
         noun: "a path",
+        plural: "paths",
         help: "a path begins with `/` and has no spaces, `?` or `#`, such as `/ws`",
         check: |text| match text.strip_prefix('/') {
             Some(rest) if rest.bytes().all(is_path_byte) => Ok(()),
@@ -62,6 +64,7 @@ form! {
         name: "origin",
         pattern: r"^(null|[A-Za-z][A-Za-z0-9+.-]*://[^/?#*\s]+)$",
         noun: "an origin",
+        plural: "origins",
         help: "an origin is scheme, host and, unless it is the usual one, port: `https://app.example.com`",
         check: check_origin,
     }
@@ -97,6 +100,7 @@ form! {
         name: "network",
         pattern: r"^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$",
         noun: "an IP network",
+        plural: "IP networks",
         help: "write it as `10.0.0.0/8` or `fd00::/8`; a bare IP address stands for itself alone",
         check: |text| parse_network(text).map(drop).ok_or_else(Complaint::plain),
     }
@@ -125,6 +129,7 @@ form! {
         name: "address",
         pattern: r"^(https?://[^/\s]+/?|dns:///[^/\s]+:[0-9]{1,5}|unix:///\S+)$",
         noun: "an address of a gRPC service",
+        plural: "addresses of gRPC services",
         help: "write `http://host:port`, `https://host:port`, `dns:///name:port` or `unix:///path`",
         check: check_address,
     }
@@ -197,6 +202,7 @@ form! {
         name: "domain-name",
         pattern: r"^[A-Za-z0-9._-]+$",
         noun: "a host name",
+        plural: "host names",
         help: "write the name alone, without scheme and port, such as `msg.internal`",
         check: |text| if is_domain(text) { Ok(()) } else { Err(Complaint::plain()) },
     }
@@ -214,6 +220,7 @@ form! {
         name: "nats-url",
         pattern: r"^(nats|tls)://[^/\s]+/?$",
         noun: "the URL of a NATS server",
+        plural: "URLs of NATS servers",
         help: "write `nats://host:4222`, or `tls://host:4222` for TLS",
         check: |text| {
             let rest = text.strip_prefix("nats://").or_else(|| text.strip_prefix("tls://"));

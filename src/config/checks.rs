@@ -1,0 +1,298 @@
+//! What a schema can't say: things that must exist, or go together.
+//!
+//! Where a value was already found to be bad, nothing more is said about it.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::diagnostics::Diagnostics;
+use super::located::{Document, Entry, Node, Value};
+use super::source::Span;
+use super::structure::FileUse;
+use super::{Auth, Config, suggestions, words};
+
+/// Client methods that the gateway answers itself.
+const OWN_METHODS: [&str; 3] =
+    ["/v1/conn/white/setCxnParams", "/v1/conn/white/setUserParams", "/v1/conn/keepAlive"];
+
+/// Sections that this version reads but does not act on.
+const NOT_YET: [&str; 4] = ["hooks", "push", "admin", "cluster"];
+
+/// Checks a model against the document that it came from.
+pub(super) fn check(config: &Config, document: &Document, diagnostics: &mut Diagnostics) {
+    let mut checks = Checks { config, document, diagnostics };
+    checks.open_door();
+    checks.encryption();
+    checks.push_door();
+    checks.callers();
+    checks.own_methods();
+    checks.methods_once();
+    checks.plaintext_tls();
+    checks.not_yet();
+}
+
+/// Checks that the files that a document names can be read, with `open`.
+pub(super) fn check_files(
+    files: &[FileUse],
+    open: &dyn Fn(&Path) -> io::Result<()>,
+    diagnostics: &mut Diagnostics,
+) {
+    for file in files {
+        let Err(error) = open(&file.path) else { continue };
+        let written = words::shorten(&file.written);
+        let message = match error.kind() {
+            io::ErrorKind::NotFound => format!("`{}`: there is no file `{written}`", file.key),
+            io::ErrorKind::IsADirectory => {
+                format!("`{}`: `{written}` is a folder, not a file", file.key)
+            }
+            kind => format!("`{}`: the file `{written}` can't be read: {kind}", file.key),
+        };
+        let help = match file.key.as_str() {
+            "private_key" => {
+                "make one with `bridgehead keygen`, or leave the key out to refuse encryption"
+            }
+            "descriptors" => {
+                "write one with `buf build -o` or `protoc --include_imports --descriptor_set_out`; a relative path starts at the folder of this file"
+            }
+            _ => "a relative path starts at the folder of this file",
+        };
+        diagnostics.error(file.span, message, help);
+    }
+}
+
+/// Whether a file is there and may be read.
+pub(super) fn open_file(path: &Path) -> io::Result<()> {
+    let file = std::fs::File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    Ok(())
+}
+
+struct Checks<'c> {
+    config: &'c Config,
+    document: &'c Document,
+    diagnostics: &'c mut Diagnostics,
+}
+
+impl Checks<'_> {
+    /// Believing every token is for one's own machine.
+    fn open_door(&mut self) {
+        let Auth::None(none) = &self.config.auth else { return };
+        let listen = self.config.edge.listen;
+        if none.insecure || listen.ip().is_loopback() || self.is_unsure(&["edge", "listen"]) {
+            return;
+        }
+        let span = self.document.key_at(&["auth", "none"]);
+        let message = format!(
+            "`none` believes every token, and {} can be reached from other machines",
+            self.listener("edge", listen)
+        );
+        let help = "listen on `127.0.0.1:8080`, check tokens with `jwt` or `rpc`, or say `none: { insecure: true }`";
+        let place = self.document.find(&["edge", "listen"]).map(|node| node.span);
+        let error = self.diagnostics.error(span, message, help);
+        if let Some(place) = place {
+            error.note(place, "it listens here");
+        }
+    }
+
+    /// Requiring encryption without a key turns every client away.
+    fn encryption(&mut self) {
+        let session = &self.config.session;
+        let key = ["session", "private_key"];
+        if session.require_encryption && session.private_key.is_none() && !self.is_unsure(&key) {
+            let span = self.document.key_at(&["session", "require_encryption"]);
+            self.diagnostics.error(
+                span,
+                "`require_encryption` without a `private_key` turns every client away",
+                "make a key with `bridgehead keygen` and name it in `session.private_key`",
+            );
+        }
+    }
+
+    /// Whoever reaches the Push API can write to every client.
+    fn push_door(&mut self) {
+        let Some(push) = &self.config.push else { return };
+        let asks = !push.tokens.is_empty()
+            || push.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some())
+            || self.is_unsure(&["push", "tokens"])
+            || self.is_unsure(&["push", "tls"]);
+        if push.listen.ip().is_loopback() || asks || self.is_unsure(&["push", "listen"]) {
+            return;
+        }
+        let span = self.document.at(&["push", "listen"]);
+        let listener = self.listener("push", push.listen);
+        self.diagnostics.error(
+            span,
+            format!("{listener} can be reached from other machines, and everybody may push"),
+            "add `tokens`, or `tls` with a `client_ca`, or listen on `127.0.0.1:9090`",
+        );
+    }
+
+    /// A listener's address as the document has it.
+    fn listener(&self, section: &str, default: SocketAddr) -> String {
+        match self.document.find(&[section, "listen"]).map(|node| &node.value) {
+            Some(Value::Scalar(scalar)) => {
+                format!("`{section}.listen`, {},", words::quoted(scalar))
+            }
+            _ => format!("`{section}.listen`, by default `{default}`,"),
+        }
+    }
+
+    /// The upstreams that logins and hooks call.
+    fn callers(&mut self) {
+        for path in [
+            ["auth", "rpc", "upstream"],
+            ["hooks", "connected", "upstream"],
+            ["hooks", "disconnected", "upstream"],
+        ] {
+            self.caller(&path);
+        }
+    }
+
+    fn caller(&mut self, path: &[&str]) {
+        let Some(node) = self.document.find(path).filter(|node| !node.is_absent()) else { return };
+        let Value::Scalar(scalar) = &node.value else { return };
+        let upstreams = self.document.find(&["upstreams"]);
+        if upstreams.is_some_and(|node| matches!(node.value, Value::Bad | Value::List(_))) {
+            return;
+        }
+        let names: Vec<&str> = entries(upstreams).iter().map(|entry| entry.key.as_str()).collect();
+        if names.contains(&scalar.text.as_str()) {
+            return;
+        }
+        let help =
+            match (suggestions::closest(&scalar.text, names.iter().copied()), names.as_slice()) {
+                (Some(name), _) => format!("did you mean `{name}`?"),
+                (None, []) => "add it under `upstreams`".to_owned(),
+                (None, [only]) => format!("the only one is `{only}`"),
+                (None, names) if names.len() > 12 => "use a name from `upstreams`".to_owned(),
+                (None, names) => format!("there are {}", words::list(names.iter().copied(), "and")),
+            };
+        let message = format!("there is no upstream {}", words::quoted(scalar));
+        self.diagnostics.error(node.span, message, help);
+    }
+
+    /// The gateway's own methods can't lead anywhere else.
+    fn own_methods(&mut self) {
+        for upstream in entries(self.document.find(&["upstreams"])) {
+            for route in entries(upstream.value.entry("routes").map(|routes| &routes.value)) {
+                if OWN_METHODS.contains(&route.key.as_str()) {
+                    let message = format!(
+                        "`{}` is answered by the gateway itself",
+                        words::shorten(&route.written)
+                    );
+                    self.diagnostics.error(route.key_span, message, "leave this route out");
+                }
+            }
+        }
+    }
+
+    /// A client method leads to one upstream, and a service is exposed by one.
+    fn methods_once(&mut self) {
+        let mut methods: HashMap<&str, Span> = HashMap::new();
+        let mut services: HashMap<&str, Span> = HashMap::new();
+        for upstream in entries(self.document.find(&["upstreams"])) {
+            for route in entries(upstream.value.entry("routes").map(|routes| &routes.value)) {
+                if let Some(first) = methods.insert(&route.key, route.key_span) {
+                    self.twice(&route.written, "has two routes", route.key_span, first);
+                }
+            }
+            let expose = upstream.value.entry("expose").map(|expose| &expose.value.value);
+            let Some(Value::List(items)) = expose else { continue };
+            for item in items {
+                let Value::Scalar(scalar) = &item.value else { continue };
+                if let Some(first) = services.insert(&scalar.text, item.span) {
+                    self.twice(scalar.shown(), "is exposed twice", item.span, first);
+                }
+            }
+        }
+    }
+
+    fn twice(&mut self, written: &str, predicate: &str, span: Span, first: Span) {
+        let message = format!("`{}` {predicate}", words::shorten(written));
+        self.diagnostics
+            .error(span, message, "keep one of them")
+            .note(first, "the first one is here");
+    }
+
+    /// TLS settings do nothing for a plaintext address.
+    fn plaintext_tls(&mut self) {
+        for upstream in entries(self.document.find(&["upstreams"])) {
+            let Some(tls) = upstream.value.entry("tls").filter(|tls| !tls.value.is_absent()) else {
+                continue;
+            };
+            let Some(address) = upstream.value.entry("address") else { continue };
+            let addresses = match &address.value.value {
+                Value::List(items) => items.as_slice(),
+                _ => std::slice::from_ref(&address.value),
+            };
+            for address in addresses {
+                let Value::Scalar(scalar) = &address.value else { continue };
+                if scalar.text.starts_with("http://") {
+                    let message = format!(
+                        "{} is plaintext, but the upstream has `tls`",
+                        words::quoted(scalar)
+                    );
+                    let error = self.diagnostics.error(
+                        address.span,
+                        message,
+                        "write `https://`, or leave `tls` out",
+                    );
+                    error.note(tls.key_span, "`tls` is here");
+                }
+            }
+        }
+    }
+
+    /// Says of each section that is not acted on yet that it is not.
+    fn not_yet(&mut self) {
+        for section in NOT_YET {
+            if self.document.find(&[section]).is_some_and(|node| !node.is_absent()) {
+                self.diagnostics.warning(
+                    self.document.key_at(&[section]),
+                    format!("`{section}`: not available in this version; ignored"),
+                    "",
+                );
+            }
+        }
+    }
+
+    /// Whether the model's value at `path` may be a default only because what
+    /// the document says there was bad, or was meant for it but misspelt.
+    fn is_unsure(&self, path: &[&str]) -> bool {
+        let Some((_, parents)) = path.split_last() else { return false };
+        if let Some(node) = self.document.find(path) {
+            return self.has_error(node);
+        }
+        match self.document.find(parents).map(|node| &node.value) {
+            Some(Value::Mapping(entries)) => {
+                entries.iter().any(|entry| self.diagnostics.has_error_within(entry.key_span))
+            }
+            Some(Value::Bad | Value::List(_) | Value::Scalar(_)) => true,
+            None => false,
+        }
+    }
+
+    fn has_error(&self, node: &Node) -> bool {
+        match &node.value {
+            Value::Bad => true,
+            Value::Scalar(_) => self.diagnostics.has_error_within(node.span),
+            Value::List(items) => items.iter().any(|item| self.has_error(item)),
+            Value::Mapping(entries) => entries.iter().any(|entry| {
+                self.diagnostics.has_error_within(entry.key_span) || self.has_error(&entry.value)
+            }),
+        }
+    }
+}
+
+/// The entries of a mapping; none where there is no mapping.
+fn entries(node: Option<&Arc<Node>>) -> &[Entry] {
+    match node.map(|node| &node.value) {
+        Some(Value::Mapping(entries)) => entries,
+        _ => &[],
+    }
+}

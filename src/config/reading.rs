@@ -1,0 +1,332 @@
+//! From YAML text to a [`Document`]: the parser's events, put together.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
+
+use super::diagnostics::Diagnostics;
+use super::environment::{Environment, substitute};
+use super::located::{Document, Entry, Node, Scalar, Value};
+use super::source::{Source, Span};
+use super::syntax;
+
+/// Mappings and lists within one another. The model itself is six deep; the
+/// rest is for request templates.
+const MAX_DEPTH: usize = 32;
+
+/// Nodes that aliases may stand for, all together. Keeps a few lines from
+/// growing into millions of nodes.
+const MAX_ALIASED: usize = 50_000;
+
+/// Reads the text of `source`. `None` where it isn't one YAML document, which
+/// is then reported.
+pub(super) fn read(
+    source: &Arc<Source>,
+    environment: Environment<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Document> {
+    let mut reader = Reader {
+        places: Places::new(source),
+        environment,
+        diagnostics,
+        open: Vec::new(),
+        anchors: HashMap::new(),
+        aliased: 0,
+        root: None,
+    };
+    let mut parser = Parser::new_from_str(source.text());
+    let mut documents = 0;
+    loop {
+        let (event, span) = match parser.next_event() {
+            Some(Ok(event)) => event,
+            Some(Err(error)) => {
+                let at = reader.places.byte(error.marker().index());
+                syntax::report(at, error.info(), source, reader.diagnostics);
+                return None;
+            }
+            None => break,
+        };
+        let span = reader.places.span(&span);
+        match event {
+            Event::StreamEnd => break,
+            Event::DocumentStart(_) if documents > 0 => {
+                reader.diagnostics.error(
+                    span,
+                    "a second document begins here",
+                    "keep everything in one document, without `---` lines between",
+                );
+                break;
+            }
+            Event::DocumentStart(_) => documents += 1,
+            event => reader.take(event, span).ok()?,
+        }
+    }
+    let root = reader.root.filter(|root| !root.is_absent());
+    let Some(root) = root else {
+        diagnostics.error(
+            Span::default(),
+            "the file is empty",
+            "the least it needs is `auth: { none: {} }` and `edge: { listen: \"127.0.0.1:8080\" }`",
+        );
+        return None;
+    };
+    Some(Document { source: Arc::clone(source), root })
+}
+
+/// Reading can't go on; the reason has been reported.
+struct Stop;
+
+/// A mapping or a list that is not closed yet.
+struct Open {
+    span: Span,
+    anchor: usize,
+    content: Content,
+}
+
+enum Content {
+    List(Vec<Arc<Node>>),
+    Mapping { entries: Vec<Entry>, seen: HashMap<String, Span>, key: Option<Key> },
+}
+
+/// A key whose value is still to come.
+enum Key {
+    Good {
+        key: String,
+        written: String,
+        span: Span,
+    },
+    /// Reported; its value is read and dropped.
+    Bad,
+}
+
+struct Reader<'r> {
+    places: Places<'r>,
+    environment: Environment<'r>,
+    diagnostics: &'r mut Diagnostics,
+    /// What is open, the innermost last.
+    open: Vec<Open>,
+    anchors: HashMap<usize, Arc<Node>>,
+    /// Nodes that aliases have stood for so far.
+    aliased: usize,
+    root: Option<Arc<Node>>,
+}
+
+impl Reader<'_> {
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Stop> {
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let as_text = self.is_text_by_tag(tag.as_deref(), span);
+                let plain = style == ScalarStyle::Plain && !as_text;
+                // An empty plain scalar has no text of its own to point at.
+                let empty = style == ScalarStyle::Plain && text.is_empty();
+                let span = if empty { Span::new(span.start, span.start) } else { span };
+                let node = self.scalar(&text, plain, span);
+                self.close(anchor, node);
+            }
+            Event::SequenceStart(anchor, tag) => {
+                self.is_text_by_tag(tag.as_deref(), span);
+                self.begin(Open { span, anchor, content: Content::List(Vec::new()) })?;
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.is_text_by_tag(tag.as_deref(), span);
+                let content =
+                    Content::Mapping { entries: Vec::new(), seen: HashMap::new(), key: None };
+                self.begin(Open { span, anchor, content })?;
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                if let Some(open) = self.open.pop() {
+                    let span = self.places.source.first_line(Span::new(open.span.start, span.end));
+                    let node = match open.content {
+                        Content::List(items) => Node::list(span, items),
+                        Content::Mapping { entries, .. } => Node::mapping(span, entries),
+                    };
+                    self.close(open.anchor, node);
+                }
+            }
+            Event::Alias(anchor) => self.alias(anchor, span)?,
+            Event::Nothing
+            | Event::StreamStart
+            | Event::StreamEnd
+            | Event::DocumentStart(_)
+            | Event::DocumentEnd => {}
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, open: Open) -> Result<(), Stop> {
+        if self.open.len() >= MAX_DEPTH {
+            self.too_deep(open.span);
+            return Err(Stop);
+        }
+        self.open.push(open);
+        Ok(())
+    }
+
+    fn too_deep(&mut self, span: Span) {
+        self.diagnostics.error(
+            span,
+            format!("nested more than {MAX_DEPTH} levels deep"),
+            "nothing in this file needs that many",
+        );
+    }
+
+    /// A scalar with its variables replaced.
+    fn scalar(&mut self, text: &str, plain: bool, span: Span) -> Node {
+        match substitute(text, self.environment) {
+            Ok(filled) => {
+                let written = filled.substituted.then(|| text.to_owned());
+                let text = filled.text.into_owned();
+                Node::scalar(span, Scalar { text, written, plain })
+            }
+            Err(failures) => {
+                for failure in failures {
+                    // Where the text stands in the file as it is, the part alone is shown.
+                    let at = self.places.source.slice(span).find(failure.part);
+                    let span = at.map_or(span, |at| {
+                        Span::new(span.start + at, span.start + at + failure.part.len())
+                    });
+                    self.diagnostics.error(span, failure.message, failure.help);
+                }
+                Node::bad(span)
+            }
+        }
+    }
+
+    /// Whether a tag makes a text of what it stands at; reports other tags.
+    fn is_text_by_tag(&mut self, tag: Option<&Tag>, span: Span) -> bool {
+        match tag {
+            None => false,
+            Some(tag) if tag.handle.is_empty() && tag.suffix == "!" => true,
+            Some(tag) if tag.is_yaml_core_schema() => tag.suffix == "str",
+            Some(_) => {
+                self.diagnostics.error(span, "a tag of unknown meaning", "leave the tag out");
+                false
+            }
+        }
+    }
+
+    fn alias(&mut self, anchor: usize, span: Span) -> Result<(), Stop> {
+        let Some(node) = self.anchors.get(&anchor).cloned() else {
+            self.diagnostics.error(
+                span,
+                "an alias for something that it is itself a part of",
+                "write the value out",
+            );
+            self.put(Arc::new(Node::bad(span)));
+            return Ok(());
+        };
+        self.aliased = self.aliased.saturating_add(node.size);
+        if self.aliased > MAX_ALIASED {
+            self.diagnostics.error(
+                span,
+                format!("the aliases up to here stand for more than {MAX_ALIASED} values"),
+                "write the values out, or use fewer of them",
+            );
+            return Err(Stop);
+        }
+        if self.open.len() + node.height > MAX_DEPTH {
+            self.too_deep(span);
+            return Err(Stop);
+        }
+        self.put(node);
+        Ok(())
+    }
+
+    /// A node is complete: remembers its anchor and puts it where it belongs.
+    fn close(&mut self, anchor: usize, node: Node) {
+        let node = Arc::new(node);
+        if anchor > 0 {
+            self.anchors.insert(anchor, Arc::clone(&node));
+        }
+        self.put(node);
+    }
+
+    /// Puts a node into the innermost open mapping or list.
+    fn put(&mut self, node: Arc<Node>) {
+        let Some(open) = self.open.last_mut() else {
+            self.root = Some(node);
+            return;
+        };
+        match &mut open.content {
+            Content::List(items) => items.push(node),
+            Content::Mapping { entries, seen, key } => match key.take() {
+                None => *key = Some(accept_key(&node, seen, self.diagnostics)),
+                Some(Key::Bad) => {}
+                Some(Key::Good { key, written, span }) => {
+                    entries.push(Entry { key, written, key_span: span, value: node });
+                }
+            },
+        }
+    }
+}
+
+/// Takes a node as a mapping's key, unless there is something wrong with it.
+fn accept_key(node: &Node, seen: &mut HashMap<String, Span>, diagnostics: &mut Diagnostics) -> Key {
+    let scalar = match &node.value {
+        Value::Scalar(scalar) => scalar,
+        Value::Bad => return Key::Bad,
+        Value::List(_) | Value::Mapping(_) => {
+            diagnostics.error(
+                node.span,
+                "a key must be a text",
+                "if this is a variable, put quotes around it: \"${NAME}\"",
+            );
+            return Key::Bad;
+        }
+    };
+    if scalar.plain && scalar.text == "<<" {
+        diagnostics.error(
+            node.span,
+            "merging mappings with `<<` is not supported",
+            "write the keys out, or use an alias for a whole value",
+        );
+        return Key::Bad;
+    }
+    if let Some(first) = seen.get(&scalar.text) {
+        diagnostics
+            .error(
+                node.span,
+                format!("the key `{}` is here twice", scalar.shown().escape_debug()),
+                "keep one of them",
+            )
+            .note(*first, "the first one is here");
+        return Key::Bad;
+    }
+    seen.insert(scalar.text.clone(), node.span);
+    Key::Good { key: scalar.text.clone(), written: scalar.shown().to_owned(), span: node.span }
+}
+
+/// Turns the parser's places, which count characters, into bytes.
+struct Places<'s> {
+    source: &'s Source,
+    /// Where each character begins; empty where every character is one byte.
+    characters: Vec<usize>,
+}
+
+impl<'s> Places<'s> {
+    fn new(source: &'s Source) -> Self {
+        let text = source.text();
+        let characters = if text.is_ascii() {
+            Vec::new()
+        } else {
+            text.char_indices().map(|(at, _)| at).collect()
+        };
+        Places { source, characters }
+    }
+
+    fn byte(&self, character: usize) -> usize {
+        let end = self.source.text().len();
+        if self.characters.is_empty() {
+            character.min(end)
+        } else {
+            self.characters.get(character).copied().unwrap_or(end)
+        }
+    }
+
+    /// The first line of a place: a mark can't be drawn over several.
+    fn span(&self, span: &saphyr_parser::Span) -> Span {
+        let start = self.byte(span.start.index());
+        self.source.first_line(Span::new(start, self.byte(span.end.index())))
+    }
+}

@@ -1,0 +1,160 @@
+//! The JSON Schema of `routes.yaml`, derived from the model.
+//!
+//! There are two forms of it. [`model`] is what [`super::structure`] holds a
+//! file against, with a few keywords of its own. [`schema`] is for editors: it
+//! has standard keywords only, and lets a variable stand wherever a value may.
+
+use std::sync::LazyLock;
+
+use serde_json::{Map, Value, json};
+
+use super::{Config, forms};
+
+/// The schema keyword for what is read in place of a missing required value,
+/// so that the rest of a file with errors can still be looked at.
+pub(super) const STAND_IN: &str = "x-stand-in";
+
+/// The schema that files are held against.
+pub(super) fn model() -> &'static Value {
+    static MODEL: LazyLock<Value> = LazyLock::new(|| schemars::schema_for!(Config).to_value());
+    &MODEL
+}
+
+/// What `$ref` leads to, or the schema itself.
+pub(super) fn resolve(schema: &Value) -> &Value {
+    let target =
+        schema.get("$ref").and_then(Value::as_str).and_then(|target| target.strip_prefix('#'));
+    target.and_then(|pointer| model().pointer(pointer)).unwrap_or(schema)
+}
+
+/// The alternatives of a schema, without `null`; the schema itself where it has none.
+pub(super) fn alternatives(schema: &Value) -> Vec<&Value> {
+    let schema = resolve(schema);
+    let list = schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Value::as_array);
+    match list {
+        None => vec![schema],
+        Some(list) => {
+            let some = list.iter().filter(|schema| schema.get("type") != Some(&json!("null")));
+            some.flat_map(|schema| alternatives(schema)).collect()
+        }
+    }
+}
+
+/// Whether a schema speaks of values of this type.
+pub(super) fn allows(schema: &Value, name: &str) -> bool {
+    match schema.get("type") {
+        Some(Value::String(only)) => only == name,
+        Some(Value::Array(types)) => types.iter().any(|one| one == name),
+        _ => false,
+    }
+}
+
+/// The JSON Schema (draft 2020-12) of `routes.yaml`, for editors and other
+/// tools. What a schema can't say, such as names that must exist, is checked
+/// when a file is read.
+pub fn schema() -> Value {
+    let mut schema = model().clone();
+    publish(&mut schema);
+    if let Some(root) = schema.as_object_mut() {
+        root.insert("$id".to_owned(), json!("urn:bridgehead:routes"));
+        if let Some(definitions) = root.get_mut("$defs").and_then(Value::as_object_mut) {
+            definitions.insert("Variable".to_owned(), variable());
+        }
+    }
+    schema
+}
+
+fn variable() -> Value {
+    json!({
+        "description": "A value from the environment: `${NAME}` or `${NAME:-default}`.",
+        "type": "string",
+        "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}",
+    })
+}
+
+/// Turns a schema of the model, and those within it, into what is published.
+fn publish(schema: &mut Value) {
+    let Some(schema) = schema.as_object_mut() else { return };
+    for own in [forms::KEYWORD, STAND_IN, "format"] {
+        schema.shift_remove(own);
+    }
+    if schema.get("default") == Some(&Value::Null) {
+        schema.shift_remove("default");
+    }
+    if let Some(Value::String(description)) = schema.get_mut("description") {
+        // Single line breaks are only how the source is wrapped.
+        *description = description.replace("\n\n", "\0").replace('\n', " ").replace('\0', "\n\n");
+    }
+    for alternatives in ["anyOf", "oneOf"] {
+        if let Some(Value::Array(list)) = schema.get_mut(alternatives) {
+            list.iter_mut().for_each(publish);
+        }
+    }
+    // The one key that such a mapping has must say something.
+    let choice = schema.get("maxProperties") == Some(&json!(1));
+    let required: Vec<Value> =
+        schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        for (key, property) in properties {
+            if choice && let Some(list) = property.get_mut("anyOf").and_then(Value::as_array_mut) {
+                list.retain(|kind| !allows(kind, "null"));
+            }
+            publish(property);
+            let optional = !choice && !required.iter().any(|name| name == key);
+            widen(property, optional);
+        }
+    }
+    for below in ["items", "additionalProperties"] {
+        if let Some(below) = schema.get_mut(below) {
+            publish(below);
+            widen(below, false);
+        }
+    }
+    if let Some(Value::Object(definitions)) = schema.get_mut("$defs") {
+        definitions.values_mut().for_each(publish);
+    }
+    if let Some(names) = schema.get_mut("propertyNames") {
+        publish(names);
+        widen(names, false);
+    }
+}
+
+/// Lets a variable stand for a value, and nothing at all for an optional one.
+fn widen(schema: &mut Value, optional: bool) {
+    let kinds = alternatives(schema);
+    let text = kinds
+        .iter()
+        .any(|kind| allows(kind, "string") && kind.get("pattern").is_none() && !is_choice(kind));
+    let scalar = kinds.iter().any(|kind| {
+        ["string", "integer", "boolean"].into_iter().any(|name| allows(kind, name))
+            || is_choice(kind)
+    });
+    let mut more = Vec::new();
+    if scalar && !text {
+        more.push(json!({ "$ref": "#/$defs/Variable" }));
+    }
+    let nullable = |schema: &Value| allows(schema, "null");
+    let list = schema.get("anyOf").and_then(Value::as_array);
+    if optional && !nullable(schema) && !list.is_some_and(|list| list.iter().any(nullable)) {
+        more.push(json!({ "type": "null" }));
+    }
+    let Some(schema) = schema.as_object_mut().filter(|_| !more.is_empty()) else { return };
+    if let Some(Value::Array(list)) = schema.get_mut("anyOf") {
+        list.append(&mut more);
+        return;
+    }
+    // What describes the value stays outside, what restricts it goes in.
+    let mut outside = Map::new();
+    for key in ["description", "default"] {
+        if let Some(value) = schema.shift_remove(key) {
+            outside.insert(key.to_owned(), value);
+        }
+    }
+    let inside = std::mem::replace(schema, outside);
+    more.insert(0, Value::Object(inside));
+    schema.insert("anyOf".to_owned(), Value::Array(more));
+}
+
+fn is_choice(schema: &Value) -> bool {
+    schema.get("enum").is_some() || schema.get("const").is_some()
+}

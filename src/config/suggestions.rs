@@ -1,0 +1,92 @@
+//! "Did you mean …?", and where a key that stands in the wrong place belongs.
+
+use serde_json::Value as Json;
+
+use super::schema::{alternatives, model};
+use super::words;
+
+/// The candidate that `text` is most likely a slip of, if there is one.
+pub(super) fn closest<'c>(
+    text: &str,
+    candidates: impl Iterator<Item = &'c str>,
+) -> Option<&'c str> {
+    // Comparing is quadratic in length, and nobody mistypes that much.
+    if text.len() > 200 {
+        return None;
+    }
+    let wanted = normal(text);
+    candidates
+        .filter_map(|candidate| Some((likeness(&wanted, &normal(candidate))?, candidate)))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// How far two names are apart; `None` where they have nothing to do with each other.
+fn likeness(a: &str, b: &str) -> Option<usize> {
+    let (short, long) = if a.len() < b.len() { (a, b) } else { (b, a) };
+    // `warning` for `warn`.
+    let begins = short.len() >= 3 && long.starts_with(short);
+    let distance = strsim::damerau_levenshtein(a, b);
+    (begins || distance * 3 <= long.chars().count()).then_some(distance)
+}
+
+/// `maxMessage`, `max-message` and `MAX_MESSAGE` are one name.
+fn normal(text: &str) -> String {
+    text.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect()
+}
+
+/// The sections that have a key of this name: "`edge`, `push` or `admin`".
+pub(super) fn homes(key: &str) -> Option<String> {
+    let mut found = Vec::new();
+    search(model(), key, &mut Vec::new(), &mut found);
+    (!found.is_empty()).then(|| words::list(found.iter().take(3).map(String::as_str), "or"))
+}
+
+fn search(schema: &Json, key: &str, path: &mut Vec<String>, found: &mut Vec<String>) {
+    // The model is six levels deep.
+    if path.len() > 6 {
+        return;
+    }
+    for kind in alternatives(schema) {
+        if let Some(properties) = kind.get("properties").and_then(Json::as_object) {
+            if properties.contains_key(key) && !path.is_empty() {
+                found.push(path.join("."));
+            }
+            for (name, property) in properties {
+                path.push(name.clone());
+                search(property, key, path, found);
+                path.pop();
+            }
+        }
+        if let Some(values) = kind.get("additionalProperties").filter(|values| values.is_object()) {
+            path.push("<name>".to_owned());
+            search(values, key, path, found);
+            path.pop();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_finds_what_was_meant() {
+        let keys = ["listen", "max_message", "max_connections", "max_connections_per_ip", "tls"];
+        let closest = |text| closest(text, keys.into_iter());
+        assert_eq!(closest("listn"), Some("listen"));
+        assert_eq!(closest("maxMessage"), Some("max_message"));
+        assert_eq!(closest("max-conections"), Some("max_connections"));
+        assert_eq!(closest("tsl"), Some("tls"));
+        assert_eq!(closest("listening"), Some("listen"));
+        assert_eq!(closest("routes"), None);
+        assert_eq!(closest(""), None);
+    }
+
+    #[test]
+    fn a_misplaced_key_finds_its_home() {
+        assert_eq!(homes("max_in_flight").as_deref(), Some("`session`"));
+        assert_eq!(homes("routes").as_deref(), Some("`upstreams.<name>`"));
+        assert_eq!(homes("nonsense"), None);
+    }
+}

@@ -99,7 +99,7 @@ class SessionClient:
             max_queue=None,
             ping_interval=None,
             open_timeout=PATIENCE,
-            close_timeout=2,
+            close_timeout=0.5,
             additional_headers=headers,
             **options,
         )

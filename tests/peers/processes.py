@@ -15,7 +15,7 @@ import probe_pb2_grpc
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-PATIENCE = 20
+PATIENCE = 15
 
 
 class Program:

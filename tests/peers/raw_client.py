@@ -4,6 +4,7 @@ It answers no pings, can put several frames into one TCP segment, and stops read
 says so. websockets' protocol core does the framing; the socket is ours.
 """
 
+import collections
 import socket
 import time
 
@@ -23,6 +24,7 @@ class RawClient:
         self.sock.settimeout(PATIENCE)
         self.sock.connect((uri.host, uri.port))
         self.protocol = ClientProtocol(uri, max_size=None)
+        self.arrived = collections.deque()
         self.protocol.send_request(self.protocol.connect())
         self.flush()
         assert self.next_frame().data == b"connected"
@@ -50,9 +52,8 @@ class RawClient:
         """Every frame until the peer ends the stream; control frames too. Replies to none."""
         deadline = time.monotonic() + timeout
         while True:
-            for event in self.protocol.events_received():
-                if hasattr(event, "opcode"):
-                    yield event
+            while self.arrived:
+                yield self.arrived.popleft()
             self.sock.settimeout(max(0.001, deadline - time.monotonic()))
             try:
                 data = self.sock.recv(1 << 16)
@@ -61,6 +62,8 @@ class RawClient:
             if not data:
                 return
             self.protocol.receive_data(data)
+            events = self.protocol.events_received()
+            self.arrived.extend(event for event in events if hasattr(event, "opcode"))
             # Pongs and the reply to a close frame: dropped.
             self.protocol.data_to_send()
 

@@ -4,6 +4,7 @@ It shares no code with the gateway: websockets carries the frames, protobuf the 
 cryptography the encryption. Calls block, and give up after a while instead of hanging a test.
 """
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -22,7 +23,7 @@ SET_USER_PARAMS = "/v1/conn/white/setUserParams"
 KEEP_ALIVE = "/v1/conn/keepAlive"
 
 # Seconds. Long enough for a busy machine, short enough to notice.
-PATIENCE = 15
+PATIENCE = 10
 
 Code = pb.ResponseBody.Code
 
@@ -88,8 +89,9 @@ class SessionClient:
             sock = socket.create_connection(
                 (address.hostname, address.port), PATIENCE, source_address=(source, 0)
             )
-        self.ws = websockets.sync.client.connect(
+        connection = websockets.sync.client.connect(
             url,
+            legacy=False,
             sock=sock,
             ssl=ssl,
             proxy=None,
@@ -97,10 +99,12 @@ class SessionClient:
             max_queue=None,
             ping_interval=None,
             open_timeout=PATIENCE,
-            close_timeout=2,
+            close_timeout=0.5,
             additional_headers=headers,
             **options,
         )
+        self._open = contextlib.ExitStack()
+        self.ws = self._open.enter_context(connection)
         self.cipher = None
         self._numbers = itertools.count(1)
         self._set_aside = []
@@ -112,7 +116,7 @@ class SessionClient:
         self.close()
 
     def close(self):
-        self.ws.close()
+        self._open.close()
 
     # Frames.
 

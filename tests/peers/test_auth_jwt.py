@@ -128,6 +128,18 @@ def test_a_forged_token_is_refused(jwt_gateway, connect, signing_key, kind):
     assert_refused(*login(connect, jwt_gateway, forged_tokens(signing_key)[kind]))
 
 
+def test_a_login_ends_when_its_token_expires(jwt_gateway, connect):
+    """The session stays; its requests get AuthError until it shows a fresh token."""
+    token = jwt(hs256(SECRET), claims(exp=int(time.time()) + 2), kid="shared")
+    client, answer = login(connect, jwt_gateway, token)
+    assert answer.code == Code.Success
+    assert client.call("/v1/probe/echo").code == Code.Success
+    eventually(lambda: client.call("/v1/probe/echo").code == Code.AuthError)
+    fresh = jwt(hs256(SECRET), claims(), kid="shared")
+    assert client.set_user_params("alice", fresh).code == Code.Success
+    assert client.call("/v1/probe/echo").code == Code.Success
+
+
 def test_an_empty_user_is_refused_whatever_the_token(jwt_gateway, connect):
     token = jwt(hs256(SECRET), claims(sub=""), kid="shared")
     assert_refused(*login(connect, jwt_gateway, token, user=""))

@@ -31,7 +31,8 @@ def test_routes_that_do_not_resolve_are_a_failure(run, services):
     routes = {"/v1/probe/echo": "probe.Probe/Ecko"}
     checked = run("check", config=gateway_config(services, upstream={"routes": routes}))
     assert checked.returncode == 1
-    assert "probe.Probe/Echo" in checked.stdout + checked.stderr
+    assert "Ecko" in checked.stderr
+    assert "did you mean `Echo`" in checked.stderr
 
 
 def test_an_upstream_that_is_away_is_a_failure_unless_offline(run, services, start_services):

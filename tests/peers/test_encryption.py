@@ -77,6 +77,7 @@ def test_an_error_is_encrypted_too(connect, session_key):
 def test_an_empty_ciphertext_vector_is_an_empty_request(connect, session_key):
     client = connect().wait_connected()
     client.set_cxn_params(session_key.public, SessionCipher(*SEEDS))
+    client.set_user_params()
     client.send_frame(bytes.fromhex(VECTORS[""]))
     answer = client.receive()
     assert (answer.code, answer.reqId, answer.method) == (Code.RequestError, "", "")

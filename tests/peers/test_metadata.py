@@ -5,11 +5,14 @@ import re
 import pytest
 from configuration import gateway_config
 from probe_pb2 import EchoReq, EchoResp
+from session_client import Code
 
 
 def echo(client, method="/v1/probe/echo"):
     req_id = client.send(method, EchoReq(text="hi"))
-    response = EchoResp.FromString(client.answer_to(req_id).data)
+    answer = client.answer_to(req_id)
+    assert answer.code == Code.Success, answer
+    response = EchoResp.FromString(answer.data)
     metadata = {}
     for entry in response.metadata:
         assert entry.key not in metadata, f"{entry.key} comes twice"

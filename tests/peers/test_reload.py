@@ -57,6 +57,13 @@ def test_a_whole_new_upstream_can_be_added_and_removed(start_gateway, start_serv
     eventually(lambda: client.call("/probe.Extra/First", EchoBareReq()).code == Code.RequestError)
 
 
+def test_an_edit_right_after_the_start_is_not_missed(start_gateway, connect, services):
+    gateway = start_gateway(config_with(services, {}))
+    gateway.write_config(config_with(services, {ADDED: "probe.Probe/Echo"}))
+    client = connect(gateway).log_in()
+    eventually(lambda: code_of(client, ADDED) == Code.Success)
+
+
 def test_an_edit_in_place_counts_too(start_gateway, connect, services):
     """Not every editor replaces the file."""
     gateway = start_gateway(config_with(services, {}))
@@ -91,12 +98,19 @@ def test_a_config_map_that_is_switched_counts_too(start_gateway, connect, servic
 
 
 BROKEN = {
-    "no YAML": ("upstreams: [", "routes.yaml"),
-    "an unknown key": ({"edge": {"listen": "127.0.0.1:0", "max_mesage": "1MiB"}}, "max_message"),
-    "a method that does not exist": ({"routes": {ADDED: "probe.Probe/Ecko"}}, "probe.Probe/Echo"),
-    "a method that is not unary": ({"routes": {ADDED: "probe.Probe/Watch"}}, "Watch"),
-    "a service that does not exist": ({"routes": {ADDED: "probe.Prob/Echo"}}, "probe.Probe"),
-    "an empty file": ("", "routes.yaml"),
+    # What is written, and what the complaint must name: the mistake, and what would be right.
+    "no YAML": ("upstreams: [", ["routes.yaml"]),
+    "an empty file": ("", ["routes.yaml"]),
+    "an unknown key": (
+        {"edge": {"listen": "127.0.0.1:0", "max_mesage": "1MiB"}},
+        ["max_mesage", "max_message"],
+    ),
+    "a method that does not exist": ({"routes": {ADDED: "probe.Probe/Ecko"}}, ["Ecko", "Echo"]),
+    "a method that is not unary": ({"routes": {ADDED: "probe.Probe/Watch"}}, ["Watch"]),
+    "a service that does not exist": (
+        {"routes": {ADDED: "probe.Prob/Echo"}},
+        ["probe.Prob", "probe.Probe"],
+    ),
 }
 
 
@@ -114,8 +128,9 @@ def test_a_broken_edit_changes_nothing_and_says_why(start_gateway, connect, serv
         gateway.write_config(config_with(services, edit["routes"]))
     else:
         gateway.write_config({**config_with(services, {}), **edit})
-    complaint = gateway.wait_line(lambda line: "ERROR" in line and named in line, start=start)
-    assert complaint
+    gateway.wait_line(
+        lambda line: "ERROR" in line and all(word in line for word in named), start=start
+    )
     assert code_of(client, ADDED) == Code.RequestError
     assert code_of(client, "/v1/probe/echo") == Code.Success
     load.wait_for(20)

@@ -132,6 +132,17 @@ def test_a_session_without_login_outlives_the_handshake_timeout(start_gateway, c
     assert client.set_user_params().code == Code.Success
 
 
+def test_where_encryption_is_required_a_plain_session_gets_nowhere(
+    start_gateway, connect, services, session_key
+):
+    settings = {"private_key": str(session_key.private_file), "require_encryption": True}
+    gateway = start_gateway(gateway_config(services, session=settings))
+    client = connect(gateway).wait_connected()
+    assert client.set_cxn_params().code == Code.RequestError
+    assert client.call("/v1/probe/white/echo", EchoReq()).code != Code.Success
+    connect(gateway).log_in(public_key=session_key.public)
+
+
 def test_later_cxn_params_replace_the_earlier_ones(connect):
     client = connect().wait_connected()
     client.set_cxn_params(deviceModel="old", language="en")

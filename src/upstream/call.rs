@@ -1,12 +1,34 @@
-//! A call and what can come of it.
+//! A call, what can come of it, and the attempts in between.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
-use http::uri::PathAndQuery;
-use tonic::Status;
+use http::header::{self, HeaderName, HeaderValue};
+use http::uri::{PathAndQuery, Uri};
+use http::{HeaderMap, Method, Request, Version};
+use tokio::time::{Instant, sleep, timeout_at};
+use tonic::{Code, Status};
+
+use super::dial::Target;
+use super::endpoint::Endpoint;
+use super::exchange::exchange;
+use super::failure::{Failure, Fate};
+use super::pool::{Pool, Unavailable};
+
+/// How often a call that provably never reached a service is sent in all.
+const ATTEMPTS: u32 = 3;
+/// How long a call that may have reached one waits before it is sent again, at
+/// most; spread over the second half of it.
+const RETRY_DELAY: Duration = Duration::from_millis(50);
+/// The longest timeout; also the longest that `grpc-timeout` can express in
+/// milliseconds, nearly.
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
+const USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("bridgehead/", env!("CARGO_PKG_VERSION")));
 
 /// One unary call.
 #[derive(Debug, Clone)]
@@ -18,7 +40,7 @@ pub struct Call {
     pub metadata: HeaderMap,
     /// The serialized request message.
     pub message: Bytes,
-    /// How long the caller waits, retries included.
+    /// How long the caller waits, retries included; at most a day.
     pub timeout: Duration,
     /// Whether the method may be executed twice, so that a call whose fate is
     /// unknown may be sent again.
@@ -45,4 +67,122 @@ pub enum Origin {
     /// The gateway made it: the service did not answer in time, or at all, or
     /// not in gRPC.
     Gateway,
+}
+
+/// Makes a call; see [`super::Upstream::call`].
+pub(super) async fn make(pool: Arc<Pool>, call: Call) -> Result<Bytes, CallError> {
+    let deadline = Instant::now() + call.timeout.min(MAX_TIMEOUT);
+    let mut last = None;
+    // When the time is over, the attempt is dropped, and what was sent lingers.
+    match timeout_at(deadline, attempts(&pool, &call, deadline, &mut last)).await {
+        Ok(result) => result,
+        Err(_) => Err(CallError {
+            status: Status::deadline_exceeded(format!("no answer within {:?}", call.timeout)),
+            origin: Origin::Gateway,
+            endpoint: last.map(|endpoint| Arc::clone(endpoint.label())),
+        }),
+    }
+}
+
+/// Sends the call until it is answered, or its fate forbids another attempt.
+async fn attempts(
+    pool: &Pool,
+    call: &Call,
+    deadline: Instant,
+    last: &mut Option<Arc<Endpoint>>,
+) -> Result<Bytes, CallError> {
+    pool.retries.lock().earn();
+    let mut previous: Option<CallError> = None;
+    let mut retried = false;
+    let mut attempt = 1;
+    loop {
+        let permit = match pool.acquire(last.as_ref()).await {
+            Ok(permit) => permit,
+            // The first failure says more than that there is nobody else.
+            Err(unavailable) => return Err(previous.unwrap_or_else(|| unavailable.into())),
+        };
+        let connection = Arc::clone(permit.connection());
+        let endpoint = last.insert(Arc::clone(connection.endpoint()));
+        let head = request(call, &endpoint.target, deadline, retried);
+        let result = match head {
+            Ok(head) => exchange(permit, head, call.message.clone(), deadline).await,
+            Err(error) => Err(Failure::unsendable(error)),
+        };
+        let failure = match result {
+            Ok(message) => {
+                endpoint.succeeded();
+                return Ok(message);
+            }
+            Err(failure) => failure,
+        };
+        pool.failed(&connection, &failure);
+        if failure.origin == Origin::Service {
+            endpoint.succeeded();
+        }
+        let may_leave_again = match failure.fate {
+            Fate::Unprocessed => attempt < ATTEMPTS,
+            Fate::Unknown => {
+                call.retry
+                    && !retried
+                    && failure.status.code() == Code::Unavailable
+                    && pool.retries.lock().spend(std::time::Instant::now())
+            }
+        };
+        let error = CallError {
+            status: failure.status,
+            origin: failure.origin,
+            endpoint: Some(Arc::clone(endpoint.label())),
+        };
+        if !may_leave_again {
+            return Err(error);
+        }
+        previous = Some(error);
+        attempt += 1;
+        if failure.fate == Fate::Unknown {
+            retried = true;
+            sleep(RETRY_DELAY.mul_f64(rand::random_range(0.5..1.0))).await;
+        }
+    }
+}
+
+/// The head of one attempt's request.
+fn request(
+    call: &Call,
+    target: &Target,
+    deadline: Instant,
+    retried: bool,
+) -> Result<Request<()>, http::Error> {
+    let uri = Uri::builder()
+        .scheme(target.scheme())
+        .authority(target.authority.clone())
+        .path_and_query(call.path.clone())
+        .build()?;
+    let mut request = Request::new(());
+    *request.method_mut() = Method::POST;
+    *request.version_mut() = Version::HTTP_2;
+    *request.uri_mut() = uri;
+    let mut headers = call.metadata.clone();
+    headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(header::USER_AGENT, USER_AGENT);
+    headers.insert(GRPC_TIMEOUT, timeout_value(deadline)?);
+    if retried {
+        headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from_static("1"));
+    }
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// The remaining time in milliseconds, rounded up: the service's deadline must
+/// not come before the caller's, or which of the two is heard is chance.
+fn timeout_value(deadline: Instant) -> Result<HeaderValue, http::Error> {
+    let remaining = deadline.saturating_duration_since(Instant::now());
+    let milliseconds = remaining.as_micros().div_ceil(1000).max(1);
+    Ok(HeaderValue::try_from(format!("{milliseconds}m"))?)
+}
+
+impl From<Unavailable> for CallError {
+    fn from(Unavailable(problem): Unavailable) -> Self {
+        Self { status: Status::unavailable(&*problem), origin: Origin::Gateway, endpoint: None }
+    }
 }

@@ -9,17 +9,48 @@
 //! [`reflection`] asks a server what it offers.
 
 mod address;
+mod backoff;
+mod balance;
 mod call;
+mod connection;
+mod dial;
+mod endpoint;
+mod exchange;
+mod failure;
+mod framing;
+mod health;
+mod journal;
+mod linger;
+mod pool;
+mod reconnect;
 pub mod reflection;
+mod resolve;
+mod resolver;
+mod retry;
+mod source;
+mod stream;
 mod tls;
+mod waiters;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use bytes::Bytes;
+use tonic::Status;
+
+use journal::Journal;
+use pool::Pool;
+use source::Source;
 
 pub use address::{Address, AddressError};
 pub use call::{Call, CallError, Origin};
-pub use tls::{Pem, TlsConfig};
+pub use resolver::{Lookup, Resolver, SystemResolver};
+pub use tls::{Pem, TlsConfig, TlsError};
+
+/// The most connections per endpoint and worker.
+const MAX_CONNECTIONS: usize = 64;
 
 /// What an upstream is made from. Two equal configurations make equal
 /// upstreams, so a reload keeps the connections of one that did not change.
@@ -57,7 +88,7 @@ pub enum UpstreamError {
         /// The upstream's name.
         name: String,
         /// What is wrong with it, and what would be right.
-        reason: tls::TlsError,
+        reason: TlsError,
     },
 }
 
@@ -67,6 +98,25 @@ pub enum UpstreamError {
 /// on them are finished.
 pub struct Upstream {
     config: Config,
+    sources: Vec<Source>,
+    journal: Arc<Journal>,
+    /// One for each worker, made by its first call or by [`Self::warm`].
+    pools: Box<[OnceLock<Arc<Pool>>]>,
+}
+
+/// One endpoint of an upstream, over all workers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointStatus {
+    /// The address, with the resolved one in parentheses for `dns:///`.
+    pub address: Arc<str>,
+    /// Established connections.
+    pub connections: usize,
+    /// Calls on them, including those that nobody waits for any more.
+    pub in_flight: usize,
+    /// How many workers have ejected it for now.
+    pub ejected: usize,
+    /// What went wrong last, unless it was mended since.
+    pub problem: Option<String>,
 }
 
 impl Upstream {
@@ -74,8 +124,31 @@ impl Upstream {
     ///
     /// `workers` is the number of threads that will call; each gets its own
     /// connections.
-    pub fn new(config: Config, _workers: usize) -> Result<Self, UpstreamError> {
-        Ok(Self { config })
+    pub fn new(config: Config, workers: usize) -> Result<Self, UpstreamError> {
+        Self::with_resolver(config, workers, Arc::new(SystemResolver))
+    }
+
+    /// The same with a resolver other than the operating system's.
+    pub fn with_resolver(
+        config: Config,
+        workers: usize,
+        resolver: Arc<dyn Resolver>,
+    ) -> Result<Self, UpstreamError> {
+        let name = || config.name.clone();
+        if config.address.is_empty() {
+            return Err(UpstreamError::NoAddress(name()));
+        }
+        if !(1..=MAX_CONNECTIONS).contains(&config.connections) {
+            return Err(UpstreamError::Connections { name: name(), given: config.connections });
+        }
+        let sources = source::sources(&config.address, config.tls.as_ref(), &resolver)
+            .map_err(|reason| UpstreamError::Tls { name: name(), reason })?;
+        Ok(Self {
+            sources,
+            journal: Arc::new(Journal::new(name())),
+            pools: (0..workers).map(|_| OnceLock::new()).collect(),
+            config,
+        })
     }
 
     /// What this was made from.
@@ -92,7 +165,9 @@ impl Upstream {
     ///
     /// Must be called inside that worker's runtime. Calling it again, or for a
     /// worker that has already called, does nothing.
-    pub fn warm(&self, _worker: usize) {}
+    pub fn warm(&self, worker: usize) {
+        self.pool(worker);
+    }
 
     /// Makes one unary call over the connections of `worker`.
     ///
@@ -103,16 +178,60 @@ impl Upstream {
     /// # Cancel safety
     ///
     /// The future may be dropped at any time, also together with any number of
-    /// others: the answer is lost, the connection is not harmed.
+    /// others: the answer is lost, the connection is not harmed. What the
+    /// service is doing for it goes on until the call's deadline.
     pub fn call(
         self: &Arc<Self>,
-        _worker: usize,
-        _call: Call,
+        worker: usize,
+        call: Call,
     ) -> impl Future<Output = Result<Bytes, CallError>> + Send + use<> {
-        std::future::ready(Err(CallError {
-            status: tonic::Status::unavailable("not built yet"),
-            origin: Origin::Gateway,
-            endpoint: None,
-        }))
+        let upstream = Arc::clone(self);
+        async move {
+            let Some(pool) = upstream.pool(worker).cloned() else {
+                return Err(CallError {
+                    status: Status::internal(format!("there is no worker {worker}")),
+                    origin: Origin::Gateway,
+                    endpoint: None,
+                });
+            };
+            drop(upstream);
+            call::make(pool, call).await
+        }
+    }
+
+    /// The endpoints as they are now, over all workers that have connected;
+    /// sorted by address. Names that are not resolved yet have none.
+    pub fn status(&self) -> Vec<EndpointStatus> {
+        let now = Instant::now();
+        let mut all: BTreeMap<Arc<str>, EndpointStatus> = BTreeMap::new();
+        for pool in self.pools.iter().filter_map(OnceLock::get) {
+            for (endpoint, connections, in_flight) in pool.endpoints() {
+                let address = endpoint.label();
+                let status = all.entry(Arc::clone(address)).or_insert_with(|| EndpointStatus {
+                    address: Arc::clone(address),
+                    connections: 0,
+                    in_flight: 0,
+                    ejected: 0,
+                    problem: self.journal.problem(address),
+                });
+                status.connections += connections;
+                status.in_flight += in_flight;
+                status.ejected += usize::from(endpoint.is_ejected(now));
+            }
+        }
+        all.into_values().collect()
+    }
+
+    /// `None` for a worker that the upstream was not made for.
+    fn pool(&self, worker: usize) -> Option<&Arc<Pool>> {
+        let start =
+            || Pool::start(&self.sources, self.config.connections, Arc::clone(&self.journal));
+        self.pools.get(worker).map(|pool| pool.get_or_init(start))
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream").field("config", &self.config).finish_non_exhaustive()
     }
 }

@@ -1,0 +1,169 @@
+//! One attempt of a call: its request out on a connection, its response in.
+//!
+//! This is the line between gRPC and HTTP/2. Whether to try again is decided
+//! in [`super::call`].
+
+use bytes::Bytes;
+use http::response::Parts;
+use http::{HeaderMap, Request, StatusCode, header};
+use tokio::time::Instant;
+use tonic::{Code, Status};
+
+use super::connection::Permit;
+use super::failure::{Failure, code_of_http, status_of};
+use super::framing::{self, Assembly, Violation};
+use super::linger::{self, Abandoned};
+use super::stream::ClientStream;
+
+/// Sends a request and reads its response.
+///
+/// # Cancel safety
+///
+/// May be dropped at any time: what is left of the call runs out in
+/// [`linger`], so that no number of dropped calls harms the connection.
+pub(super) async fn exchange(
+    permit: Permit,
+    head: Request<()>,
+    message: Bytes,
+    deadline: Instant,
+) -> Result<Bytes, Failure> {
+    let payload = framing::frame(message).map_err(Failure::unsendable)?;
+    let mut in_flight = InFlight::send(permit, head, payload, deadline)?;
+    let result = in_flight.read().await;
+    // Also when it failed: a broken stream is no longer open, and one whose
+    // answer broke gRPC's rules is reset once and not in bulk.
+    if matches!(result, Ok(_) | Err(Ended::Stream(_))) {
+        in_flight.stream = None;
+    }
+    result.map_err(Ended::into_failure)
+}
+
+/// A request that was sent. Its stream must not be dropped before it has ended.
+struct InFlight {
+    stream: Option<ClientStream>,
+    permit: Option<Permit>,
+    deadline: Instant,
+}
+
+/// A response that is no message.
+enum Ended {
+    /// The stream is over, with this status or failure.
+    Stream(Failure),
+    /// Enough is known, but the peer may still be sending.
+    Early(Failure),
+}
+
+impl InFlight {
+    fn send(
+        permit: Permit,
+        head: Request<()>,
+        payload: framing::Payload,
+        deadline: Instant,
+    ) -> Result<Self, Failure> {
+        let connection = permit.connection();
+        let sent = connection.requests().send_request(head, false);
+        let (response, mut request) = sent.map_err(|error| match connection.closing() {
+            Some(_) => Failure::not_sent(&error),
+            None => Failure::unsendable(error),
+        })?;
+        // Fails only when the stream has just been closed, and then the
+        // response says why.
+        let _ = request.send_data(payload, true);
+        Ok(Self { stream: Some(ClientStream::Awaited(response)), permit: Some(permit), deadline })
+    }
+
+    async fn read(&mut self) -> Result<Bytes, Ended> {
+        let Some(stream) = &mut self.stream else { return Err(Ended::violation(Violation::None)) };
+        let broken = |error: h2::Error| Ended::Stream(Failure::broken(&error));
+
+        let Some(head) = stream.head().await.map_err(broken)? else {
+            return Err(Ended::violation(Violation::None));
+        };
+        if stream.is_ended() {
+            return Err(Ended::Stream(trailers_only(head)));
+        }
+        if let Some(failure) = not_grpc(&head) {
+            return Err(Ended::Early(failure));
+        }
+
+        let mut assembly = Assembly::default();
+        while let Some(chunk) = stream.data().await {
+            assembly.push(chunk.map_err(broken)?).map_err(Ended::violation)?;
+        }
+        match stream.trailers().await.map_err(broken)?.and_then(status_of) {
+            Some(status) if status.code() == Code::Ok => {
+                assembly.finish().map_err(|violation| Ended::violation(violation).into_stream())
+            }
+            Some(status) => Err(Ended::Stream(Failure::answered(status))),
+            None => Err(Ended::Stream(no_status(head.status))),
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if let (Some(stream), Some(permit)) = (self.stream.take(), self.permit.take()) {
+            linger::adopt(Abandoned { stream, permit, deadline: self.deadline });
+        }
+    }
+}
+
+impl Ended {
+    fn violation(violation: Violation) -> Self {
+        Self::Early(Failure::malformed(Status::internal(violation.to_string())))
+    }
+
+    fn into_stream(self) -> Self {
+        Self::Stream(self.into_failure())
+    }
+
+    fn into_failure(self) -> Failure {
+        match self {
+            Self::Stream(failure) | Self::Early(failure) => failure,
+        }
+    }
+}
+
+/// A response that is a head alone, which must then carry the status.
+fn trailers_only(head: Parts) -> Failure {
+    let http = head.status;
+    match status_of(head.headers) {
+        Some(status) if status.code() == Code::Ok => {
+            Failure::malformed(Status::internal(Violation::None.to_string()))
+        }
+        Some(status) => Failure::answered(status),
+        None => no_status(http),
+    }
+}
+
+/// What a head means that gRPC's rules do not allow in front of a message.
+fn not_grpc(head: &Parts) -> Option<Failure> {
+    if head.status != StatusCode::OK {
+        // A proxy on the way may answer with both.
+        return Some(match status_of(head.headers.clone()) {
+            Some(status) if status.code() != Code::Ok => Failure::answered(status),
+            _ => no_status(head.status),
+        });
+    }
+    if is_grpc(&head.headers) {
+        return None;
+    }
+    let given = head.headers.get(header::CONTENT_TYPE);
+    let given = given.map_or("none".into(), |value| String::from_utf8_lossy(value.as_bytes()));
+    Some(Failure::malformed(Status::unknown(format!(
+        "the answer is not gRPC: its content-type is {given}"
+    ))))
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+fn no_status(http: StatusCode) -> Failure {
+    Failure::malformed(Status::new(
+        code_of_http(http),
+        format!("the answer carries no grpc-status, and HTTP status {http}"),
+    ))
+}

@@ -1,0 +1,216 @@
+//! What a failed attempt means: its gRPC status, who said it, and whether the
+//! service can have executed the call. Pure.
+//!
+//! <https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>
+//! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#errors>
+
+use h2::Reason;
+use http::{HeaderMap, StatusCode};
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Status};
+
+use super::call::Origin;
+
+/// One attempt that did not bring a response message.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) status: Status,
+    pub(super) origin: Origin,
+    pub(super) fate: Fate,
+    pub(super) fault: Fault,
+}
+
+/// Whether the service can have executed the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Provably not: it never left, or the peer says that it was not processed.
+    Unprocessed,
+    /// It may have been.
+    Unknown,
+}
+
+/// Whose fault it is, as far as the choice of endpoints is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Nobody's who should be avoided: an answer of the service, however bad,
+    /// or an orderly goodbye.
+    None,
+    /// The endpoint failed this one call.
+    Call,
+    /// The connection went away under all of its calls: one fault in all.
+    Connection,
+}
+
+impl Failure {
+    /// The service answered with a status.
+    pub(super) fn answered(status: Status) -> Self {
+        Self { status, origin: Origin::Service, fate: Fate::Unknown, fault: Fault::None }
+    }
+
+    /// The peer answered, but not in gRPC.
+    pub(super) fn malformed(status: Status) -> Self {
+        let fault = if status.code() == Code::Unavailable { Fault::Call } else { Fault::None };
+        Self { status, origin: Origin::Gateway, fate: Fate::Unknown, fault }
+    }
+
+    /// The request could not be put on a connection that is closing.
+    pub(super) fn not_sent(error: &h2::Error) -> Self {
+        Self {
+            status: Status::unavailable(error.to_string()),
+            fate: Fate::Unprocessed,
+            ..Self::broken(error)
+        }
+    }
+
+    /// The request is one that no connection would take.
+    pub(super) fn unsendable(reason: impl std::fmt::Display) -> Self {
+        Self {
+            status: Status::internal(reason.to_string()),
+            origin: Origin::Gateway,
+            fate: Fate::Unknown,
+            fault: Fault::None,
+        }
+    }
+
+    /// The stream or its connection failed under the call.
+    pub(super) fn broken(error: &h2::Error) -> Self {
+        let reason = error.reason();
+        let (code, fate, fault) = if error.is_go_away() && error.is_remote() {
+            // h2 fails a stream with the peer's GOAWAY only if its id is above
+            // the last one the peer processed (RFC 9113, 6.8).
+            let fault = match reason {
+                Some(Reason::NO_ERROR) => Fault::None,
+                _ => Fault::Connection,
+            };
+            (Code::Unavailable, Fate::Unprocessed, fault)
+        } else if error.is_reset() {
+            match reason {
+                Some(Reason::REFUSED_STREAM) => (Code::Unavailable, Fate::Unprocessed, Fault::Call),
+                Some(Reason::CANCEL) => (Code::Cancelled, Fate::Unknown, Fault::None),
+                Some(reason) => (code_of_reset(reason), Fate::Unknown, Fault::Call),
+                None => (Code::Internal, Fate::Unknown, Fault::Call),
+            }
+        } else if error.is_io() || error.is_go_away() {
+            (Code::Unavailable, Fate::Unknown, Fault::Connection)
+        } else {
+            (Code::Internal, Fate::Unknown, Fault::None)
+        };
+        Self { status: Status::new(code, error.to_string()), origin: Origin::Gateway, fate, fault }
+    }
+}
+
+/// gRPC's mapping of the codes that reset a stream. The two that say something
+/// about the call itself are told apart before.
+fn code_of_reset(reason: Reason) -> Code {
+    match reason {
+        Reason::ENHANCE_YOUR_CALM => Code::ResourceExhausted,
+        Reason::INADEQUATE_SECURITY => Code::PermissionDenied,
+        _ => Code::Internal,
+    }
+}
+
+/// gRPC's mapping of HTTP statuses, for answers without a `grpc-status`.
+pub(super) fn code_of_http(status: StatusCode) -> Code {
+    match status {
+        StatusCode::BAD_REQUEST => Code::Internal,
+        StatusCode::UNAUTHORIZED => Code::Unauthenticated,
+        StatusCode::FORBIDDEN => Code::PermissionDenied,
+        StatusCode::NOT_FOUND => Code::Unimplemented,
+        StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => Code::Unavailable,
+        _ => Code::Unknown,
+    }
+}
+
+/// Reads the status out of trailers, or of the headers of an answer that has
+/// nothing else. `None` without a `grpc-status`; `Ok` is a status as well.
+pub(super) fn status_of(headers: HeaderMap) -> Option<Status> {
+    const DETAILS: &str = "grpc-status-details-bin";
+
+    if headers.get("grpc-status")?.as_bytes() == b"0" {
+        return Some(Status::ok(""));
+    }
+    let mut metadata = MetadataMap::from_headers(headers);
+    // tonic panics over details that are not base64, so they go first.
+    if metadata.get_bin(DETAILS).is_some_and(|details| details.to_bytes().is_err()) {
+        metadata.remove_bin(DETAILS);
+    }
+    Status::from_header_map(&metadata.into_headers())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_status_comes_with_its_decoded_message_and_details() {
+        let status = status_of(headers(&[
+            ("grpc-status", "5"),
+            ("grpc-message", "no%20such%20user"),
+            ("grpc-status-details-bin", "aGVsbG8"),
+            ("x-more", "1"),
+        ]))
+        .unwrap();
+        assert_eq!(status.code(), Code::NotFound);
+        assert_eq!(status.message(), "no such user");
+        assert_eq!(status.details(), b"hello");
+        assert_eq!(status.metadata().get("x-more").unwrap(), "1");
+    }
+
+    #[test]
+    fn a_status_that_a_service_got_wrong_is_still_one() {
+        let status = status_of(headers(&[("grpc-status", "3"), ("grpc-status-details-bin", "%")]));
+        assert_eq!(status.unwrap().code(), Code::InvalidArgument);
+        let status = status_of(headers(&[("grpc-status", "99"), ("grpc-message", "%zz%f")]));
+        assert_eq!(status.unwrap().code(), Code::Unknown);
+        let mut bytes = headers(&[("grpc-status", "13")]);
+        bytes.insert("grpc-message", HeaderValue::from_bytes(b"\xff%ff").unwrap());
+        bytes.insert("grpc-status-details-bin", HeaderValue::from_bytes(b"\xff").unwrap());
+        assert!(status_of(bytes).is_some());
+    }
+
+    #[test]
+    fn no_grpc_status_is_no_status() {
+        assert!(status_of(headers(&[("content-type", "application/grpc")])).is_none());
+    }
+
+    #[test]
+    fn http_statuses_map_as_grpc_says() {
+        for (http, code) in [
+            (400, Code::Internal),
+            (401, Code::Unauthenticated),
+            (403, Code::PermissionDenied),
+            (404, Code::Unimplemented),
+            (429, Code::Unavailable),
+            (502, Code::Unavailable),
+            (503, Code::Unavailable),
+            (504, Code::Unavailable),
+            (200, Code::Unknown),
+            (500, Code::Unknown),
+        ] {
+            assert_eq!(code_of_http(StatusCode::from_u16(http).unwrap()), code, "{http}");
+        }
+    }
+
+    #[test]
+    fn reset_reasons_map_as_grpc_says() {
+        for (reason, code) in [
+            (Reason::NO_ERROR, Code::Internal),
+            (Reason::PROTOCOL_ERROR, Code::Internal),
+            (Reason::INTERNAL_ERROR, Code::Internal),
+            (Reason::FLOW_CONTROL_ERROR, Code::Internal),
+            (Reason::ENHANCE_YOUR_CALM, Code::ResourceExhausted),
+            (Reason::INADEQUATE_SECURITY, Code::PermissionDenied),
+        ] {
+            assert_eq!(code_of_reset(reason), code, "{reason:?}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Says in the log when an endpoint comes and goes: once for the upstream, not
+//! once for every connection of every worker.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tracing::{debug, info, warn};
+
+use super::connection::Closed;
+
+/// How often the same endpoint's failure to connect is a warning.
+const REPEAT: Duration = Duration::from_secs(30);
+
+/// What has been logged about one upstream's endpoints. Shared by all workers.
+#[derive(Debug)]
+pub(super) struct Journal {
+    upstream: String,
+    endpoints: Mutex<HashMap<Arc<str>, Record>>,
+}
+
+#[derive(Debug, Default)]
+struct Record {
+    connections: usize,
+    /// Whether the last thing said was that it is connected.
+    announced: bool,
+    /// Whether attempts fail, or succeed for a moment only.
+    failing: bool,
+    warned: Option<Instant>,
+    problem: Option<String>,
+}
+
+impl Journal {
+    pub(super) fn new(upstream: String) -> Self {
+        Self { upstream, endpoints: Mutex::default() }
+    }
+
+    fn with<T>(&self, endpoint: &Arc<str>, change: impl FnOnce(&mut Record) -> T) -> T {
+        change(self.endpoints.lock().entry(Arc::clone(endpoint)).or_default())
+    }
+
+    fn announce(&self, endpoint: &Arc<str>, record: &mut Record) {
+        if !record.announced {
+            record.announced = true;
+            info!(upstream = self.upstream, %endpoint, "connected");
+        }
+    }
+
+    /// A connection is up. Where connecting failed before, it must last for it
+    /// to be news.
+    pub(super) fn connected(&self, endpoint: &Arc<str>) {
+        self.with(endpoint, |record| {
+            record.connections += 1;
+            if !record.failing {
+                self.announce(endpoint, record);
+            }
+        });
+    }
+
+    /// A connection has lasted.
+    pub(super) fn proven(&self, endpoint: &Arc<str>) {
+        self.with(endpoint, |record| {
+            record.failing = false;
+            record.warned = None;
+            record.problem = None;
+            self.announce(endpoint, record);
+        });
+    }
+
+    /// A connection is gone; `None` because it is not wanted any more. The last
+    /// one is news.
+    pub(super) fn disconnected(&self, endpoint: &Arc<str>, why: Option<&Closed>) {
+        self.with(endpoint, |record| {
+            record.connections = record.connections.saturating_sub(1);
+            if record.connections > 0 || !std::mem::take(&mut record.announced) {
+                return;
+            }
+            match why {
+                Some(Closed::Broken(error)) => {
+                    warn!(upstream = self.upstream, %endpoint, error, "lost the connection");
+                }
+                Some(Closed::Goodbye) => {
+                    info!(upstream = self.upstream, %endpoint, "the service closed the connection");
+                }
+                None => info!(upstream = self.upstream, %endpoint, "disconnected"),
+            }
+        });
+    }
+
+    /// Connecting, or resolving, failed.
+    pub(super) fn failed(&self, endpoint: &Arc<str>, error: &str) {
+        self.with(endpoint, |record| {
+            record.failing = true;
+            record.problem = Some(error.to_owned());
+            if record.warned.is_some_and(|warned| warned.elapsed() < REPEAT) {
+                debug!(upstream = self.upstream, %endpoint, error, "still cannot connect");
+            } else {
+                record.warned = Some(Instant::now());
+                warn!(upstream = self.upstream, %endpoint, error, "cannot connect, trying on");
+            }
+        });
+    }
+
+    /// An endpoint is left alone for a while.
+    pub(super) fn ejected(&self, endpoint: &Arc<str>, time: Duration) {
+        info!(upstream = self.upstream, %endpoint, ?time, "ejected after repeated failures");
+    }
+
+    /// The last thing that went wrong with an endpoint since it was connected.
+    pub(super) fn problem(&self, endpoint: &str) -> Option<String> {
+        self.endpoints.lock().get(endpoint).and_then(|record| record.problem.clone())
+    }
+
+    /// The endpoint is gone, unless other workers are still connected to it.
+    pub(super) fn forget(&self, endpoint: &str) {
+        let mut endpoints = self.endpoints.lock();
+        if endpoints.get(endpoint).is_some_and(|record| record.connections == 0) {
+            endpoints.remove(endpoint);
+        }
+    }
+}

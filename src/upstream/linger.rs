@@ -1,0 +1,50 @@
+//! Calls that nobody waits for any more.
+//!
+//! Dropping an HTTP/2 stream that is not finished resets it, and servers count
+//! resets: a burst of them looks like the rapid-reset attack (CVE-2023-44487),
+//! and the server closes the connection under every other call on it. Netty,
+//! for one, allows 200 in 30 seconds. So a call that timed out, or whose client
+//! vanished with a hundred others in flight, is not dropped. It runs out here:
+//! the server was told the deadline by `grpc-timeout` and normally ends the
+//! stream itself. Only what is still open after that is reset, a few a second.
+
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout_at};
+
+use super::connection::Permit;
+use super::stream::ClientStream;
+
+/// How long after its deadline the server may still end a call.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A call that was given up.
+pub(super) struct Abandoned {
+    /// Dropped before the permit, so that the room it took is free when it is
+    /// said to be.
+    pub(super) stream: ClientStream,
+    /// Keeps the call counted, and the connection open, until it has ended.
+    pub(super) permit: Permit,
+    /// The deadline the server was told.
+    pub(super) deadline: Instant,
+}
+
+/// Lets a call run out in the background. Never blocks; may be called from
+/// `Drop`. Outside of a runtime, where nothing can run any more, the stream is
+/// reset at once.
+pub(super) fn adopt(abandoned: Abandoned) {
+    if let Ok(runtime) = Handle::try_current() {
+        runtime.spawn(run_out(abandoned));
+    }
+}
+
+async fn run_out(mut abandoned: Abandoned) {
+    // Reading matters too: unread data would use up the flow-control window
+    // that all calls on the connection share.
+    if timeout_at(abandoned.deadline + GRACE, abandoned.stream.drain()).await.is_err() {
+        let turn = abandoned.permit.connection().next_reset();
+        // Whether it ended or its turn came: either way it is dropped now.
+        let _ = timeout_at(turn, abandoned.stream.drain()).await;
+    }
+}

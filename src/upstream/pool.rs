@@ -1,0 +1,315 @@
+//! One worker's connections to one upstream: which there are, and which takes
+//! the next call.
+
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::balance::least_of_two;
+use super::connection::{Connection, Permit};
+use super::dial::Target;
+use super::endpoint::Endpoint;
+use super::failure::{Failure, Fault};
+use super::health;
+use super::journal::Journal;
+use super::reconnect;
+use super::resolve;
+use super::retry::RetryBudget;
+use super::source::Source;
+use super::waiters::Waiters;
+
+/// The connections and what is known about them.
+pub(super) struct Pool {
+    connections: usize,
+    journal: Arc<Journal>,
+    state: Mutex<State>,
+    waiters: Arc<Waiters>,
+    pub(super) retries: Mutex<RetryBudget>,
+    /// Tells the tasks that resolve names to do so again soon. Dropped with the
+    /// pool, which ends them.
+    stale: watch::Sender<()>,
+}
+
+#[derive(Default)]
+struct State {
+    endpoints: Vec<Arc<Endpoint>>,
+    /// Names that have not been resolved yet, nor failed to be.
+    unresolved: usize,
+    /// Every connection that takes calls.
+    connections: Vec<Arc<Connection>>,
+    /// Those of endpoints that are not ejected; all, if all are ejected.
+    eligible: Vec<Arc<Connection>>,
+    /// When the first ejection ends.
+    reinstate: Option<Instant>,
+    /// The last failure to connect or to resolve.
+    problem: Option<Arc<str>>,
+}
+
+/// What an attempt to get room for a call came to.
+enum Choice {
+    Found(Permit),
+    /// There may be room soon.
+    Wait,
+    /// There is no connection, and none to be expected soon.
+    Unavailable,
+}
+
+/// No connection, and none in sight.
+#[derive(Debug)]
+pub(super) struct Unavailable(pub(super) Arc<str>);
+
+impl Pool {
+    /// Starts connecting to everything that `sources` name. Must be called
+    /// inside the worker's runtime.
+    pub(super) fn start(
+        sources: &[Source],
+        connections: usize,
+        journal: Arc<Journal>,
+    ) -> Arc<Self> {
+        let pool = Arc::new(Self {
+            connections,
+            journal,
+            state: Mutex::default(),
+            waiters: Arc::default(),
+            retries: Mutex::new(RetryBudget::new(Instant::now())),
+            stale: watch::Sender::new(()),
+        });
+        for (index, source) in sources.iter().enumerate() {
+            match source {
+                Source::Single(target) => pool.add(target.clone(), index),
+                Source::Name(name) => {
+                    pool.state.lock().unresolved += 1;
+                    let stale = pool.stale.subscribe();
+                    tokio::spawn(resolve::keep(Arc::downgrade(&pool), name.clone(), index, stale));
+                }
+            }
+        }
+        pool
+    }
+
+    /// Takes room for one call, waiting for it if there is a prospect. Prefers
+    /// any endpoint but `avoid`.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time; a wake-up meant for it goes to the next.
+    pub(super) async fn acquire(
+        &self,
+        avoid: Option<&Arc<Endpoint>>,
+    ) -> Result<Permit, Unavailable> {
+        if self.waiters.is_empty() {
+            match self.choose(avoid) {
+                Choice::Found(permit) => return Ok(permit),
+                Choice::Unavailable => return Err(self.unavailable()),
+                Choice::Wait => {}
+            }
+        }
+        // Behind those who came before.
+        let ticket = self.waiters.join();
+        let mut woken = ticket.woken();
+        loop {
+            woken.await;
+            woken = ticket.woken();
+            match self.choose(avoid) {
+                Choice::Found(permit) => return Ok(permit),
+                Choice::Unavailable => return Err(self.unavailable()),
+                Choice::Wait => {}
+            }
+        }
+    }
+
+    fn choose(&self, avoid: Option<&Arc<Endpoint>>) -> Choice {
+        let mut state = self.state.lock();
+        if state.reinstate.is_some_and(|at| at <= Instant::now()) {
+            state.sort_out();
+        }
+        if let Some(avoid) = avoid {
+            let others: Vec<_> = state
+                .eligible
+                .iter()
+                .filter(|connection| !Arc::ptr_eq(connection.endpoint(), avoid))
+                .collect();
+            let room = |connection: &&Arc<Connection>| connection.room();
+            if let Some(connection) = least_of_two(&others, room, random) {
+                return Choice::Found(connection.admit());
+            }
+        }
+        let room = |connection: &Arc<Connection>| connection.room();
+        if let Some(connection) = least_of_two(&state.eligible, room, random) {
+            return Choice::Found(connection.admit());
+        }
+        let prospect = !state.eligible.is_empty()
+            || state.unresolved > 0
+            || state.endpoints.iter().any(|endpoint| endpoint.is_connecting());
+        if prospect { Choice::Wait } else { Choice::Unavailable }
+    }
+
+    pub(super) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    fn unavailable(&self) -> Unavailable {
+        let problem = self.state.lock().problem.clone();
+        Unavailable(problem.unwrap_or_else(|| "no connection".into()))
+    }
+
+    /// Judges an endpoint by a failed attempt.
+    pub(super) fn failed(&self, connection: &Connection, failure: &Failure) {
+        let counts = match failure.fault {
+            Fault::None => false,
+            Fault::Call => true,
+            Fault::Connection => connection.blame(),
+        };
+        if !counts {
+            return;
+        }
+        let now = Instant::now();
+        let endpoint = connection.endpoint();
+        let mut state = self.state.lock();
+        let may_eject = || {
+            let total = state.endpoints.len();
+            let ejected = state.endpoints.iter().filter(|other| !Arc::ptr_eq(other, endpoint));
+            health::may_eject(total, ejected.filter(|other| other.is_ejected(now)).count())
+        };
+        let ejected = endpoint.health.lock().failed(now, may_eject);
+        if let Some(time) = ejected {
+            self.journal.ejected(endpoint.label(), time);
+            state.sort_out();
+        }
+    }
+
+    /// Adds an endpoint and starts connecting to it.
+    pub(super) fn add(self: &Arc<Self>, target: Target, source: usize) {
+        let journal = Arc::clone(&self.journal);
+        let endpoint = Arc::new(Endpoint::new(target, source, self.connections, journal));
+        self.state.lock().endpoints.push(Arc::clone(&endpoint));
+        for index in 0..self.connections {
+            let pool = Arc::downgrade(self);
+            let waiters = Arc::clone(&self.waiters);
+            tokio::spawn(reconnect::keep(pool, Arc::clone(&endpoint), index, waiters));
+        }
+    }
+
+    /// Makes the endpoints of one name those that it resolves to now.
+    pub(super) fn resolved(self: &Arc<Self>, source: usize, first: bool, targets: Vec<Target>) {
+        let mut state = self.state.lock();
+        if first {
+            state.unresolved = state.unresolved.saturating_sub(1);
+        }
+        let is_of = |endpoint: &Endpoint, target: &Target| {
+            endpoint.source == source && endpoint.label() == &target.label
+        };
+        state.endpoints.retain(|endpoint| {
+            let stays =
+                endpoint.source != source || targets.iter().any(|target| is_of(endpoint, target));
+            if !stays {
+                endpoint.retire();
+            }
+            stays
+        });
+        let fresh: Vec<_> = targets
+            .into_iter()
+            .filter(|target| !state.endpoints.iter().any(|endpoint| is_of(endpoint, target)))
+            .collect();
+        state.connections.retain(|connection| !connection.endpoint().is_retired());
+        state.sort_out();
+        drop(state);
+        for target in fresh {
+            self.add(target, source);
+        }
+        self.waiters.wake_all();
+    }
+
+    /// A name could not be resolved. What it resolved to before stays.
+    pub(super) fn unresolvable(&self, first: bool, problem: Arc<str>) {
+        let mut state = self.state.lock();
+        if first {
+            state.unresolved = state.unresolved.saturating_sub(1);
+        }
+        state.problem = Some(problem);
+        drop(state);
+        self.waiters.wake_all();
+    }
+
+    /// Puts a new connection to use, unless its endpoint is gone.
+    pub(super) fn connected(&self, connection: Arc<Connection>) {
+        let mut state = self.state.lock();
+        if connection.endpoint().is_retired() {
+            return;
+        }
+        state.connections.push(connection);
+        state.sort_out();
+        drop(state);
+        self.waiters.wake_all();
+    }
+
+    /// Takes a connection out of use. Calls on it go on.
+    pub(super) fn disconnected(&self, connection: &Arc<Connection>) {
+        let mut state = self.state.lock();
+        state.connections.retain(|other| !Arc::ptr_eq(other, connection));
+        state.sort_out();
+        drop(state);
+        self.waiters.wake_all();
+        self.stale.send_replace(());
+    }
+
+    /// A connection could not be made.
+    pub(super) fn unreachable(&self, problem: Arc<str>) {
+        self.state.lock().problem = Some(problem);
+        self.waiters.wake_all();
+        self.stale.send_replace(());
+    }
+
+    /// Every endpoint with its connections and the calls on them.
+    pub(super) fn endpoints(&self) -> Vec<(Arc<Endpoint>, usize, usize)> {
+        let state = self.state.lock();
+        let of = |endpoint: &Arc<Endpoint>| {
+            let connections =
+                state.connections.iter().filter(|one| Arc::ptr_eq(one.endpoint(), endpoint));
+            connections.fold((0, 0), |(count, calls), one| (count + 1, calls + one.in_flight()))
+        };
+        let with = |endpoint: &Arc<Endpoint>| {
+            let (connections, calls) = of(endpoint);
+            (Arc::clone(endpoint), connections, calls)
+        };
+        state.endpoints.iter().map(with).collect()
+    }
+}
+
+impl State {
+    /// Finds the eligible connections again.
+    fn sort_out(&mut self) {
+        let now = Instant::now();
+        self.reinstate = None;
+        for endpoint in &self.endpoints {
+            let mut health = endpoint.health.lock();
+            health.reinstate(now);
+            self.reinstate = match (self.reinstate, health.ejected_until(now)) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+        }
+        let spared = |connection: &&Arc<Connection>| !connection.endpoint().is_ejected(now);
+        self.eligible = self.connections.iter().filter(spared).cloned().collect();
+        if self.eligible.is_empty() {
+            self.eligible.clone_from(&self.connections);
+        }
+    }
+}
+
+fn random(below: usize) -> usize {
+    rand::random_range(0..below.max(1))
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        for endpoint in &self.state.get_mut().endpoints {
+            endpoint.retire();
+        }
+    }
+}
+
+/// What the tasks of a pool hold, so that they do not keep it alive.
+pub(super) type WeakPool = Weak<Pool>;

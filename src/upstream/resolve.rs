@@ -1,0 +1,57 @@
+//! Keeps the endpoints of a `dns:///` name those that it resolves to.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use super::pool::WeakPool;
+use super::resolver;
+use super::source::Name;
+
+/// How often a name is resolved anew. The operating system's resolver does not
+/// tell how long an answer is valid.
+const INTERVAL: Duration = Duration::from_secs(30);
+/// The least time between two look-ups, when connections fail or the last
+/// look-up did.
+const SOONEST: Duration = Duration::from_secs(1);
+
+/// Runs until the pool is gone, and with it the sender of `stale`, which asks
+/// for the next look-up to come soon.
+pub(super) async fn keep(
+    pool: WeakPool,
+    name: Name,
+    source: usize,
+    mut stale: watch::Receiver<()>,
+) {
+    let mut first = true;
+    loop {
+        stale.mark_unchanged();
+        let found = resolver::resolve(&*name.resolver, &name.host).await;
+        let Some(pool) = pool.upgrade() else { return };
+        let problem = match found {
+            Ok(addresses) => {
+                let targets = addresses.into_iter().map(|address| name.target(address)).collect();
+                pool.resolved(source, first, targets);
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        let failed = problem.is_some();
+        if let Some(problem) = problem {
+            pool.journal().failed(&name.label, &problem);
+            pool.unresolvable(first, problem.into());
+        }
+        drop(pool);
+        first = false;
+        sleep(SOONEST).await;
+        if !failed
+            && matches!(
+                timeout(INTERVAL.saturating_sub(SOONEST), stale.changed()).await,
+                Ok(Err(_))
+            )
+        {
+            return;
+        }
+    }
+}

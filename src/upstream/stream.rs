@@ -1,0 +1,68 @@
+//! The client's side of one HTTP/2 stream whose request has been sent.
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::client::ResponseFuture;
+use http::HeaderMap;
+use http::response::Parts;
+
+/// A response that is awaited or being read. Dropping it unfinished resets the
+/// stream; see [`super::linger`].
+///
+/// # Cancel safety
+///
+/// Every method may be dropped and called again; nothing is lost.
+pub(super) enum ClientStream {
+    Awaited(ResponseFuture),
+    Arriving(RecvStream),
+}
+
+impl ClientStream {
+    /// Waits for the response's head. `None` once it has been taken.
+    pub(super) async fn head(&mut self) -> Result<Option<Parts>, h2::Error> {
+        match self {
+            Self::Arriving(_) => Ok(None),
+            Self::Awaited(response) => {
+                let (head, body) = response.await?.into_parts();
+                *self = Self::Arriving(body);
+                Ok(Some(head))
+            }
+        }
+    }
+
+    /// Whether nothing follows the head, or what has been read.
+    pub(super) fn is_ended(&self) -> bool {
+        match self {
+            Self::Awaited(_) => false,
+            Self::Arriving(body) => body.is_end_stream(),
+        }
+    }
+
+    /// The next piece of the body; `None` at its end. The piece is given back
+    /// to the connection's flow control at once.
+    pub(super) async fn data(&mut self) -> Option<Result<Bytes, h2::Error>> {
+        let Self::Arriving(body) = self else { return None };
+        let chunk = body.data().await?;
+        if let Ok(chunk) = &chunk {
+            // Fails only for more than was received.
+            let _ = body.flow_control().release_capacity(chunk.len());
+        }
+        Some(chunk)
+    }
+
+    /// The trailers behind the body.
+    pub(super) async fn trailers(&mut self) -> Result<Option<HeaderMap>, h2::Error> {
+        match self {
+            Self::Awaited(_) => Ok(None),
+            Self::Arriving(body) => body.trailers().await,
+        }
+    }
+
+    /// Reads to the end and keeps nothing.
+    pub(super) async fn drain(&mut self) {
+        if self.head().await.is_err() {
+            return;
+        }
+        while let Some(Ok(_)) = self.data().await {}
+    }
+}

@@ -76,6 +76,7 @@ pub struct Server {
 #[derive(Clone, Copy, PartialEq)]
 enum Stop {
     No,
+    Accepting,
     Gracefully,
     Now,
 }
@@ -165,6 +166,11 @@ impl Server {
     /// calls have ended.
     pub fn shut_down(mut self) {
         self.end(Stop::Gracefully);
+    }
+
+    /// Accepts no more and waits until its clients have closed every connection.
+    pub fn wait_until_idle(mut self) {
+        self.end(Stop::Accepting);
     }
 
     fn end(&mut self, how: Stop) {

@@ -3,3 +3,4 @@
 #![allow(unreachable_pub, reason = "a module of each test file, and reachable from nowhere else")]
 
 pub mod grpc;
+pub mod raw;

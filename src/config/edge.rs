@@ -11,7 +11,7 @@ use super::forms::{FilePath, HttpPath, ListenAddress, Network, Origin};
 use super::units::Size;
 
 /// The listener that clients connect to.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EdgeConfig {
     /// IP address and port to listen on.
@@ -59,7 +59,7 @@ impl Default for EdgeConfig {
 }
 
 /// A server's certificate and its key. The files are read again when they change.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsConfig {
     /// PEM file: the certificate, then the chain up to the root.

@@ -35,7 +35,7 @@ pub struct ClusterConfig {
 }
 
 /// How the gateway goes away when it is told to stop.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DrainConfig {
     /// Between failing readiness and turning new connections away, so that load
@@ -54,7 +54,7 @@ impl Default for DrainConfig {
 }
 
 /// What is logged, and how it looks.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogConfig {
     /// How a line looks.

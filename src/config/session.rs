@@ -10,7 +10,7 @@ use super::forms::{FilePath, Platform};
 use super::units::{Interval, Size};
 
 /// What one client session may do, and for how long.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SessionConfig {
     /// RSA private key (PKCS#8 or PKCS#1 PEM) for encrypted sessions. Absent:

@@ -11,11 +11,12 @@ use http::uri::{Authority, Scheme};
 use rustls_pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::address::{Address, HostPort};
+use super::resolver::{self, ResolveError, Resolver};
 
 /// How long one attempt to connect may take, to the first HTTP/2 answer.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,10 +38,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 /// A peer that could not be connected to.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DialError {
-    #[error("cannot resolve {host}: {error}")]
-    Resolve { host: String, error: io::Error },
-    #[error("{host} resolves to no address")]
-    NoAddress { host: String },
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
     #[error("cannot connect to {to}: {error}")]
     Connect { to: String, error: io::Error },
     #[error("TLS handshake with {to} failed: {error}")]
@@ -71,7 +70,7 @@ pub(super) struct Target {
 #[derive(Debug, Clone)]
 pub(super) enum Place {
     /// Resolved anew at every connect.
-    Host(HostPort),
+    Host(HostPort, Arc<dyn Resolver>),
     Socket(SocketAddr),
     Unix(PathBuf),
 }
@@ -103,31 +102,15 @@ impl Target {
                 return Ok(Box::new(stream));
             }
             Place::Socket(address) => connect(*address).await?,
-            Place::Host(host) => connect_any(&resolve(host).await?).await?,
+            Place::Host(host, resolver) => {
+                connect_any(&resolver::resolve(&**resolver, host).await?).await?
+            }
         };
         match &self.tls {
             None => Ok(Box::new(stream)),
             Some(tls) => secure(stream, tls, &self.label).await,
         }
     }
-}
-
-/// Every address of a host: at least one, each once, in the resolver's order.
-pub(super) async fn resolve(host: &HostPort) -> Result<Vec<SocketAddr>, DialError> {
-    let name = host.host();
-    let found = lookup_host((name, host.port()))
-        .await
-        .map_err(|error| DialError::Resolve { host: name.to_owned(), error })?;
-    let mut addresses = Vec::new();
-    for address in found {
-        if !addresses.contains(&address) {
-            addresses.push(address);
-        }
-    }
-    if addresses.is_empty() {
-        return Err(DialError::NoAddress { host: name.to_owned() });
-    }
-    Ok(addresses)
 }
 
 async fn connect_any(addresses: &[SocketAddr]) -> Result<TcpStream, DialError> {
@@ -146,7 +129,11 @@ async fn connect_any(addresses: &[SocketAddr]) -> Result<TcpStream, DialError> {
             Err(error) => failed = failed.or(Some(error)),
         }
     }
-    Err(failed.unwrap_or_else(|| DialError::NoAddress { host: String::new() }))
+    // There was at least one address.
+    Err(failed.unwrap_or_else(|| DialError::Connect {
+        to: "nowhere".into(),
+        error: io::ErrorKind::AddrNotAvailable.into(),
+    }))
 }
 
 async fn connect(address: SocketAddr) -> Result<TcpStream, DialError> {

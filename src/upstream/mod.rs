@@ -25,6 +25,7 @@ mod pool;
 mod reconnect;
 pub mod reflection;
 mod resolve;
+mod resolver;
 mod retry;
 mod source;
 mod stream;
@@ -45,6 +46,7 @@ use source::Source;
 
 pub use address::{Address, AddressError};
 pub use call::{Call, CallError, Origin};
+pub use resolver::{Lookup, Resolver, SystemResolver};
 pub use tls::{Pem, TlsConfig, TlsError};
 
 /// The most connections per endpoint and worker.
@@ -105,7 +107,7 @@ pub struct Upstream {
 /// One endpoint of an upstream, over all workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointStatus {
-    /// The address, with the resolved one in brackets for `dns:///`.
+    /// The address, with the resolved one in parentheses for `dns:///`.
     pub address: Arc<str>,
     /// Established connections.
     pub connections: usize,
@@ -123,6 +125,15 @@ impl Upstream {
     /// `workers` is the number of threads that will call; each gets its own
     /// connections.
     pub fn new(config: Config, workers: usize) -> Result<Self, UpstreamError> {
+        Self::with_resolver(config, workers, Arc::new(SystemResolver))
+    }
+
+    /// The same with a resolver other than the operating system's.
+    pub fn with_resolver(
+        config: Config,
+        workers: usize,
+        resolver: Arc<dyn Resolver>,
+    ) -> Result<Self, UpstreamError> {
         let name = || config.name.clone();
         if config.address.is_empty() {
             return Err(UpstreamError::NoAddress(name()));
@@ -130,7 +141,7 @@ impl Upstream {
         if !(1..=MAX_CONNECTIONS).contains(&config.connections) {
             return Err(UpstreamError::Connections { name: name(), given: config.connections });
         }
-        let sources = source::sources(&config.address, config.tls.as_ref())
+        let sources = source::sources(&config.address, config.tls.as_ref(), &resolver)
             .map_err(|reason| UpstreamError::Tls { name: name(), reason })?;
         Ok(Self {
             sources,

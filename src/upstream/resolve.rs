@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::dial::{self, CONNECT_TIMEOUT};
 use super::pool::WeakPool;
+use super::resolver;
 use super::source::Name;
 
 /// How often a name is resolved anew. The operating system's resolver does not
@@ -27,16 +27,15 @@ pub(super) async fn keep(
     let mut first = true;
     loop {
         stale.mark_unchanged();
-        let found = timeout(CONNECT_TIMEOUT, dial::resolve(&name.host)).await;
+        let found = resolver::resolve(&*name.resolver, &name.host).await;
         let Some(pool) = pool.upgrade() else { return };
         let problem = match found {
-            Ok(Ok(addresses)) => {
+            Ok(addresses) => {
                 let targets = addresses.into_iter().map(|address| name.target(address)).collect();
                 pool.resolved(source, first, targets);
                 None
             }
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some(format!("cannot resolve {}: no answer", name.host.host())),
+            Err(error) => Some(error.to_string()),
         };
         let failed = problem.is_some();
         if let Some(problem) = problem {

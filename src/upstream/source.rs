@@ -9,6 +9,7 @@ use tokio_rustls::TlsConnector;
 
 use super::address::{Address, HostPort};
 use super::dial::{Place, Secured, Target};
+use super::resolver::Resolver;
 use super::tls::{self, TlsConfig, TlsError};
 
 /// Where endpoints come from.
@@ -25,6 +26,7 @@ pub(super) enum Source {
 pub(super) struct Name {
     pub(super) label: Arc<str>,
     pub(super) host: HostPort,
+    pub(super) resolver: Arc<dyn Resolver>,
     tls: Option<Secured>,
 }
 
@@ -32,7 +34,7 @@ impl Name {
     /// The endpoint at one of the name's addresses.
     pub(super) fn target(&self, address: SocketAddr) -> Target {
         Target {
-            label: format!("{} [{address}]", self.label).into(),
+            label: format!("{} ({address})", self.label).into(),
             authority: self.host.authority().clone(),
             at: Place::Socket(address),
             tls: self.tls.clone(),
@@ -44,6 +46,7 @@ impl Name {
 pub(super) fn sources(
     addresses: &[Address],
     tls: Option<&TlsConfig>,
+    resolver: &Arc<dyn Resolver>,
 ) -> Result<Vec<Source>, TlsError> {
     let is_secured = |address: &Address| match address {
         Address::Https(_) => true,
@@ -65,24 +68,25 @@ pub(super) fn sources(
         Ok(Some(Secured { connector, name }))
     };
 
+    let at_host = |address: &Address, host: &HostPort| {
+        let place = Place::Host(host.clone(), Arc::clone(resolver));
+        Target::new(address, place, host.authority().clone())
+    };
     let source = |address: &Address| -> Result<Source, TlsError> {
-        let single = |at, authority| Target::new(address, at, authority);
         Ok(match address {
-            Address::Http(host) => {
-                Source::Single(single(Place::Host(host.clone()), host.authority().clone()))
-            }
+            Address::Http(host) => Source::Single(at_host(address, host)),
             Address::Https(host) => {
-                let target = single(Place::Host(host.clone()), host.authority().clone());
-                Source::Single(Target { tls: secured(host)?, ..target })
+                Source::Single(Target { tls: secured(host)?, ..at_host(address, host) })
             }
             Address::Unix(path) => {
                 // What gRPC's implementations say where there is no host.
                 let authority = Authority::from_static("localhost");
-                Source::Single(single(Place::Unix(path.clone()), authority))
+                Source::Single(Target::new(address, Place::Unix(path.clone()), authority))
             }
             Address::Dns(host) => Source::Name(Name {
                 label: address.to_string().into(),
                 host: host.clone(),
+                resolver: Arc::clone(resolver),
                 tls: if tls.is_some() { secured(host)? } else { None },
             }),
         })

@@ -76,6 +76,7 @@ pub struct Server {
 #[derive(Clone, Copy, PartialEq)]
 enum Stop {
     No,
+    Accepting,
     Gracefully,
     Now,
 }
@@ -167,6 +168,11 @@ impl Server {
         self.end(Stop::Gracefully);
     }
 
+    /// Accepts no more and waits until its clients have closed every connection.
+    pub fn wait_until_idle(mut self) {
+        self.end(Stop::Accepting);
+    }
+
     fn end(&mut self, how: Stop) {
         self.stop.send_replace(how);
         if let Some(thread) = self.thread.take() {
@@ -205,12 +211,13 @@ async fn accept(
     accepted: Arc<AtomicUsize>,
 ) {
     let mut connections = tokio::task::JoinSet::new();
+    let told = stopped.clone();
     loop {
         tokio::select! {
             stream = listener.accept() => {
                 let Ok(stream) = stream else { continue };
                 accepted.fetch_add(1, Ordering::SeqCst);
-                connections.spawn(connection(stream, setup.clone(), stopped.clone()));
+                connections.spawn(connection(stream, setup.clone(), told.clone()));
             }
             _ = stopped.wait_for(|stop| *stop != Stop::No) => break,
         }
@@ -242,9 +249,12 @@ async fn connection(stream: Box<dyn Stream>, setup: Setup, mut stopped: watch::R
         });
     let served = http2.serve_connection(TokioIo::new(stream), service);
     let mut served = std::pin::pin!(served);
+    let shut_down = async {
+        let _ = stopped.wait_for(|stop| *stop == Stop::Gracefully).await;
+    };
     tokio::select! {
         _ = served.as_mut() => {}
-        _ = stopped.wait_for(|stop| *stop == Stop::Gracefully) => {
+        () = shut_down => {
             served.as_mut().graceful_shutdown();
             let _ = served.await;
         }

@@ -1,4 +1,6 @@
 //! What integration tests share. Each test file uses some of it.
 #![allow(dead_code, reason = "no test file uses everything")]
+#![allow(unreachable_pub, reason = "a module of each test file, and reachable from nowhere else")]
 
 pub mod grpc;
+pub mod raw;

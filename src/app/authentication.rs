@@ -58,7 +58,10 @@ fn by_rpc(
     };
     let method = match descriptors.method(&config.rpc) {
         Ok(method) if method.is_client_streaming() || method.is_server_streaming() => {
-            problem("rpc", format!("`{}` is a streaming method; a login is judged by a unary one", config.rpc));
+            problem(
+                "rpc",
+                format!("`{}` is a streaming method; a login is judged by a unary one", config.rpc),
+            );
             return None;
         }
         Ok(method) => method,

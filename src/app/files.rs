@@ -38,7 +38,9 @@ impl Files {
             }
         });
         let watcher = watcher
-            .inspect_err(|error| tracing::warn!(%error, "file changes are only looked for now and then"))
+            .inspect_err(
+                |error| tracing::warn!(%error, "file changes are only looked for now and then"),
+            )
             .ok();
         let mut files = Self { seen: BTreeMap::new(), events, watcher };
         files.replace(paths);

@@ -109,7 +109,11 @@ impl Reloader {
         if resolved.pending.len() < self.pending.len() {
             let routes = resolved.services.routes.len();
             self.replace(resolved.services, resolved.pending);
-            tracing::info!(routes, pending = self.pending.len(), "an upstream told its descriptors");
+            tracing::info!(
+                routes,
+                pending = self.pending.len(),
+                "an upstream told its descriptors"
+            );
         }
     }
 

@@ -179,7 +179,9 @@ impl Resolver {
         let problem = |message: String| Problem::at(["upstreams", of.name, "descriptors"], message);
         let files = match &of.config.descriptors {
             config::Descriptors::Files(files) => files,
-            config::Descriptors::Reflection => return self.reflect(of, mode).await.map_err(problem),
+            config::Descriptors::Reflection => {
+                return self.reflect(of, mode).await.map_err(problem);
+            }
         };
         let mut sets = Vec::new();
         for file in files {
@@ -212,7 +214,9 @@ impl Resolver {
             Err(ReflectionError::Unreachable { .. }) if let Some(kept) = kept => {
                 Ok(Known::Yes(kept))
             }
-            Err(error @ ReflectionError::Unreachable { .. }) => Ok(Known::NotYet(error.to_string())),
+            Err(error @ ReflectionError::Unreachable { .. }) => {
+                Ok(Known::NotYet(error.to_string()))
+            }
             Err(error) => Err(error.to_string()),
         }
     }
@@ -267,8 +271,7 @@ fn table(
         PublicMethods::default()
     });
     let identity = &config.identity;
-    let mut builder =
-        TableBuilder::new(&identity.request_field, &identity.response_field, public);
+    let mut builder = TableBuilder::new(&identity.request_field, &identity.response_field, public);
     for candidate in candidates {
         match known.get(candidate.name) {
             Some(Known::Yes(descriptors)) => {
@@ -325,9 +328,7 @@ fn add_routes(
     }
     for (nth, service) in config.expose.iter().enumerate() {
         let defaults = spec("", "");
-        if let Err(error) =
-            builder.expose(&of.upstream, service, &defaults, descriptors)
-        {
+        if let Err(error) = builder.expose(&of.upstream, service, &defaults, descriptors) {
             let path = ["upstreams", name, "expose", &nth.to_string()];
             problems.push(Problem::at(path, error.to_string()));
         }

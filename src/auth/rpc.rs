@@ -37,7 +37,8 @@ const REFUSED: &str = "login refused";
 ///
 /// What is returned must end by itself, with an error if need be: nothing here
 /// puts an end to a call.
-pub type Call = Arc<dyn Fn(usize, Bytes) -> BoxFuture<'static, Result<Bytes, Status>> + Send + Sync>;
+pub type Call =
+    Arc<dyn Fn(usize, Bytes) -> BoxFuture<'static, Result<Bytes, Status>> + Send + Sync>;
 
 /// How an RPC judges logins.
 #[derive(Debug, Clone)]

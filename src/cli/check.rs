@@ -12,7 +12,7 @@ use crate::config;
 
 /// Checks the configuration, resolves every route and prints the table.
 #[derive(Debug, Args)]
-pub struct Check {
+pub(super) struct Check {
     /// The configuration file.
     #[arg(short, long, value_name = "FILE", default_value = "routes.yaml")]
     config: PathBuf,
@@ -25,7 +25,7 @@ pub struct Check {
 impl Check {
     /// Checks; the exit code is 0 if the configuration can be used, 1 if not,
     /// and 64 if the file cannot be read at all.
-    pub fn run(self) -> ExitCode {
+    pub(super) fn run(self) -> ExitCode {
         super::block_on(self.check())
     }
 

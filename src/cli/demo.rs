@@ -20,7 +20,7 @@ const ROUTES: &str = include_str!("../../routes.yaml");
 
 /// Runs a gateway and the demo services, and says what to try.
 #[derive(Debug, Args)]
-pub struct Demo {
+pub(super) struct Demo {
     /// Where clients connect.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
@@ -38,7 +38,7 @@ fn default_key_dir() -> PathBuf {
 
 impl Demo {
     /// Runs until Ctrl-C.
-    pub fn run(self) -> ExitCode {
+    pub(super) fn run(self) -> ExitCode {
         super::block_on(self.demo())
     }
 

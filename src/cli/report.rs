@@ -6,7 +6,7 @@ use std::io::{IsTerminal, Write};
 use crate::config::Diagnostics;
 
 /// Prints diagnostics as a person reads them.
-pub fn diagnostics(diagnostics: &Diagnostics) {
+pub(super) fn diagnostics(diagnostics: &Diagnostics) {
     if diagnostics.is_empty() {
         return;
     }
@@ -17,6 +17,6 @@ pub fn diagnostics(diagnostics: &Diagnostics) {
 }
 
 /// Prints what went wrong.
-pub fn error(error: &impl Display) {
+pub(super) fn error(error: &impl Display) {
     let _told = writeln!(std::io::stderr().lock(), "error: {error}");
 }

@@ -11,7 +11,7 @@ use crate::config;
 
 /// Runs the gateway until SIGTERM or Ctrl-C.
 #[derive(Debug, Args)]
-pub struct Serve {
+pub(super) struct Serve {
     /// The configuration file.
     #[arg(short, long, value_name = "FILE", default_value = "routes.yaml")]
     config: PathBuf,
@@ -22,7 +22,7 @@ pub struct Serve {
 
 impl Serve {
     /// Serves; returns when the gateway has stopped.
-    pub fn run(self) -> ExitCode {
+    pub(super) fn run(self) -> ExitCode {
         let path = self.config.clone();
         let read = move || config::load(&path, &config::process_environment);
         // Logging comes first, and is configured in the file: read it once for that.

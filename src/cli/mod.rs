@@ -1,1 +1,91 @@
-//! The commands.
+//! The commands: what `bridgehead …` does.
+//!
+//! Each command is a module with its arguments as a struct and a `run`. What
+//! they have in common is how they end: 0, 1 for a failure, and 64 for a
+//! command line or a configuration that cannot be used (`EX_USAGE` of
+//! `sysexits.h`). Results go to standard output, everything else to standard
+//! error.
+
+mod call;
+mod failure;
+mod keygen;
+mod output;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::{Failure, USAGE};
+
+/// A WebSocket edge for gRPC services.
+#[derive(Debug, Parser)]
+#[command(name = "bridgehead", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Call(Box<call::Call>),
+    Keygen(keygen::Keygen),
+}
+
+/// Does what the arguments, the program's name first, ask for.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let outcome = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli.command.run(),
+        Err(error) => return explain(&error),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+impl Command {
+    fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Call(command) => command.run(),
+            Self::Keygen(command) => command.run(),
+        }
+    }
+}
+
+/// Prints what clap has to say: help and version are no failures.
+fn explain(error: &clap::Error) -> ExitCode {
+    // Nowhere to say so, if even this cannot be printed.
+    drop(error.print());
+    if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn exit_code(arguments: &[&str]) -> ExitCode {
+        run(arguments.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn the_commands_are_declared_consistently() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_line_that_cannot_be_used_exits_with_64() {
+        for arguments in [&["bridgehead"][..], &["bridgehead", "no"], &["bridgehead", "call"]] {
+            assert_eq!(exit_code(arguments), ExitCode::from(64), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn help_and_version_are_no_failures() {
+        for flag in ["--help", "--version"] {
+            assert_eq!(exit_code(&["bridgehead", flag]), ExitCode::SUCCESS);
+        }
+    }
+}

@@ -1,12 +1,12 @@
-//! The `bridgehead` binary: see [`bridgehead::cli`].
+//! The `bridgehead` command.
 
 use std::process::ExitCode;
 
-/// Idle sessions are many small allocations; glibc's allocator fragments on them.
+/// glibc's allocator keeps most of what sessions of different ages free.
 #[cfg(not(target_env = "msvc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    bridgehead::cli::run()
+    bridgehead::cli::run(std::env::args_os())
 }

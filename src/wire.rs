@@ -126,9 +126,11 @@ impl<'a> Cursor<'a> {
                         return self.bytes.get(start..before);
                     }
                 }
-                other => {
+                // prost counts a field within a group as one level more.
+                other if open.len() < MAX_GROUP_DEPTH => {
                     self.value(number, other)?;
                 }
+                _ => return None,
             }
         }
     }

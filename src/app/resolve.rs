@@ -206,7 +206,7 @@ impl Resolver {
             }
             _ => {}
         }
-        match ask(of.upstream.config(), &of.wanted).await {
+        match ask(&of.upstream, &of.wanted).await {
             Ok(set) => Descriptors::from_sets([&*set])
                 .map(|descriptors| Known::Yes(Arc::new(descriptors)))
                 .map_err(|error| error.to_string()),
@@ -245,10 +245,7 @@ impl Problem {
 
 /// Asks for the wanted services. If the server does not know one of them, asks
 /// for all that it has, so that a wrong name can be told from the right one.
-async fn ask(
-    server: &upstream::Config,
-    wanted: &BTreeSet<&str>,
-) -> Result<bytes::Bytes, ReflectionError> {
+async fn ask(server: &Upstream, wanted: &BTreeSet<&str>) -> Result<bytes::Bytes, ReflectionError> {
     let wanted: Vec<_> = wanted.iter().copied().collect();
     match reflection::fetch(server, &wanted, REFLECTION_TIMEOUT).await {
         Err(ReflectionError::UnknownSymbol { services, .. }) => {

@@ -1,170 +1,138 @@
 //! `bridgehead demo`: a gateway and small services in one process.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
+use std::{env, fs};
 
 use clap::Args;
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
-use super::{EXIT_CONFIG, report};
+use super::failure::Failure;
+use super::output::print;
+use super::serve::{start_failure, stop_signal};
+use super::{diagnose, keygen, runtime};
 use crate::app::{self, App, Drain, StartError};
-use crate::config;
+use crate::config::{self, Diagnostics, Loaded};
 use crate::demo;
-use crate::envelope::rsa;
 
 /// The example at the root of the repository, so that the demo needs no file.
 const ROUTES: &str = include_str!("../../routes.yaml");
+const LISTEN: &str = "127.0.0.1:8080";
 
-/// Runs a gateway and the demo services, and says what to try.
+/// Run a gateway with small services behind it, and say what to try.
 #[derive(Debug, Args)]
 pub(super) struct Demo {
     /// Where clients connect.
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "IP:PORT", default_value = LISTEN)]
     listen: SocketAddr,
-    /// Where the demo services listen.
+    /// Where the services listen.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:50051")]
     services: SocketAddr,
-    /// Where the key pair for encrypted sessions is kept; made when missing.
-    #[arg(long, value_name = "DIR", default_value_os_t = default_key_dir())]
+    /// Where the key pair for encrypted sessions is kept; made if it is not there.
+    #[arg(long, value_name = "DIR", default_value_os_t = env::temp_dir().join("bridgehead-demo"))]
     key_dir: PathBuf,
 }
 
-fn default_key_dir() -> PathBuf {
-    std::env::temp_dir().join("bridgehead-demo")
-}
-
 impl Demo {
-    /// Runs until Ctrl-C.
-    pub(super) fn run(self) -> ExitCode {
-        super::block_on(self.demo())
+    pub(super) fn run(self) -> Result<(), Failure> {
+        runtime::block_on(self.demo())
     }
 
-    async fn demo(self) -> ExitCode {
-        let (private, public) = match keys(&self.key_dir) {
-            Ok(paths) => paths,
-            Err(error) => {
-                report::error(&format!("{}: {error}", self.key_dir.display()));
-                return ExitCode::FAILURE;
-            }
-        };
-        let services = match TcpListener::bind(self.services).await {
-            Ok(services) => services,
-            Err(error) => {
-                report::error(&format!(
-                    "cannot listen on {} for the demo services: {error}; choose another with --services",
-                    self.services
-                ));
-                return ExitCode::FAILURE;
-            }
-        };
-        let Ok(services_at) = services.local_addr() else { return ExitCode::FAILURE };
-        let listen = self.listen;
-        let variable = move |name: &str| match name {
-            "LISTEN" => Some(listen.to_string()),
-            "SESSION_KEY" => Some(private.display().to_string()),
-            "USER_ADDRESS" | "RELATION_ADDRESS" | "MSG_ADDRESS" => {
-                Some(format!("http://{services_at}"))
-            }
-            other => config::process_environment(other),
-        };
-        let read = move || config::parse("routes.yaml", ROUTES, Path::new("."), &variable);
-        match read() {
-            Ok(loaded) => app::start_log(&loaded.config.log),
-            Err(diagnostics) => {
-                report::diagnostics(&diagnostics);
-                return ExitCode::from(EXIT_CONFIG);
-            }
-        }
-        let (stop_services, stopped) = tokio::sync::oneshot::channel::<()>();
-        let demo = tokio::spawn(demo::serve(services, async {
-            let _stopped = stopped.await;
+    async fn demo(self) -> Result<(), Failure> {
+        let (private, public) = self.keys()?;
+        let services = TcpListener::bind(self.services).await.map_err(|error| {
+            Failure::failed(format!("cannot listen on {} for the services: {error}", self.services))
+                .help("choose another address with --services")
+        })?;
+        let services_at = services.local_addr().map_err(Failure::failed)?;
+        let read = routes(self.listen, services_at, private);
+        let loaded = read().map_err(|wrong| diagnose::unusable(&wrong))?;
+        app::start_log(&loaded.config.log);
+
+        let (stop_services, stopped) = oneshot::channel::<()>();
+        let services = tokio::spawn(demo::serve(services, async {
+            // Dropped or told: the end in either case.
+            let _end = stopped.await;
         }));
-        let app = match App::start(Box::new(read), None, super::cores()).await {
-            Ok(app) => app,
-            Err(StartError::Config(diagnostics)) => {
-                report::diagnostics(&diagnostics);
-                return ExitCode::from(EXIT_CONFIG);
-            }
-            Err(error @ StartError::Listen { .. }) => {
-                report::error(&format!("{error}; choose another with --listen"));
-                return ExitCode::FAILURE;
-            }
-            Err(error) => {
-                report::error(&error);
-                return ExitCode::FAILURE;
-            }
-        };
-        if hint(app.address(), services_at, &public).is_err() {
-            return ExitCode::FAILURE; // nobody reads
-        }
+        let app = App::start(Box::new(read), None, runtime::cores()).await.map_err(|error| {
+            let help = matches!(error, StartError::Listen { .. });
+            let failure = start_failure(error);
+            if help { failure.help("choose another address with --listen") } else { failure }
+        })?;
+        print(&hint(app.address(), &public))?;
         let at_once = Drain { delay: Duration::ZERO, period: Duration::ZERO };
-        app.with_drain(at_once)
-            .run(async {
-                match app::signalled().await {
-                    Ok(stop) => stop,
-                    Err(_) => std::future::pending().await,
-                }
-            })
-            .await;
+        app.with_drain(at_once).run(stop_signal()).await;
         drop(stop_services);
-        let _ended = demo.await;
-        ExitCode::SUCCESS
+        services.await.map_err(Failure::failed)?.map_err(Failure::failed)
+    }
+
+    /// The key pair of encrypted sessions, private and public; made at the
+    /// first run.
+    fn keys(&self) -> Result<(PathBuf, PathBuf), Failure> {
+        let files = ["session.pem", "session.pub.pem"].map(|name| self.key_dir.join(name));
+        let [private, public] = files;
+        if !(private.exists() && public.exists()) {
+            fs::create_dir_all(&self.key_dir).map_err(|error| {
+                Failure::failed(format!("cannot make {}: {error}", self.key_dir.display()))
+                    .help("choose another folder with --key-dir")
+            })?;
+            keygen::make(&private, &public)?;
+        }
+        Ok((private, public))
     }
 }
 
-/// The key pair of encrypted sessions; made at the first run.
-fn keys(dir: &Path) -> Result<(PathBuf, PathBuf), String> {
-    let (private, public) = (dir.join("session.pem"), dir.join("session.pub.pem"));
-    if private.exists() && public.exists() {
-        return Ok((private, public));
-    }
-    std::fs::create_dir_all(dir).map_err(|error| error.to_string())?;
-    let pair = rsa::generate_key(2048).map_err(|error| error.to_string())?;
-    super::keygen::write_pair(&pair, &private, &public).map_err(|error| error.to_string())?;
-    Ok((private, public))
+/// The example, with the demo's own addresses and key.
+fn routes(
+    listen: SocketAddr,
+    services: SocketAddr,
+    private_key: PathBuf,
+) -> impl Fn() -> Result<Loaded, Diagnostics> + Send + Sync {
+    let variable = move |name: &str| match name {
+        "LISTEN" => Some(listen.to_string()),
+        "SESSION_KEY" => Some(private_key.display().to_string()),
+        "USER_ADDRESS" | "RELATION_ADDRESS" | "MSG_ADDRESS" => Some(format!("http://{services}")),
+        _ => None,
+    };
+    move || config::parse("routes.yaml", ROUTES, Path::new(""), &variable)
 }
 
-fn hint(gateway: SocketAddr, services: SocketAddr, public: &Path) -> std::io::Result<()> {
-    let exe = invoked_as();
-    let url = if gateway.port() == 8080 && gateway.ip().is_loopback() {
+fn hint(gateway: SocketAddr, public: &Path) -> String {
+    let call = format!("{} call", program());
+    let url = if gateway.to_string() == LISTEN {
         String::new()
     } else {
         format!(" --url ws://{gateway}/ws")
     };
     let public = public.display();
-    let mut out = std::io::stdout().lock();
-    writeln!(
-        out,
-        "\nBridgehead demo: clients connect at ws://{gateway}/ws; the services behind it are at {services}.
-public key: {public}
+    format!(
+        r#"
+Clients connect at ws://{gateway}/ws. To try it, in a second terminal:
 
-Try it in a second terminal:
-
-  {exe} call /v1/user/white/login '{{\"id\": \"alice\", \"password\": \"secret\"}}'{url}
-  {exe} call /v1/relation/getFriendList '{{\"page\": {{\"page\": 1, \"size\": 10}}}}' --user alice --token demo{url}
+  {call} /v1/user/white/login '{{"id": "alice", "password": "secret"}}'{url}
+  {call} /v1/relation/getFriendList '{{"page": {{"page": 1, "size": 5}}}}' --user alice --token any{url}
 
 The same, encrypted:
 
-  {exe} call /v1/relation/getFriendList '{{}}' --user alice --token demo --encrypt {public}{url}
+  {call} /v1/relation/getFriendList '{{"page": {{"page": 1, "size": 5}}}}' --user alice --token any --encrypt {public}{url}
 
-Ctrl-C stops it.
-"
-    )?;
-    out.flush()
+public key: {public}
+Ctrl-C ends the demo.
+"#
+    )
 }
 
-/// How this program can be run again from the same folder.
-fn invoked_as() -> String {
-    let exe = std::env::current_exe().ok();
-    let here = std::env::current_dir().ok();
-    match (exe, here) {
-        (Some(exe), Some(here)) => match exe.strip_prefix(&here) {
+/// How this program can be called again from the same folder.
+fn program() -> String {
+    let relative = || {
+        let exe = env::current_exe().ok()?;
+        let here = env::current_dir().ok()?;
+        Some(match exe.strip_prefix(here) {
             Ok(relative) => format!("./{}", relative.display()),
             Err(_) => exe.display().to_string(),
-        },
-        _ => "bridgehead".into(),
-    }
+        })
+    };
+    relative().unwrap_or_else(|| "bridgehead".into())
 }

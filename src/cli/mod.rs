@@ -1,24 +1,33 @@
-//! The commands of the `bridgehead` binary: what people type and read.
+//! The commands: what `bridgehead …` does.
 //!
-//! Exit codes: 0, 1 for a failure, 64 for wrong usage or configuration
-//! (`EX_USAGE` of sysexits.h).
+//! Each command is a module with its arguments as a struct and a `run`. What
+//! they have in common is how they end: 0, 1 for a failure, and 64 for a
+//! command line or a configuration that cannot be used (`EX_USAGE` of
+//! `sysexits.h`). Results go to standard output, everything else to standard
+//! error.
 
+mod call;
 mod check;
-
-mod report;
+mod demo;
+mod diagnose;
+mod failure;
+mod keygen;
+mod output;
+mod runtime;
+mod schema;
 mod serve;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Wrong usage or configuration.
-const EXIT_CONFIG: u8 = 64;
+use failure::{Failure, USAGE};
 
 /// A WebSocket edge for gRPC services.
 #[derive(Debug, Parser)]
-#[command(name = "bridgehead", version, arg_required_else_help = true)]
-pub struct Cli {
+#[command(name = "bridgehead", version, max_term_width = 100)]
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -26,45 +35,71 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
-
+    Demo(demo::Demo),
     Check(check::Check),
+    Call(Box<call::Call>),
+    Keygen(keygen::Keygen),
+    Schema(schema::Schema),
 }
 
-/// Runs the command that the process was started with.
-pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are errors to clap, but not to anybody else.
-            let wrong = error.use_stderr();
-            let _told = error.print();
-            return if wrong { ExitCode::from(EXIT_CONFIG) } else { ExitCode::SUCCESS };
-        }
+/// Does what the arguments, the program's name first, ask for.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let outcome = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli.command.run(),
+        Err(error) => return explain(&error),
     };
-    match cli.command {
-        Command::Serve(serve) => serve.run(),
-
-        Command::Check(check) => check.run(),
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
     }
 }
 
-/// Runs a command's future beside the workers: reloads, reflection, signals.
-fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("background")
-        .enable_all()
-        .build();
-    match runtime {
-        Ok(runtime) => runtime.block_on(command),
-        Err(error) => {
-            report::error(&error);
-            ExitCode::FAILURE
+impl Command {
+    fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Serve(command) => command.run(),
+            Self::Demo(command) => command.run(),
+            Self::Check(command) => command.run(),
+            Self::Schema(command) => command.run(),
+            Self::Call(command) => command.run(),
+            Self::Keygen(command) => command.run(),
         }
     }
 }
 
-/// Cores that this process may use.
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+/// Prints what clap has to say: help and version are no failures.
+fn explain(error: &clap::Error) -> ExitCode {
+    // Nowhere to say so, if even this cannot be printed.
+    drop(error.print());
+    if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn exit_code(arguments: &[&str]) -> ExitCode {
+        run(arguments.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn the_commands_are_declared_consistently() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_line_that_cannot_be_used_exits_with_64() {
+        for arguments in [&["bridgehead"][..], &["bridgehead", "no"], &["bridgehead", "call"]] {
+            assert_eq!(exit_code(arguments), ExitCode::from(64), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn help_and_version_are_no_failures() {
+        for flag in ["--help", "--version"] {
+            assert_eq!(exit_code(&["bridgehead", flag]), ExitCode::SUCCESS);
+        }
+    }
 }

@@ -1,15 +1,15 @@
 //! `bridgehead serve`: the gateway.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{EXIT_CONFIG, report};
-use crate::app::{self, App, StartError};
+use super::failure::Failure;
+use super::{diagnose, runtime};
+use crate::app::{self, App, StartError, Stop};
 use crate::config;
 
-/// Runs the gateway until SIGTERM or Ctrl-C.
+/// Run the gateway until SIGTERM or Ctrl-C.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
     /// The configuration file.
@@ -21,46 +21,37 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    /// Serves; returns when the gateway has stopped.
-    pub(super) fn run(self) -> ExitCode {
+    pub(super) fn run(self) -> Result<(), Failure> {
         let path = self.config.clone();
         let read = move || config::load(&path, &config::process_environment);
-        // Logging comes first, and is configured in the file: read it once for that.
-        let loaded = match read() {
-            Ok(loaded) => loaded,
-            Err(diagnostics) => {
-                report::diagnostics(&diagnostics);
-                return ExitCode::from(EXIT_CONFIG);
-            }
-        };
-        report::diagnostics(&loaded.warnings);
+        // How to log is said in the file: it is read once for that.
+        let loaded = read().map_err(|wrong| diagnose::unusable(&wrong))?;
+        diagnose::print(&loaded.warnings);
         app::start_log(&loaded.config.log);
-        let workers = self.workers.map_or_else(super::cores, usize::from);
-        super::block_on(serve(Box::new(read), self.config, workers))
+        let workers = self.workers.map_or_else(runtime::cores, usize::from);
+        runtime::block_on(async {
+            let app = App::start(Box::new(read), Some(self.config), workers).await;
+            app.map_err(start_failure)?.run(stop_signal()).await;
+            Ok(())
+        })
     }
 }
 
-async fn serve(read: app::Read, path: PathBuf, workers: usize) -> ExitCode {
-    let app = match App::start(read, Some(path), workers).await {
-        Ok(app) => app,
-        Err(StartError::Config(diagnostics)) => {
-            report::diagnostics(&diagnostics);
-            return ExitCode::from(EXIT_CONFIG);
-        }
+/// Why a gateway did not start.
+pub(super) fn start_failure(error: StartError) -> Failure {
+    match error {
+        StartError::Config(diagnostics) => diagnose::unusable(&diagnostics),
+        error => Failure::failed(error),
+    }
+}
+
+/// When to stop, by signal.
+pub(super) async fn stop_signal() -> Stop {
+    match app::signalled().await {
+        Ok(stop) => stop,
         Err(error) => {
-            report::error(&error);
-            return ExitCode::FAILURE;
+            tracing::error!(%error, "signals cannot be listened to");
+            std::future::pending().await
         }
-    };
-    app.run(async {
-        match app::signalled().await {
-            Ok(stop) => stop,
-            Err(error) => {
-                tracing::error!(%error, "signals cannot be listened to");
-                std::future::pending().await
-            }
-        }
-    })
-    .await;
-    ExitCode::SUCCESS
+    }
 }

@@ -237,6 +237,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn groups_nest_as_deep_as_prost_lets_them() {
+        for depth in 98..103 {
+            for inner in [&b""[..], b"\x08\x01", b"\x7b\x7c"] {
+                let frame = [&vec![0x7b; depth][..], inner, &vec![0x7c; depth]].concat();
+                assert_eq!(
+                    opened(&frame).ok(),
+                    decoded(&frame),
+                    "{depth} groups around {inner:x?}"
+                );
+            }
+        }
+    }
+
     /// Encodings of fields that a `RequestBody` may or may not have.
     fn field() -> impl Strategy<Value = Vec<u8>> {
         let value = prop_oneof![

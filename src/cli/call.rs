@@ -1,0 +1,214 @@
+//! `bridgehead call`: a real client, for one call or for listening.
+//!
+//! Everything that can be wrong with the command line is found before
+//! anything is sent.
+
+pub(super) mod catalogue;
+mod explain;
+mod json;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Args;
+use hyper::http::{HeaderName, HeaderValue};
+use prost_reflect::MessageDescriptor;
+
+use super::failure::Failure;
+use super::output::print;
+use crate::client::{Options, Pushes, Session, Tls};
+use crate::envelope::PublicKey;
+use catalogue::{Catalogue, CatalogueError};
+
+/// Call a method as a client does, and print the answer.
+#[derive(Debug, Args)]
+pub(super) struct Call {
+    /// The method, as clients name it: /v1/user/white/login.
+    #[arg(required_unless_present = "listen")]
+    method: Option<String>,
+    /// The request message in JSON; `-` reads it from standard input, `@FILE`
+    /// from a file.
+    #[arg(default_value = "{}")]
+    json: String,
+    /// Where the gateway is.
+    #[arg(long, env = "BRIDGEHEAD_URL", default_value = "ws://127.0.0.1:8080/ws")]
+    url: String,
+    /// Log in as this user before the call.
+    #[arg(long)]
+    user: Option<String>,
+    /// The token that proves it.
+    #[arg(long, env = "BRIDGEHEAD_TOKEN", hide_env_values = true, default_value = "")]
+    token: String,
+    /// Encrypt the session, with the gateway's public key.
+    #[arg(long, value_name = "PUBLIC_KEY.pem")]
+    encrypt: Option<PathBuf>,
+    /// A header of the upgrade request, as 'Name: value'. May be repeated.
+    #[arg(long = "header", value_name = "HEADER", value_parser = header)]
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// Stay, and print what is pushed: a line of JSON each, until Ctrl-C.
+    #[arg(long)]
+    listen: bool,
+    /// The platform to appear as.
+    #[arg(long, default_value = "web")]
+    platform: String,
+    /// The device id to appear as [default: a new one].
+    #[arg(long)]
+    device: Option<String>,
+    /// How long connecting and calling may take, each.
+    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    /// The gateway's configuration, which names methods and their descriptors
+    /// [default: routes.yaml, if it exists; else the methods of the demo].
+    #[arg(short, long, value_name = "FILE", conflicts_with = "descriptors")]
+    config: Option<PathBuf>,
+    /// Descriptors of the method: a serialized `FileDescriptorSet`. May be repeated.
+    #[arg(long, value_name = "FILE")]
+    descriptors: Vec<PathBuf>,
+    /// What the method leads to, where the gateway's configuration does not
+    /// tell: package.Service/Method.
+    #[arg(long)]
+    rpc: Option<String>,
+    /// Believe certificates of these authorities, and no others (wss).
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Believe any certificate (wss).
+    #[arg(long, conflicts_with = "ca")]
+    insecure: bool,
+}
+
+/// A call whose request is ready.
+struct Request {
+    method: String,
+    data: Bytes,
+    response: MessageDescriptor,
+}
+
+impl Call {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let options = self.options()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
+        runtime.block_on(async {
+            let catalogue = self.catalogue().await?;
+            let request = self.request(&catalogue)?;
+            self.converse(options, request, &catalogue).await
+        })
+    }
+
+    fn options(&self) -> Result<Options, Failure> {
+        let mut options = Options::new(&self.url);
+        options.headers.clone_from(&self.headers);
+        options.timeout = self.timeout;
+        if let Some(device) = &mut options.device {
+            device.platform.clone_from(&self.platform);
+            if let Some(id) = &self.device {
+                device.device_id.clone_from(id);
+            }
+        }
+        if let Some(path) = &self.encrypt {
+            let key = PublicKey::from_pem(file(path)?).map_err(|error| unusable(path, &error))?;
+            options.encrypt = Some(Arc::new(key));
+        }
+        options.tls = match (&self.ca, self.insecure) {
+            (Some(path), _) => {
+                let tls = Tls::with_authorities(&file(path)?);
+                Some(tls.map_err(|error| unusable(path, &error))?)
+            }
+            (None, true) => Some(Tls::insecure().map_err(Failure::failed)?),
+            (None, false) => None,
+        };
+        Ok(options)
+    }
+
+    /// Where it is said which messages the method takes and returns.
+    #[expect(clippy::unused_async, reason = "descriptors may come from a service's reflection")]
+    async fn catalogue(&self) -> Result<Catalogue, Failure> {
+        let mut catalogue = if self.descriptors.is_empty() {
+            Catalogue::demo()
+        } else {
+            Catalogue::from_files(&self.descriptors)
+        }
+        .map_err(Failure::usage)?;
+        if let (Some(method), Some(rpc)) = (&self.method, &self.rpc) {
+            let rpc = catalogue.rpc(rpc).map_err(Failure::usage)?;
+            catalogue.add_route(method, rpc);
+        }
+        Ok(catalogue)
+    }
+
+    fn request(&self, catalogue: &Catalogue) -> Result<Option<Request>, Failure> {
+        let Some(method) = &self.method else { return Ok(None) };
+        let (request, response) = catalogue.messages_for(method).map_err(|error| {
+            let help = matches!(error, CatalogueError::UnknownMethod { .. });
+            let failure = Failure::usage(error);
+            if help { failure.help(explain::NO_DESCRIPTORS) } else { failure }
+        })?;
+        let data = json::to_message(&json::text(&self.json)?, request)?;
+        Ok(Some(Request { method: method.clone(), data, response }))
+    }
+
+    async fn converse(
+        &self,
+        options: Options,
+        request: Option<Request>,
+        catalogue: &Catalogue,
+    ) -> Result<(), Failure> {
+        let session = Session::connect(options).await.map_err(explain::connecting)?;
+        let pushes = self.listen.then(|| session.pushes());
+        if let Some(user) = &self.user {
+            session.login(user, &self.token).await.map_err(explain::login)?;
+        }
+        if let Some(Request { method, data, response }) = request {
+            let is_logged_in = self.user.is_some();
+            let answer = session.call(&method, data).await;
+            let answer = answer.map_err(|error| explain::calling(error, is_logged_in))?;
+            print(&format!("{:#}", json::from_message(answer, response)?))?;
+        }
+        if let Some(pushes) = pushes {
+            return listen(session, pushes, catalogue).await;
+        }
+        session.close().await;
+        Ok(())
+    }
+}
+
+/// Prints pushes until Ctrl-C, or until the session is over.
+async fn listen(
+    session: Session,
+    mut pushes: Pushes,
+    catalogue: &Catalogue,
+) -> Result<(), Failure> {
+    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    loop {
+        tokio::select! {
+            push = pushes.next() => match push {
+                Some(push) => print(&json::push_line(push, catalogue))?,
+                None => return Err(explain::closed(&session.closed().await)),
+            },
+            _ = &mut interrupt => {
+                session.close().await;
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("it has no colon, as in 'Name: value'")?;
+    let name = name.trim().parse().map_err(|_| format!("`{}` is no header name", name.trim()))?;
+    let value = value.trim().parse().map_err(|_| "a header's value is visible ASCII text")?;
+    Ok((name, value))
+}
+
+fn file(path: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path)
+        .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))
+}
+
+fn unusable(path: &Path, error: &dyn std::fmt::Display) -> Failure {
+    Failure::usage(format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,99 @@
+//! What to tell somebody whose call failed: what happened, and what may help.
+
+use std::io::ErrorKind;
+
+use crate::cli::failure::Failure;
+use crate::client::{CallError, Closed, ConnectError, DialError};
+use crate::envelope::Code;
+
+/// For methods that nothing is known of.
+pub(super) const NO_DESCRIPTORS: &str = "name the gateway's configuration with -c, or the method's descriptors with --descriptors and \
+     what it leads to with --rpc";
+
+const WRONG_KEY: &str = "--encrypt needs the public key that belongs to session.private_key in the gateway's \
+     configuration; `bridgehead keygen` makes both";
+
+/// There is no session.
+pub(super) fn connecting(error: ConnectError) -> Failure {
+    let (is_usage, help) = match &error {
+        ConnectError::Dial(error) => dialling(error),
+        ConnectError::NotAGateway { .. } => (false, "is it another WebSocket server?"),
+        ConnectError::Encrypt(_) => (true, WRONG_KEY),
+        ConnectError::Device(CallError::Closed(closed)) => (false, of_close(closed)),
+        ConnectError::Device(_) => (false, ""),
+        ConnectError::Timeout(_) => (false, "a longer --timeout may help, if the way is slow"),
+    };
+    let failure = if is_usage { Failure::usage(error) } else { Failure::failed(error) };
+    with_help(failure, help)
+}
+
+fn dialling(error: &DialError) -> (bool, &'static str) {
+    match error {
+        DialError::Url { .. } => (true, ""),
+        DialError::TlsSetup(_) => (false, ""),
+        DialError::Unreachable { source, .. } if source.kind() == ErrorKind::ConnectionRefused => {
+            (false, "is the gateway running? Start one with `bridgehead demo`")
+        }
+        DialError::Unreachable { .. } => (false, "is the host's name right?"),
+        DialError::Tls { .. } => (
+            false,
+            "is it a wss:// gateway? Name the authority of its certificate with --ca, or believe \
+             any with --insecure",
+        ),
+        DialError::Http { status, .. } => (false, of_status(status.as_u16())),
+        DialError::WebSocket { .. } => (false, "does the gateway have TLS? Then it is wss://"),
+    }
+}
+
+fn of_status(status: u16) -> &'static str {
+    match status {
+        401 | 403 => "the Origin or the address is not allowed (edge.allowed_origins)",
+        404 => "the path is edge.path in the gateway's configuration, /ws if it says nothing",
+        429 | 503 => "the gateway is full (edge.max_connections); try again later",
+        _ => "is it a gateway, and is nothing in between that does not let WebSockets through?",
+    }
+}
+
+/// The gateway does not believe who it is.
+pub(super) fn login(error: CallError) -> Failure {
+    with_help(Failure::failed(format!("login failed: {error}")), of_call(&error, true))
+}
+
+/// The call did not succeed.
+pub(super) fn calling(error: CallError, is_logged_in: bool) -> Failure {
+    let help = of_call(&error, is_logged_in);
+    with_help(Failure::failed(error), help)
+}
+
+/// The session ended while pushes were waited for.
+pub(super) fn closed(closed: &Closed) -> Failure {
+    with_help(Failure::failed(closed), of_close(closed))
+}
+
+fn of_call(error: &CallError, is_logged_in: bool) -> &'static str {
+    match error {
+        CallError::Refused(refusal) if refusal.code == Code::AUTH_ERROR && !is_logged_in => {
+            "the method needs a login: --user, and --token if the gateway asks for one"
+        }
+        CallError::Refused(refusal) if refusal.code == Code::REQUEST_ERROR => {
+            "the gateway has no such method, or it is not this message that it takes; \
+             `bridgehead check` prints its methods"
+        }
+        CallError::Closed(closed) => of_close(closed),
+        CallError::Refused(_) | CallError::Timeout(_) => "",
+    }
+}
+
+fn of_close(closed: &Closed) -> &'static str {
+    match closed {
+        Closed::Undecryptable | Closed::ByGateway { code: Some(3001), .. } => WRONG_KEY,
+        Closed::ByGateway { code: Some(3002), .. } => "choose another with --platform",
+        Closed::ByGateway { code: Some(3003), .. } => "name one with --device",
+        Closed::ByGateway { code: Some(3004), .. } => "appear as another device with --device",
+        _ => "",
+    }
+}
+
+fn with_help(failure: Failure, help: &str) -> Failure {
+    if help.is_empty() { failure } else { failure.help(help) }
+}

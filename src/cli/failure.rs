@@ -1,0 +1,69 @@
+//! How a command fails.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+/// The exit code of what ran and failed.
+const FAILED: u8 = 1;
+/// The exit code of what could not run: `EX_USAGE` of `sysexits.h`.
+pub(super) const USAGE: u8 = 64;
+
+/// Why a command did not do what it was asked for, and what may help.
+#[derive(Debug)]
+pub(super) struct Failure {
+    code: u8,
+    message: String,
+    help: Option<String>,
+}
+
+impl Failure {
+    /// It ran and failed.
+    #[expect(clippy::needless_pass_by_value, reason = "made for `map_err`")]
+    pub(super) fn failed(message: impl ToString) -> Self {
+        Self { code: FAILED, message: message.to_string(), help: None }
+    }
+
+    /// The command line, or a file that it names, cannot be used.
+    #[expect(clippy::needless_pass_by_value, reason = "made for `map_err`")]
+    pub(super) fn usage(message: impl ToString) -> Self {
+        Self { code: USAGE, message: message.to_string(), help: None }
+    }
+
+    /// What to try.
+    pub(super) fn help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+
+    /// Standard output is gone. Whoever read it has seen enough, and needs no
+    /// message.
+    pub(super) fn unprintable(error: &io::Error) -> Self {
+        let message = match error.kind() {
+            io::ErrorKind::BrokenPipe => String::new(),
+            _ => format!("cannot write to standard output: {error}"),
+        };
+        Self { code: FAILED, message, help: None }
+    }
+
+    /// Prints it to standard error.
+    pub(super) fn report(&self) -> ExitCode {
+        let mut text = String::new();
+        if !self.message.is_empty() {
+            text = format!("error: {}\n", self.message);
+        }
+        if let Some(help) = &self.help {
+            text = format!("{text}help: {help}\n");
+        }
+        // Nowhere to say so, if even this cannot be printed.
+        drop(io::stderr().lock().write_all(text.as_bytes()));
+        ExitCode::from(self.code)
+    }
+}
+
+#[cfg(test)]
+impl Failure {
+    /// The whole text, and whether it is one of usage.
+    pub(super) fn text(&self) -> (String, bool) {
+        let help = self.help.as_deref().unwrap_or_default();
+        (format!("{}\n{help}", self.message), self.code == USAGE)
+    }
+}

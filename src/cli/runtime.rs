@@ -1,0 +1,20 @@
+//! What commands run on.
+
+use super::failure::Failure;
+
+/// Runs a command's future on a runtime beside the workers: reloads,
+/// reflection, signals.
+pub(super) fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("background")
+        .enable_all()
+        .build()
+        .map_err(Failure::failed)?
+        .block_on(command)
+}
+
+/// Cores that this process may use.
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

@@ -23,13 +23,16 @@ const LOOK: Duration = Duration::from_secs(10);
 pub(super) struct Files {
     /// What each file held when it was last looked at.
     seen: BTreeMap<PathBuf, u64>,
+    /// Where events come from. A folder that is no longer needed stays: an event
+    /// from there costs a look, no more.
+    folders: BTreeSet<PathBuf>,
     events: mpsc::Receiver<()>,
     watcher: Option<RecommendedWatcher>,
 }
 
 impl Files {
-    /// Watches `paths`, which need not all exist.
-    pub(super) fn watch(paths: &BTreeSet<PathBuf>) -> Self {
+    /// Watches some files, which need not exist, as they are now.
+    pub(super) fn watch(paths: impl IntoIterator<Item = PathBuf>) -> Self {
         let (sender, events) = mpsc::channel(1);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             if event.is_ok_and(|event| !event.kind.is_access()) {
@@ -42,29 +45,34 @@ impl Files {
                 |error| tracing::warn!(%error, "file changes are only looked for now and then"),
             )
             .ok();
-        let mut files = Self { seen: BTreeMap::new(), events, watcher };
-        files.replace(paths);
+        let mut files = Self { seen: BTreeMap::new(), folders: BTreeSet::new(), events, watcher };
+        for path in paths {
+            files.add(&path);
+        }
         files
     }
 
-    /// Watches other files from now on. A change of a file that was watched
-    /// before and has not been told yet will still be told.
-    pub(super) fn replace(&mut self, paths: &BTreeSet<PathBuf>) {
-        let (old, new) = (folders(self.seen.keys()), folders(paths));
-        if let Some(watcher) = &mut self.watcher {
-            for folder in old.difference(&new) {
-                // It may be gone; then it is no longer watched either.
-                let _unwatched = watcher.unwatch(folder);
-            }
-            for folder in new.difference(&old) {
-                if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
-                    tracing::warn!(folder = %folder.display(), %error, "cannot watch for changes");
-                }
-            }
-        }
-        self.seen.retain(|path, _| paths.contains(path));
+    /// Watches these files, too, as they are now. Those that are watched
+    /// already stay as they were last seen, so that no change is lost.
+    pub(super) fn also<'p>(&mut self, paths: impl IntoIterator<Item = &'p Path>) {
         for path in paths {
-            self.seen.entry(path.clone()).or_insert_with(|| content_of(path));
+            self.add(path);
+        }
+    }
+
+    fn add(&mut self, path: &Path) {
+        if self.seen.contains_key(path) {
+            return;
+        }
+        self.seen.insert(path.to_owned(), content_of(path));
+        let folder = folder_of(path);
+        if let Some(watcher) = &mut self.watcher
+            && !self.folders.contains(folder)
+        {
+            if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
+                tracing::warn!(folder = %folder.display(), %error, "cannot watch for changes");
+            }
+            self.folders.insert(folder.to_owned());
         }
     }
 
@@ -93,12 +101,8 @@ impl Files {
     }
 }
 
-fn folders<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) -> BTreeSet<PathBuf> {
-    let folder = |path: &PathBuf| match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => Path::new(".").to_owned(),
-    };
-    paths.into_iter().map(folder).collect()
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// A hash of a file's content, or of there being none.
@@ -121,7 +125,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("routes.yaml");
         std::fs::write(&path, "one").unwrap();
-        let mut files = Files::watch(&[path.clone()].into());
+        let mut files = Files::watch([path.clone()]);
         std::fs::write(&path, "two").unwrap();
         assert!(is_seen(&mut files).await);
         let other = dir.path().join("new");
@@ -142,7 +146,7 @@ mod tests {
         }
         symlink("v1", at("..data")).unwrap();
         symlink("..data/routes.yaml", at("routes.yaml")).unwrap();
-        let mut files = Files::watch(&[at("routes.yaml")].into());
+        let mut files = Files::watch([at("routes.yaml")]);
         symlink("v2", at("..data_tmp")).unwrap();
         std::fs::rename(at("..data_tmp"), at("..data")).unwrap();
         assert!(is_seen(&mut files).await);
@@ -153,7 +157,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("routes.yaml");
         std::fs::write(&path, "one").unwrap();
-        let mut files = Files::watch(&[path.clone()].into());
+        let mut files = Files::watch([path.clone()]);
         std::fs::write(&path, "one").unwrap();
         std::fs::write(dir.path().join("neighbour"), "x").unwrap();
         assert!(timeout(Duration::from_millis(500), files.changed()).await.is_err());

@@ -13,10 +13,9 @@ mod resolve;
 mod stop;
 mod workers;
 
-use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -33,6 +32,7 @@ pub use log::start as start_log;
 pub use resolve::{Problem, Reflection, Resolved, Resolver};
 pub use stop::{Drain, Stop, signalled};
 
+use files::Files;
 use reload::Reloader;
 use workers::{Parts, Workers};
 
@@ -70,14 +70,16 @@ pub struct App {
 
 impl App {
     /// Starts a gateway with `workers` worker threads. `read` gives the
-    /// configuration; `watch` are files beside those that it names which are
-    /// watched for changes: the configuration's own.
+    /// configuration; `watch` is the file that it comes from, if it does.
     pub async fn start(
         read: Read,
         watch: Option<PathBuf>,
         workers: usize,
     ) -> Result<Self, StartError> {
+        // Watched before it is read, so that no change falls between the two.
+        let mut files = Files::watch(watch);
         let loaded = read().map_err(StartError::Config)?;
+        files.also(loaded.files());
         let config = &loaded.config;
         let mut diagnostics = loaded.diagnostics();
 
@@ -126,10 +128,8 @@ impl App {
             routes = services.load().routes.len(),
             "listening"
         );
-        let files = files_of(&loaded, watch.as_ref());
         let reloader = Reloader {
             read,
-            watch,
             files,
             resolver,
             services: Arc::clone(&services),
@@ -176,11 +176,6 @@ impl Problem {
         let help = self.help.clone().unwrap_or_default();
         diagnostics.error(loaded.at(&path), self.message.clone(), help);
     }
-}
-
-/// The files whose changes concern a running gateway.
-fn files_of(loaded: &Loaded, own: Option<&PathBuf>) -> BTreeSet<PathBuf> {
-    loaded.files().map(Path::to_owned).chain(own.cloned()).collect()
 }
 
 fn load_tls(config: &Config) -> Result<Option<Arc<Tls>>, Problem> {

@@ -1,9 +1,7 @@
 //! Reloading while serving: on a changed file, on SIGHUP, and when an upstream
 //! that was down can at last be asked for its descriptors.
 
-use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +10,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::Read;
 use super::files::Files;
 use super::resolve::{Reflection, Resolver};
-use super::{Read, files_of};
 use crate::config::{Config, Diagnostics};
 use crate::edge::tls::Tls;
 use crate::session::Services;
@@ -25,10 +23,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Builds new services beside the old ones and swaps them in.
 pub(super) struct Reloader {
     pub(super) read: Read,
-    /// The configuration's own file.
-    pub(super) watch: Option<PathBuf>,
-    /// Every file to watch.
-    pub(super) files: BTreeSet<PathBuf>,
+    pub(super) files: Files,
     pub(super) resolver: Resolver,
     pub(super) services: Arc<ArcSwap<Services>>,
     pub(super) replaced: watch::Sender<()>,
@@ -47,23 +42,19 @@ enum Cause {
 impl Reloader {
     /// Reloads whenever there is a reason to, for ever.
     pub(super) async fn run(&mut self) -> Infallible {
-        let mut files = Files::watch(&self.files);
         let mut hangup = signal(SignalKind::hangup())
             .inspect_err(|error| tracing::warn!(%error, "SIGHUP cannot be listened to"))
             .ok();
         self.log_pending();
         loop {
             let cause = tokio::select! {
-                () = files.changed() => Cause::Files,
+                () = self.files.changed() => Cause::Files,
                 () = received(&mut hangup) => Cause::Signal,
                 () = sleep(ASK_AGAIN), if !self.pending.is_empty() => Cause::Pending,
             };
             match cause {
                 Cause::Pending => self.ask_again().await,
-                Cause::Files | Cause::Signal => {
-                    self.reload().await;
-                    files.replace(&self.files);
-                }
+                Cause::Files | Cause::Signal => self.reload().await,
             }
         }
     }
@@ -80,6 +71,7 @@ impl Reloader {
             Ok(loaded) => loaded,
             Err(diagnostics) => return refused(&diagnostics),
         };
+        self.files.also(loaded.files());
         let resolved = self.resolver.resolve(&loaded.config, Reflection::Ask).await;
         if !resolved.problems.is_empty() {
             let mut diagnostics = loaded.diagnostics();
@@ -89,7 +81,6 @@ impl Reloader {
             return refused(&diagnostics);
         }
         self.warn_of_restart(&loaded.config);
-        self.files = files_of(&loaded, self.watch.as_ref());
         self.running = loaded.config;
         self.replace(resolved.services, resolved.pending);
         tracing::info!(routes = self.services.load().routes.len(), "configuration reloaded");

@@ -1,5 +1,6 @@
 //! From a request frame to a gRPC call, and from its outcome to an answer.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -195,10 +196,24 @@ fn answer(
         origin = ?error.origin,
         "call failed"
     );
-    if route.expose_errors {
-        return Answer { code, data: codec::refusal(code, Some(status.message())).into() };
+    let text = if route.expose_errors { status.message() } else { generic_text(code) };
+    let msg = match code {
+        Code::ALERT_ERROR => Cow::Owned(alert(text)),
+        // The protocol has no text for RequestError; who exposes errors wants one.
+        Code::REQUEST_ERROR if !route.expose_errors => {
+            return Failure::request(text).into_answer();
+        }
+        _ => Cow::Borrowed(text),
+    };
+    Answer { code, data: codec::refusal(code, Some(&msg)).into() }
+}
+
+/// An alert as clients expect it: JSON, unless the text is that already.
+fn alert(text: &str) -> String {
+    if serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).is_ok() {
+        return text.to_owned();
     }
-    Failure::new(code, generic_text(code)).into_answer()
+    serde_json::json!({ "title": "", "msg": text, "actions": [] }).to_string()
 }
 
 /// What a client is told where the service's own words stay inside.
@@ -207,8 +222,7 @@ fn generic_text(code: Code) -> &'static str {
         Code::AUTH_ERROR => "the service did not accept the login",
         Code::RETRY_ERROR => "the service is not available right now",
         Code::INTERNAL_ERROR => "internal error",
-        Code::ALERT_ERROR => r#"{"title":"","msg":"request failed","actions":[]}"#,
-        Code::TOAST_ERROR => "request failed",
+        Code::ALERT_ERROR | Code::TOAST_ERROR => "request failed",
         _ => "unknown error",
     }
 }

@@ -127,17 +127,21 @@ pub(super) fn code_of_http(status: StatusCode) -> Code {
 /// Reads the status out of trailers, or of the headers of an answer that has
 /// nothing else. `None` without a `grpc-status`; `Ok` is a status as well.
 pub(super) fn status_of(headers: HeaderMap) -> Option<Status> {
-    const DETAILS: &str = "grpc-status-details-bin";
-
     if headers.get("grpc-status")?.as_bytes() == b"0" {
         return Some(Status::ok(""));
     }
+    Status::from_header_map(&without_bad_details(headers))
+}
+
+/// Drops status details that are not base64: tonic panics over them.
+pub(super) fn without_bad_details(headers: HeaderMap) -> HeaderMap {
+    const DETAILS: &str = "grpc-status-details-bin";
+
     let mut metadata = MetadataMap::from_headers(headers);
-    // tonic panics over details that are not base64, so they go first.
     if metadata.get_bin(DETAILS).is_some_and(|details| details.to_bytes().is_err()) {
         metadata.remove_bin(DETAILS);
     }
-    Status::from_header_map(&metadata.into_headers())
+    metadata.into_headers()
 }
 
 #[cfg(test)]

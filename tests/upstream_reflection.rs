@@ -1,4 +1,5 @@
 //! Descriptors come from the server, however it tells them.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod support;
 
@@ -12,7 +13,9 @@ use bridgehead::upstream::reflection::{Reflected, ReflectionError, fetch};
 use futures_util::{Stream, StreamExt};
 use prost::Message;
 use prost_reflect::DescriptorPool;
-use prost_types::{FileDescriptorProto, FileDescriptorSet};
+use prost_types::{
+    DescriptorProto, FileDescriptorProto, FileDescriptorSet, ServiceDescriptorProto,
+};
 use support::grpc::{Server, Setup, handler, upstream};
 use tokio::net::TcpListener;
 use tonic::service::Routes;
@@ -218,10 +221,7 @@ fn reflection(kind: Kind) -> ServerReflectionServer<Reflection> {
         name: Some(name.into()),
         package: Some("test".into()),
         dependency: vec![import.into()],
-        message_type: vec![prost_types::DescriptorProto {
-            name: Some(message.into()),
-            ..Default::default()
-        }],
+        message_type: vec![DescriptorProto { name: Some(message.into()), ..Default::default() }],
         ..Default::default()
     };
     let files = match kind {
@@ -246,8 +246,8 @@ impl Reflection {
             }
             MessageRequest::FileByFilename(name) => self.files.get(&name),
             MessageRequest::FileContainingSymbol(symbol) => self.files.values().find(|file| {
-                let services = file.service.iter().map(|service| service.name());
-                let names = services.chain(file.message_type.iter().map(|one| one.name()));
+                let services = file.service.iter().map(ServiceDescriptorProto::name);
+                let names = services.chain(file.message_type.iter().map(DescriptorProto::name));
                 names.map(|name| format!("{}.{name}", file.package())).any(|name| name == symbol)
             }),
             _ => None,

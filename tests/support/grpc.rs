@@ -187,7 +187,7 @@ impl Drop for Server {
     }
 }
 
-/// Binds with SO_REUSEADDR, so that a port can be taken again at once.
+/// Binds with `SO_REUSEADDR`, so that a port can be taken again at once.
 pub fn bind(address: SocketAddr) -> TcpListener {
     try_bind(address).unwrap()
 }

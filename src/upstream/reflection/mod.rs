@@ -172,7 +172,7 @@ impl Reflection<'_> {
             };
             self.add(bytes)?;
         }
-        Ok(Reflected { file_descriptor_set: self.in_order(roots), services })
+        Ok(Reflected { file_descriptor_set: self.in_order(&roots), services })
     }
 
     /// Adds the files that answer a question and returns their names; `None`
@@ -217,7 +217,7 @@ impl Reflection<'_> {
 
     /// All files, each behind what it imports. Not recursive: how deep imports
     /// go is up to the server.
-    fn in_order(&self, roots: Vec<String>) -> Bytes {
+    fn in_order(&self, roots: &[String]) -> Bytes {
         enum Step<'a> {
             Visit(&'a str),
             Emit(&'a File),

@@ -1,4 +1,5 @@
 //! Calls work over every kind of address.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod support;
 
@@ -46,7 +47,8 @@ async fn a_dns_name_is_one_endpoint_for_each_of_its_addresses() {
     let _v4 = Server::start_on(v4, Setup::new(says("v4")));
     let _v6 = Server::start_on(v6, Setup::new(says("v6")));
     let config = config(&[&format!("dns:///both:{port}")]);
-    let upstream = Arc::new(Upstream::with_resolver(config, 1, Arc::new(Loopbacks)).unwrap());
+    let resolver: Arc<dyn Resolver> = Arc::new(Loopbacks);
+    let upstream = Arc::new(Upstream::with_resolver(config, 1, &resolver).unwrap());
     assert_eq!(who_answers(&upstream).await, BTreeSet::from(["v4".into(), "v6".into()]));
     let addresses: Vec<_> =
         upstream.status().iter().map(|status| status.address.to_string()).collect();
@@ -182,7 +184,7 @@ impl Resolver for Loopbacks {
     }
 }
 
-/// The same free port on 127.0.0.1 and ::1.
+/// The same free port on both loopback addresses.
 fn both_loopbacks() -> (std::net::TcpListener, std::net::TcpListener) {
     for _ in 0..100 {
         let v4 = bind("127.0.0.1:0".parse().unwrap());

@@ -1,4 +1,5 @@
 //! A client that vanishes with its calls in flight harms nobody else.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod support;
 
@@ -12,7 +13,7 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use http_body_util::Empty;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use support::grpc::{Handler, Received, Server, Setup, call, config, eventually, handler};
+use support::grpc::{Received, Server, Setup, call, config, eventually, handler};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 

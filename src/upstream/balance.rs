@@ -42,8 +42,8 @@ mod tests {
     use super::*;
 
     /// A source of "randomness" that says what it is told, then zeros.
-    fn draws(numbers: &[usize]) -> impl FnMut(usize) -> usize {
-        let mut numbers = numbers.to_vec().into_iter();
+    fn draws(numbers: &[usize]) -> impl FnMut(usize) -> usize + '_ {
+        let mut numbers = numbers.iter().copied();
         move |below| numbers.next().unwrap_or(0) % below
     }
 

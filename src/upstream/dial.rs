@@ -23,7 +23,7 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long sent bytes may stay unacknowledged before the peer counts as dead.
 /// HTTP/2 pings would find the same, but grpc-go and C-core servers answer
-/// frequent ones with GOAWAY ENHANCE_YOUR_CALM.
+/// frequent ones with GOAWAY `ENHANCE_YOUR_CALM`.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 /// How long a silent connection rests before TCP asks whether the peer lives.
 const KEEPALIVE: Duration = Duration::from_secs(20);

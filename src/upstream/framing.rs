@@ -34,7 +34,7 @@ pub(super) fn frame(message: Bytes) -> Result<Payload, TooLong> {
 }
 
 /// A response body that is not the one message it should be.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Violation {
     #[error("the response is compressed, which was not asked for")]
     Compressed,

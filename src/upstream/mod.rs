@@ -125,14 +125,14 @@ impl Upstream {
     /// `workers` is the number of threads that will call; each gets its own
     /// connections.
     pub fn new(config: Config, workers: usize) -> Result<Self, UpstreamError> {
-        Self::with_resolver(config, workers, Arc::new(SystemResolver))
+        Self::with_resolver(config, workers, &(Arc::new(SystemResolver) as Arc<dyn Resolver>))
     }
 
     /// The same with a resolver other than the operating system's.
     pub fn with_resolver(
         config: Config,
         workers: usize,
-        resolver: Arc<dyn Resolver>,
+        resolver: &Arc<dyn Resolver>,
     ) -> Result<Self, UpstreamError> {
         let name = || config.name.clone();
         if config.address.is_empty() {
@@ -141,7 +141,7 @@ impl Upstream {
         if !(1..=MAX_CONNECTIONS).contains(&config.connections) {
             return Err(UpstreamError::Connections { name: name(), given: config.connections });
         }
-        let sources = source::sources(&config.address, config.tls.as_ref(), &resolver)
+        let sources = source::sources(&config.address, config.tls.as_ref(), resolver)
             .map_err(|reason| UpstreamError::Tls { name: name(), reason })?;
         Ok(Self {
             sources,

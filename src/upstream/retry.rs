@@ -76,6 +76,6 @@ mod tests {
         for _ in 0..100_000 {
             budget.earn();
         }
-        assert_eq!(spend_all(&mut budget, now + Duration::from_secs(3600)), 100);
+        assert_eq!(spend_all(&mut budget, now + Duration::from_hours(1)), 100);
     }
 }

@@ -58,9 +58,10 @@ pub(super) fn sources(
     }
     let default = TlsConfig::default();
     let settings = tls.unwrap_or(&default);
-    let connector = match addresses.iter().any(is_secured) {
-        true => Some(TlsConnector::from(tls::client_config(settings)?)),
-        false => None,
+    let connector = if addresses.iter().any(is_secured) {
+        Some(TlsConnector::from(tls::client_config(settings)?))
+    } else {
+        None
     };
     let secured = |host: &HostPort| -> Result<Option<Secured>, TlsError> {
         let Some(connector) = connector.clone() else { return Ok(None) };

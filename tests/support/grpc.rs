@@ -21,7 +21,7 @@ use bytes::{Buf, BufMut, Bytes};
 use http::HeaderMap;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Request, Response, Status};
@@ -187,7 +187,7 @@ impl Drop for Server {
     }
 }
 
-/// Binds with SO_REUSEADDR, so that a port can be taken again at once.
+/// Binds with `SO_REUSEADDR`, so that a port can be taken again at once.
 pub fn bind(address: SocketAddr) -> TcpListener {
     try_bind(address).unwrap()
 }
@@ -353,22 +353,6 @@ pub fn call(message: impl Into<Bytes>) -> Call {
 /// Makes such a call.
 pub async fn ask(upstream: &Arc<Upstream>, message: &'static str) -> Result<Bytes, CallError> {
     upstream.call(0, call(message)).await
-}
-
-/// Something that happens once, told to whoever waits for it.
-pub struct Signal(Option<oneshot::Sender<()>>);
-
-impl Signal {
-    pub fn new() -> (Self, oneshot::Receiver<()>) {
-        let (sender, receiver) = oneshot::channel();
-        (Self(Some(sender)), receiver)
-    }
-
-    pub fn send(&mut self) {
-        if let Some(sender) = self.0.take() {
-            let _ = sender.send(());
-        }
-    }
 }
 
 /// Waits until `condition` holds; fails the test after ten seconds.

@@ -208,3 +208,205 @@ fn text_at(message: &DynamicMessage, path: &[FieldDescriptor]) -> Option<String>
     };
     (!text.is_empty()).then_some(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+    use prost::Message as _;
+    use prost_reflect::{DescriptorPool, MessageDescriptor};
+    use serde_json::json;
+
+    use super::*;
+
+    /// A service that could exist: nothing of it is made for the gateway.
+    const PROTO: &str = r#"
+        syntax = "proto3";
+        package im;
+        service imService { rpc BeforeConnect(BeforeConnectReq) returns (BeforeConnectResp); }
+        message ConnParam {
+          string userId = 1; string token = 2; string platform = 3; string device_id = 4; string ips = 5;
+        }
+        enum Os { UNKNOWN = 0; IOS = 1; }
+        message BeforeConnectReq {
+          ConnParam connParam = 1;
+          int64 uid = 2;
+          repeated string tags = 3;
+          map<string, string> labels = 4;
+          repeated ConnParam others = 5;
+          Os os = 6;
+          bytes blob = 7;
+          oneof proof { string ticket = 8; bool trusted = 9; }
+          bool flag = 10;
+        }
+        message BeforeConnectResp {
+          enum Code { Success = 0; Denied = 1; }
+          message Detail { string text = 1; int64 until = 2; }
+          int32 code = 1;
+          string msg = 2;
+          Code status = 3;
+          int64 level = 4;
+          Detail detail = 5;
+          repeated string roles = 6;
+          map<string, int64> limits = 7;
+        }"#;
+
+    pub(super) fn method() -> MethodDescriptor {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("im.proto"), PROTO).unwrap();
+        let set = protox::compile(["im.proto"], [folder.path()]).unwrap();
+        let pool = DescriptorPool::decode(set.encode_to_vec().as_slice()).unwrap();
+        let service = pool.get_service_by_name("im.imService").unwrap();
+        service.methods().next().unwrap()
+    }
+
+    pub(super) fn object(json: Json) -> Map<String, Json> {
+        match json {
+            Json::Object(map) => map,
+            other => panic!("{other}"),
+        }
+    }
+
+    fn config() -> Config {
+        Config {
+            method: method(),
+            request: object(json!({"connParam": {"userId": "{user_id}", "token": "{token}"}})),
+            accept_when: object(json!({"code": 0})),
+            reason: Some("msg".to_owned()),
+        }
+    }
+
+    fn message(descriptor: MessageDescriptor, json: Json) -> Bytes {
+        DynamicMessage::deserialize(descriptor, json).unwrap().encode_to_vec().into()
+    }
+
+    fn answers(answer: Result<Json, Status>) -> Call {
+        let answer = answer.map(|json| message(method().output(), json));
+        Arc::new(move |_| Box::pin(ready(answer.clone())))
+    }
+
+    async fn judge(config: Config, answer: Result<Json, Status>) -> Verdict {
+        let login = Login { user_id: "zoe", token: "t0ken", ..Login::default() };
+        Rpc::new(config, answers(answer)).unwrap().judge(&login).await
+    }
+
+    #[tokio::test]
+    async fn the_request_says_who_wants_in() {
+        let seen = Arc::new(Mutex::new(Bytes::new()));
+        let call: Call = {
+            let seen = Arc::clone(&seen);
+            Arc::new(move |request| {
+                *seen.lock() = request;
+                Box::pin(ready(Ok(Bytes::new())))
+            })
+        };
+        let login = Login { user_id: "zoe", token: "t0ken", ..Login::default() };
+        Rpc::new(config(), call).unwrap().judge(&login).await;
+        let expected = json!({"connParam": {"userId": "zoe", "token": "t0ken"}});
+        assert_eq!(*seen.lock(), message(method().input(), expected));
+    }
+
+    #[tokio::test]
+    async fn a_response_that_matches_accepts() {
+        let accepted = Verdict::Accepted { expires_at: None };
+        assert_eq!(judge(config(), Ok(json!({"code": 0, "msg": "hello"}))).await, accepted);
+        assert_eq!(judge(config(), Ok(json!({}))).await, accepted);
+    }
+
+    #[tokio::test]
+    async fn a_response_that_does_not_match_refuses_with_its_reason() {
+        let answer = json!({"code": 7, "msg": "banned until Monday"});
+        let refused = Verdict::refused("banned until Monday");
+        assert_eq!(judge(config(), Ok(answer)).await, refused);
+        let silent = Verdict::refused("login refused");
+        assert_eq!(judge(config(), Ok(json!({"code": 7}))).await, silent);
+        let without_reason = Config { reason: None, ..config() };
+        assert_eq!(judge(without_reason, Ok(json!({"code": 7, "msg": "x"}))).await, silent);
+    }
+
+    #[tokio::test]
+    async fn the_reason_may_be_inside_a_message_and_of_any_simple_type() {
+        for (reason, text) in [
+            ("detail.text", "inside"),
+            ("detail.until", "5000000000"),
+            ("status", "Denied"),
+            ("code", "7"),
+        ] {
+            let config = Config { reason: Some(reason.to_owned()), ..config() };
+            let answer = json!({"code": 7, "status": 1, "detail": {"text": "inside", "until": "5000000000"}});
+            assert_eq!(judge(config, Ok(answer)).await, Verdict::refused(text), "{reason}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_status_that_judges_the_caller_refuses_and_others_pass() {
+        for code in 1..=16 {
+            let code = Code::from_i32(code);
+            let verdict = judge(config(), Err(Status::new(code, "internal secrets"))).await;
+            let judges_the_caller = matches!(
+                code,
+                Code::Unauthenticated
+                    | Code::PermissionDenied
+                    | Code::NotFound
+                    | Code::InvalidArgument
+                    | Code::FailedPrecondition
+            );
+            if judges_the_caller {
+                assert_eq!(verdict, Verdict::refused("login refused"), "{code:?}");
+            } else {
+                assert!(matches!(verdict, Verdict::Unavailable { .. }), "{code:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_response_that_is_none_is_a_passing_failure() {
+        let call: Call = Arc::new(|_| Box::pin(ready(Ok(Bytes::from_static(b"\xff")))));
+        let login = Login { user_id: "zoe", ..Login::default() };
+        let verdict = Rpc::new(config(), call).unwrap().judge(&login).await;
+        assert!(matches!(verdict, Verdict::Unavailable { .. }), "{verdict:?}");
+    }
+
+    #[tokio::test]
+    async fn a_login_that_does_not_fit_the_request_is_refused_without_a_call() {
+        let call: Call = Arc::new(|_| panic!("called"));
+        let config = Config { request: object(json!({"uid": "{user_id}"})), ..config() };
+        let login = Login { user_id: "zoe", ..Login::default() };
+        let verdict = Rpc::new(config, call).unwrap().judge(&login).await;
+        assert_eq!(verdict, Verdict::refused("login refused"));
+    }
+
+    #[test]
+    fn every_mistake_is_reported_with_its_place() {
+        let config = Config {
+            method: method(),
+            request: object(json!({"connParam": {"userid": "x"}, "uid": "{usr_id}"})),
+            accept_when: object(json!({"cod": 0})),
+            reason: Some("detail.txt".to_owned()),
+        };
+        let errors = Rpc::new(config, answers(Ok(json!({})))).err().unwrap();
+        let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            errors,
+            [
+                "request.connParam.userid: im.ConnParam has no field `userid`; did you mean `userId`?",
+                "request.uid: `{usr_id}` stands for nothing; did you mean `user_id`?",
+                "accept_when.cod: im.BeforeConnectResp has no field `cod`; did you mean `code`?",
+                "reason: im.BeforeConnectResp.Detail has no field `txt`; did you mean `text`?",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_reason_that_is_no_text_is_a_mistake() {
+        for (reason, says) in [
+            ("detail", "is a im.BeforeConnectResp.Detail"),
+            ("roles", "is a repeated string"),
+            ("msg.x", "`x` has nothing to be a field of"),
+            ("limits", "is a map"),
+        ] {
+            let config = Config { reason: Some(reason.to_owned()), ..config() };
+            let errors = Rpc::new(config, answers(Ok(json!({})))).err().unwrap();
+            assert!(errors[0].to_string().contains(says), "{errors:?}");
+        }
+    }
+}

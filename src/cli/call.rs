@@ -160,7 +160,7 @@ impl Call {
         let session = Session::connect(options).await.map_err(explain::connecting)?;
         let pushes = self.listen.then(|| session.pushes());
         if let Some(user) = &self.user {
-            session.login(user, &self.token).await.map_err(explain::login)?;
+            session.login(user, &self.token).await.map_err(|error| explain::login(&error))?;
         }
         if let Some(Request { method, data, response }) = request {
             let is_logged_in = self.user.is_some();
@@ -186,7 +186,7 @@ async fn listen(
     loop {
         tokio::select! {
             push = pushes.next() => match push {
-                Some(push) => print(&json::push_line(push, catalogue))?,
+                Some(push) => print(&json::push_line(&push, catalogue))?,
                 None => return Err(explain::closed(&session.closed().await)),
             },
             _ = &mut interrupt => {

@@ -32,3 +32,6 @@ pub use options::Options;
 pub use session::{CallError, ConnectError, Refusal, Session};
 pub use socket::DialError;
 pub use tls::{Tls, TlsError};
+
+#[cfg(test)]
+mod tests;

@@ -279,3 +279,115 @@ fn secret(text: &str) -> Result<Key, KeyProblem> {
     let key = DecodingKey::from_secret(text.as_bytes());
     Ok(Key { id: None, algorithms: HMAC, only: None, decoding: key })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const RSA_PEM: &str = include_str!("../../../tests/fixtures/jwt/rsa.pem");
+    const P256_PEM: &str = include_str!("../../../tests/fixtures/jwt/p256.pem");
+
+    #[track_caller]
+    fn problem(file: impl AsRef<[u8]>) -> String {
+        match KeySet::parse(file.as_ref()) {
+            Ok(_) => panic!("it is taken for keys"),
+            Err(problem) => problem.to_string(),
+        }
+    }
+
+    #[track_caller]
+    fn assert_says(problem: &str, text: &str) {
+        assert!(problem.contains(text), "{problem}");
+    }
+
+    fn without_pem_lines(pem: &str) -> String {
+        pem.lines().filter(|line| !line.starts_with('-')).collect()
+    }
+
+    #[test]
+    fn a_pem_file_may_hold_several_keys() {
+        let keys = KeySet::parse(format!("{RSA_PEM}\n{P256_PEM}").as_bytes()).unwrap();
+        assert_eq!(keys.fitting(Algorithm::RS256, None).count(), 1);
+        assert_eq!(keys.fitting(Algorithm::ES256, None).count(), 1);
+    }
+
+    #[test]
+    fn a_public_key_is_never_taken_for_a_secret() {
+        assert_says(&problem(without_pem_lines(RSA_PEM)), "without its PEM lines");
+        assert_says(&problem(without_pem_lines(P256_PEM)), "without its PEM lines");
+        assert_says(&problem("ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQ zoe@host"), "without its PEM");
+        let der = SubjectPublicKeyInfoDer::from_pem_slice(RSA_PEM.as_bytes()).unwrap();
+        assert_says(&problem(&der), "neither JSON, PEM nor text");
+    }
+
+    #[test]
+    fn what_is_no_public_key_says_how_to_make_one() {
+        let private = crate::envelope::rsa::generate_key(2048).unwrap().private_pem;
+        assert_says(&problem(private.as_bytes()), "holds a PRIVATE KEY");
+        let certificate = RSA_PEM.replace("PUBLIC KEY", "CERTIFICATE");
+        assert_says(&problem(certificate), "openssl x509 -in FILE -pubkey -noout");
+        assert_says(&problem("-----BEGIN PUBLIC KEY-----\nAAA"), "PEM");
+    }
+
+    #[test]
+    fn a_public_key_of_another_kind_is_refused() {
+        // openssl ecparam -name secp256k1 -genkey -noout | openssl ec -pubout
+        let secp256k1 = "-----BEGIN PUBLIC KEY-----\n\
+            MFYwEAYHKoZIzj0CAQYFK4EEAAoDQgAEq+d8kEMTfatA6PPlZ4DTZ6x8yN3apq9K\n\
+            sTFoMroRpkSu7gCIwdUyALSXl+JEBe5oRURn2DuEeHoiYEBHiNgLGA==\n-----END PUBLIC KEY-----\n";
+        assert_says(&problem(secp256k1), "is not RSA of 2048 to 8192 bits");
+    }
+
+    #[test]
+    fn a_short_secret_is_refused() {
+        assert_says(&problem("s3cret\n"), "a secret of 6 bytes");
+        assert_says(&problem(""), "a secret of 0 bytes");
+        assert_says(&problem(json!({"kty": "oct", "k": "AAAA"}).to_string()), "less than 32 bytes");
+    }
+
+    #[test]
+    fn keys_for_other_purposes_are_skipped() {
+        let usable: Value =
+            serde_json::from_str(include_str!("../../../tests/fixtures/jwt/jwks.json")).unwrap();
+        let mut keys = usable["keys"].as_array().unwrap().clone();
+        keys[0]["use"] = json!("enc");
+        keys.push(json!({"kty": "future", "x": 1}));
+        keys.push(json!({"kty": "EC", "crv": "P-256", "x": "AAAA", "y": "AAAA"}));
+        let set = KeySet::parse(json!({ "keys": keys }).to_string().as_bytes()).unwrap();
+        assert_eq!(set.fitting(Algorithm::RS256, None).count(), 0);
+        assert_eq!(set.fitting(Algorithm::ES256, None).count(), 1);
+    }
+
+    #[test]
+    fn a_set_without_a_usable_key_says_why_for_each() {
+        let set = json!({"keys": [{"kty": "future"}, {"kty": "oct", "k": "AAAA"}]}).to_string();
+        let problem = problem(set);
+        assert_says(&problem, "key 1 is of a kind");
+        assert_says(&problem, "key 2 is a secret of less");
+        assert_says(&self::problem("{\"keys\": []}"), "the set is empty");
+        assert_says(&self::problem("{\"keys\": 1}"), "is not a JWKS");
+    }
+
+    #[test]
+    fn a_keys_own_algorithm_is_the_only_one() {
+        let key = json!({"kty": "oct", "alg": "HS512", "k": "A".repeat(64)}).to_string();
+        let keys = KeySet::parse(key.as_bytes()).unwrap();
+        assert_eq!(keys.fitting(Algorithm::HS256, None).count(), 0);
+        assert_eq!(keys.fitting(Algorithm::HS512, None).count(), 1);
+    }
+
+    #[test]
+    fn short_rsa_keys_are_refused() {
+        let n = "v".repeat(172); // 129 bytes
+        let key = json!({"kty": "RSA", "n": n, "e": "AQAB"}).to_string();
+        assert_says(&problem(key), "RSA of 1032 bits instead of");
+    }
+
+    #[test]
+    fn errors_name_the_file() {
+        let error = KeySet::read(Path::new("/nowhere/keys.pem")).err().unwrap();
+        assert_says(&error.to_string(), "/nowhere/keys.pem: cannot be read");
+    }
+}

@@ -87,3 +87,62 @@ fn read(
     }
     Pattern(expected)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::tests::{method, object};
+    use super::*;
+
+    fn matches(pattern: Json, message: Json) -> bool {
+        let descriptor = method().output();
+        let pattern = Pattern::new(&object(pattern), &descriptor, "accept_when").unwrap();
+        pattern.matches(&DynamicMessage::deserialize(descriptor, message).unwrap())
+    }
+
+    #[test]
+    fn what_is_not_named_may_be_anything() {
+        assert!(matches(json!({}), json!({"code": 5})));
+        assert!(matches(json!({"code": 5}), json!({"code": 5, "msg": "x"})));
+        assert!(!matches(json!({"code": 5, "msg": "y"}), json!({"code": 5, "msg": "x"})));
+    }
+
+    #[test]
+    fn what_is_unset_counts_as_its_default() {
+        assert!(matches(json!({"code": 0, "msg": "", "status": "Success"}), json!({})));
+        assert!(matches(json!({"detail": {"text": ""}}), json!({})));
+        assert!(!matches(json!({"detail": {"text": "x"}}), json!({})));
+    }
+
+    #[test]
+    fn spelling_does_not_matter() {
+        let message = json!({"status": 1, "level": "9007199254740993"});
+        for pattern in [
+            json!({"status": "Denied"}),
+            json!({"status": 1}),
+            json!({"level": 9_007_199_254_740_993_i64}),
+            json!({"level": "9007199254740993"}),
+        ] {
+            assert!(matches(pattern.clone(), message.clone()), "{pattern}");
+        }
+        assert!(!matches(json!({"level": 9_007_199_254_740_992_i64}), message));
+    }
+
+    #[test]
+    fn of_a_map_the_named_entries_count_and_lists_are_compared_whole() {
+        let message = json!({"limits": {"a": 1, "b": 2}, "roles": ["x", "y"]});
+        assert!(matches(json!({"limits": {"a": 1}}), message.clone()));
+        assert!(!matches(json!({"limits": {"c": 0}}), message.clone()));
+        assert!(matches(json!({"roles": ["x", "y"]}), message.clone()));
+        assert!(!matches(json!({"roles": ["x"]}), message));
+    }
+
+    #[test]
+    fn a_value_that_can_never_be_is_a_mistake() {
+        let pattern = object(json!({"detail": {"until": "soon"}, "status": "Gone"}));
+        let errors = Pattern::new(&pattern, &method().output(), "accept_when").unwrap_err();
+        assert_eq!(errors[0].path, "accept_when.detail.until");
+        assert_eq!(errors[1].path, "accept_when.status");
+    }
+}

@@ -178,3 +178,127 @@ fn sample_text(kind: &Kind) -> String {
         _ => "0".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::tests::{method, object};
+    use super::*;
+
+    const LOGIN: Login<'_> = Login {
+        user_id: "42",
+        token: "t0ken",
+        platform: "IOS",
+        device_id: "d1",
+        device_model: "model",
+        os_version: "17",
+        app_version: "1.2",
+        package_id: "pkg",
+        language: "zh",
+        network_used: "wifi",
+        remote_ip: "192.0.2.1",
+        user_agent: "okhttp",
+        session_id: "s1",
+    };
+
+    fn render(template: Value) -> Result<Value, NoFit> {
+        let template = Template::new(object(template), method().input(), "request").unwrap();
+        let message = DynamicMessage::decode(method().input(), template.render(&LOGIN)?).unwrap();
+        Ok(serde_json::to_value(message).unwrap())
+    }
+
+    fn errors(template: Value) -> Vec<String> {
+        let errors = Template::new(object(template), method().input(), "request").unwrap_err();
+        errors.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn placeholders_are_filled_wherever_texts_may_be() {
+        let rendered = render(json!({
+            "connParam": {"userId": "{user_id}", "ips": "{remote_ip}, {platform}/{app_version}"},
+            "uid": "{user_id}",
+            "tags": ["{language}", "fixed"],
+            "labels": {"os": "{os_version}"},
+            "others": [{"deviceId": "{device_id}"}],
+            "os": "{platform}",
+        }));
+        let expected = json!({
+            "connParam": {"userId": "42", "ips": "192.0.2.1, IOS/1.2"},
+            "uid": "42",
+            "tags": ["zh", "fixed"],
+            "labels": {"os": "17"},
+            "others": [{"deviceId": "d1"}],
+            "os": "IOS",
+        });
+        assert_eq!(rendered, Ok(expected));
+    }
+
+    #[test]
+    fn every_member_of_a_login_has_its_placeholder() {
+        let text = "{user_id} {token} {platform} {device_id} {device_model} {os_version} \
+                    {app_version} {package_id} {language} {network_used} {remote_ip} {user_agent} \
+                    {session_id}";
+        let filled = "42 t0ken IOS d1 model 17 1.2 pkg zh wifi 192.0.2.1 okhttp s1";
+        assert_eq!(render(json!({"ticket": text})), Ok(json!({"ticket": filled})));
+    }
+
+    #[test]
+    fn braces_around_anything_else_are_text() {
+        for text in ["{\"a\": {}}", "{", "}{", "{}", "{User}", "a{ user_id }"] {
+            assert_eq!(render(json!({"ticket": text})), Ok(json!({"ticket": text})), "{text}");
+        }
+        assert_eq!(render(json!({"ticket": "{{user_id}"})), Ok(json!({"ticket": "{42"})));
+    }
+
+    #[test]
+    fn what_a_client_says_is_not_looked_at_for_placeholders() {
+        let template = object(json!({"ticket": "{token}"}));
+        let template = Template::new(template, method().input(), "request").unwrap();
+        let sly = Login { token: "{user_id}\",\"flag\":true", ..LOGIN };
+        let message = template.render(&sly).unwrap();
+        let message = DynamicMessage::decode(method().input(), message).unwrap();
+        let expected = json!({"ticket": "{user_id}\",\"flag\":true"});
+        assert_eq!(serde_json::to_value(message).unwrap(), expected);
+    }
+
+    #[test]
+    fn both_spellings_of_a_field_are_known() {
+        let rendered = render(json!({"connParam": {"device_id": "x"}}));
+        assert_eq!(rendered, Ok(json!({"connParam": {"deviceId": "x"}})));
+    }
+
+    #[test]
+    fn a_login_that_does_not_fit_is_told_from_one_that_does() {
+        let template = object(json!({"uid": "{user_id}"}));
+        let template = Template::new(template, method().input(), "request").unwrap();
+        assert!(template.render(&LOGIN).is_ok());
+        assert_eq!(template.render(&Login { user_id: "zoe", ..LOGIN }), Err(NoFit));
+    }
+
+    #[test]
+    fn mistakes_inside_lists_are_found() {
+        let errors = errors(json!({"others": [{}, {"usr": "x"}, 7], "tags": [1]}));
+        assert!(
+            errors[0].starts_with("request.others[1].usr: im.ConnParam has no field"),
+            "{errors:?}"
+        );
+        assert!(errors[1].starts_with("request.others[2]: does not fit"), "{errors:?}");
+        assert!(errors[2].starts_with("request.tags: does not fit"), "{errors:?}");
+    }
+
+    #[test]
+    fn values_that_never_fit_are_mistakes() {
+        for (template, says) in [
+            (json!({"uid": "x"}), "request.uid: does not fit im.BeforeConnectReq.uid (int64)"),
+            (json!({"flag": "{token}"}), "request.flag: does not fit"),
+            (json!({"blob": "{token}"}), "request.blob: a field of bytes cannot be filled"),
+            (json!({"connParam": 1}), "request.connParam: does not fit"),
+            (json!({"labels": {"a": "{nobody}"}}), "request.labels: `{nobody}` stands for nothing"),
+            (json!({"ticket": "a", "trusted": true}), "request: is no im.BeforeConnectReq"),
+        ] {
+            let errors = errors(template);
+            assert!(errors[0].starts_with(says), "{errors:?}");
+        }
+    }
+}

@@ -55,8 +55,8 @@ fn of_status(status: u16) -> &'static str {
 }
 
 /// The gateway does not believe who it is.
-pub(super) fn login(error: CallError) -> Failure {
-    with_help(Failure::failed(format!("login failed: {error}")), of_call(&error, true))
+pub(super) fn login(error: &CallError) -> Failure {
+    with_help(Failure::failed(format!("login failed: {error}")), of_call(error, true))
 }
 
 /// The call did not succeed.

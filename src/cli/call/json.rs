@@ -52,7 +52,7 @@ pub(super) fn from_message(data: Bytes, message: MessageDescriptor) -> Result<Va
 
 /// A push as one line of JSON: its data as a message where it is known which
 /// that is, else in hexadecimal.
-pub(super) fn push_line(push: Push, catalogue: &Catalogue) -> String {
+pub(super) fn push_line(push: &Push, catalogue: &Catalogue) -> String {
     let event = PushEvent::try_from(push.event);
     let name = event.map_or_else(|_| json!(push.event), |event| json!(event.as_str_name()));
     let message = match event {

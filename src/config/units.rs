@@ -15,7 +15,7 @@ use super::forms::{Complaint, Form, form};
 
 /// No duration in the file may be longer, so that adding one to a point in
 /// time cannot overflow.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const LONGEST: Duration = Duration::from_hours(365 * 24);
 
 form! {
     /// A duration longer than zero.

@@ -200,6 +200,7 @@ mod tests {
         remote_ip: "192.0.2.1",
         user_agent: "okhttp",
         session_id: "s1",
+        worker: 0,
     };
 
     fn render(template: Value) -> Result<Value, NoFit> {

@@ -16,9 +16,12 @@ use clap::Args;
 use hyper::http::{HeaderName, HeaderValue};
 use prost_reflect::MessageDescriptor;
 
+use super::diagnose;
 use super::failure::Failure;
 use super::output::print;
+use crate::app::{Reflection, Resolver};
 use crate::client::{Options, Pushes, Session, Tls};
+use crate::config;
 use crate::envelope::PublicKey;
 use catalogue::{Catalogue, CatalogueError};
 
@@ -125,17 +128,42 @@ impl Call {
     }
 
     /// Where it is said which messages the method takes and returns.
-    #[expect(clippy::unused_async, reason = "descriptors may come from a service's reflection")]
     async fn catalogue(&self) -> Result<Catalogue, Failure> {
         let mut catalogue = if self.descriptors.is_empty() {
-            Catalogue::demo()
+            self.gateway().await?
         } else {
-            Catalogue::from_files(&self.descriptors)
-        }
-        .map_err(Failure::usage)?;
+            Catalogue::from_files(&self.descriptors).map_err(Failure::usage)?
+        };
         if let (Some(method), Some(rpc)) = (&self.method, &self.rpc) {
             let rpc = catalogue.rpc(rpc).map_err(Failure::usage)?;
-            catalogue.add_route(method, rpc);
+            catalogue.add_route(method, (rpc.input(), rpc.output()));
+        }
+        Ok(catalogue)
+    }
+
+    /// What the gateway's configuration names. Nobody has to have one: without,
+    /// there are the methods of the demo.
+    async fn gateway(&self) -> Result<Catalogue, Failure> {
+        let (mut catalogue, path) = match &self.config {
+            Some(path) => (Catalogue::default(), path.as_path()),
+            None => (Catalogue::demo().map_err(Failure::usage)?, Path::new("routes.yaml")),
+        };
+        if self.config.is_none() && !path.exists() {
+            return Ok(catalogue);
+        }
+        let (loaded, wrong) = config::load_tolerant(path, &config::process_environment);
+        if self.config.is_some() && wrong.has_errors() {
+            return Err(diagnose::unusable(&wrong));
+        }
+        if let Some(loaded) = loaded {
+            let resolved = Resolver::new(1).resolve(&loaded.config, Reflection::Ask).await;
+            catalogue.add_table(&resolved.services.routes);
+            let known = |method: &String| catalogue.messages_for(method).is_ok();
+            if !self.method.as_ref().is_some_and(known) {
+                for (_, reason) in &resolved.pending {
+                    diagnose::remark(reason);
+                }
+            }
         }
         Ok(catalogue)
     }

@@ -20,3 +20,8 @@ pub(super) fn unusable(diagnostics: &Diagnostics) -> Failure {
     print(diagnostics);
     Failure::usage("")
 }
+
+/// Prints something that may explain what comes next.
+pub(super) fn remark(text: &str) {
+    drop(writeln!(io::stderr().lock(), "note: {text}"));
+}

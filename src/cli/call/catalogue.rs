@@ -9,17 +9,21 @@ use std::path::PathBuf;
 use prost_reflect::{DescriptorPool, MessageDescriptor, MethodDescriptor};
 
 use crate::proto::demo;
+use crate::routing::RouteTable;
 
 /// The gateway answers this one itself, with nothing.
 const KEEP_ALIVE: &str = "/v1/conn/keepAlive";
 /// How alike two names must be for one to be proposed for the other (0 to 1).
 const ALIKE: f64 = 0.8;
 
+/// A method's request and response message.
+type Messages = (MessageDescriptor, MessageDescriptor);
+
 /// The methods that are known, and all messages beside them.
 #[derive(Debug, Default)]
 pub(in crate::cli) struct Catalogue {
     pools: Vec<DescriptorPool>,
-    routes: BTreeMap<String, MethodDescriptor>,
+    routes: BTreeMap<String, Messages>,
 }
 
 /// Descriptors that cannot be used, or do not have what is looked for.
@@ -50,9 +54,20 @@ impl Catalogue {
             ("/v1/msg/sendMsgList", "pb.msgService/SendMsgListAsync"),
         ] {
             let rpc = catalogue.rpc(rpc)?;
-            catalogue.add_route(method, rpc);
+            catalogue.add_route(method, (rpc.input(), rpc.output()));
         }
         Ok(catalogue)
+    }
+
+    /// Adds the routes of a gateway.
+    pub(in crate::cli) fn add_table<U>(&mut self, table: &RouteTable<U>) {
+        for route in table.routes() {
+            let pool = route.input.parent_pool();
+            if !self.pools.contains(pool) {
+                self.pools.push(pool.clone());
+            }
+            self.add_route(&route.name, (route.input.clone(), route.output.clone()));
+        }
     }
 
     /// Serialized `FileDescriptorSet`s from files. They may import from those
@@ -81,8 +96,8 @@ impl Catalogue {
     }
 
     /// Makes a method known by the client's name.
-    pub(in crate::cli) fn add_route(&mut self, method: &str, rpc: MethodDescriptor) {
-        self.routes.insert(method.to_owned(), rpc);
+    pub(in crate::cli) fn add_route(&mut self, method: &str, messages: Messages) {
+        self.routes.insert(method.to_owned(), messages);
     }
 
     /// The rpc called `package.Service/Method`.
@@ -99,27 +114,23 @@ impl Catalogue {
 
     /// The request and the response message of a method, by the client's name:
     /// a route, or `/package.Service/Method` of a service that is exposed.
-    pub(in crate::cli) fn messages_for(
-        &self,
-        method: &str,
-    ) -> Result<(MessageDescriptor, MessageDescriptor), CatalogueError> {
+    pub(in crate::cli) fn messages_for(&self, method: &str) -> Result<Messages, CatalogueError> {
         if method == KEEP_ALIVE
             && let Some(empty) =
                 DescriptorPool::global().get_message_by_name("google.protobuf.Empty")
         {
             return Ok((empty.clone(), empty));
         }
-        let rpc = match self.routes.get(method) {
-            Some(rpc) => rpc.clone(),
+        match self.routes.get(method) {
+            Some(messages) => Ok(messages.clone()),
             None => self.exposed(method).ok_or_else(|| {
                 let names: Vec<_> = self.routes.keys().cloned().collect();
                 CatalogueError::UnknownMethod {
                     method: method.to_owned(),
                     hint: hint(method, &names),
                 }
-            })?,
-        };
-        Ok((rpc.input(), rpc.output()))
+            }),
+        }
     }
 
     /// The message with this full name, in whichever pool has it.
@@ -127,8 +138,9 @@ impl Catalogue {
         self.pools.iter().find_map(|pool| pool.get_message_by_name(full_name))
     }
 
-    fn exposed(&self, method: &str) -> Option<MethodDescriptor> {
-        self.rpc(method.strip_prefix('/')?).ok()
+    fn exposed(&self, method: &str) -> Option<Messages> {
+        let rpc = self.rpc(method.strip_prefix('/')?).ok()?;
+        Some((rpc.input(), rpc.output()))
     }
 }
 

@@ -199,27 +199,43 @@ impl Upstream {
         }
     }
 
-    /// The endpoints as they are now, over all workers that have connected;
-    /// sorted by address. Names that are not resolved yet have none.
+    /// The endpoints as they are now, over all workers, sorted by address. A
+    /// name that has no endpoints yet stands for itself, without connections.
     pub fn status(&self) -> Vec<EndpointStatus> {
         let now = Instant::now();
         let mut all: BTreeMap<Arc<str>, EndpointStatus> = BTreeMap::new();
+        let mut resolved = vec![false; self.sources.len()];
         for pool in self.pools.iter().filter_map(OnceLock::get) {
             for (endpoint, connections, in_flight) in pool.endpoints() {
-                let address = endpoint.label();
-                let status = all.entry(Arc::clone(address)).or_insert_with(|| EndpointStatus {
-                    address: Arc::clone(address),
-                    connections: 0,
-                    in_flight: 0,
-                    ejected: 0,
-                    problem: self.journal.problem(address),
-                });
+                let status = self.entry(&mut all, endpoint.label());
                 status.connections += connections;
                 status.in_flight += in_flight;
                 status.ejected += usize::from(endpoint.is_ejected(now));
+                if let Some(resolved) = resolved.get_mut(endpoint.source) {
+                    *resolved = true;
+                }
+            }
+        }
+        for (source, resolved) in self.sources.iter().zip(resolved) {
+            if !resolved {
+                self.entry(&mut all, source.label());
             }
         }
         all.into_values().collect()
+    }
+
+    fn entry<'a>(
+        &self,
+        all: &'a mut BTreeMap<Arc<str>, EndpointStatus>,
+        address: &Arc<str>,
+    ) -> &'a mut EndpointStatus {
+        all.entry(Arc::clone(address)).or_insert_with(|| EndpointStatus {
+            address: Arc::clone(address),
+            connections: 0,
+            in_flight: 0,
+            ejected: 0,
+            problem: self.journal.problem(address),
+        })
     }
 
     /// `None` for a worker that the upstream was not made for.

@@ -100,12 +100,6 @@ impl Rpc {
         }
     }
 
-    /// The same judge over other connections.
-    #[must_use]
-    pub fn with_call(&self, call: Call) -> Self {
-        Self { judge: Arc::clone(&self.judge), call }
-    }
-
     /// Judges a login. The future may be dropped at any time, and the call with it.
     pub(super) fn judge(&self, login: &Login<'_>) -> impl Future<Output = Verdict> + Send + use<> {
         let request = match self.judge.request.render(login) {
@@ -281,7 +275,7 @@ mod tests {
 
     fn answers(answer: Result<Json, Status>) -> Call {
         let answer = answer.map(|json| message(method().output(), json));
-        Arc::new(move |_| Box::pin(ready(answer.clone())))
+        Arc::new(move |_, _| Box::pin(ready(answer.clone())))
     }
 
     async fn judge(config: Config, answer: Result<Json, Status>) -> Verdict {
@@ -294,12 +288,13 @@ mod tests {
         let seen = Arc::new(Mutex::new(Bytes::new()));
         let call: Call = {
             let seen = Arc::clone(&seen);
-            Arc::new(move |request| {
+            Arc::new(move |worker, request| {
+                assert_eq!(worker, 3);
                 *seen.lock() = request;
                 Box::pin(ready(Ok(Bytes::new())))
             })
         };
-        let login = Login { user_id: "zoe", token: "t0ken", ..Login::default() };
+        let login = Login { user_id: "zoe", token: "t0ken", worker: 3, ..Login::default() };
         Rpc::new(config(), call).unwrap().judge(&login).await;
         let expected = json!({"connParam": {"userId": "zoe", "token": "t0ken"}});
         assert_eq!(*seen.lock(), message(method().input(), expected));
@@ -360,7 +355,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_response_that_is_none_is_a_passing_failure() {
-        let call: Call = Arc::new(|_| Box::pin(ready(Ok(Bytes::from_static(b"\xff")))));
+        let call: Call = Arc::new(|_, _| Box::pin(ready(Ok(Bytes::from_static(b"\xff")))));
         let login = Login { user_id: "zoe", ..Login::default() };
         let verdict = Rpc::new(config(), call).unwrap().judge(&login).await;
         assert!(matches!(verdict, Verdict::Unavailable { .. }), "{verdict:?}");
@@ -368,7 +363,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_login_that_does_not_fit_the_request_is_refused_without_a_call() {
-        let call: Call = Arc::new(|_| panic!("called"));
+        let call: Call = Arc::new(|_, _| panic!("called"));
         let config = Config { request: object(json!({"uid": "{user_id}"})), ..config() };
         let login = Login { user_id: "zoe", ..Login::default() };
         let verdict = Rpc::new(config, call).unwrap().judge(&login).await;

@@ -100,12 +100,6 @@ impl Rpc {
         }
     }
 
-    /// The same judge over other connections.
-    #[must_use]
-    pub fn with_call(&self, call: Call) -> Self {
-        Self { judge: Arc::clone(&self.judge), call }
-    }
-
     /// Judges a login. The future may be dropped at any time, and the call with it.
     pub(super) fn judge(&self, login: &Login<'_>) -> impl Future<Output = Verdict> + Send + use<> {
         let request = match self.judge.request.render(login) {
@@ -294,12 +288,13 @@ mod tests {
         let seen = Arc::new(Mutex::new(Bytes::new()));
         let call: Call = {
             let seen = Arc::clone(&seen);
-            Arc::new(move |_, request| {
+            Arc::new(move |worker, request| {
+                assert_eq!(worker, 3);
                 *seen.lock() = request;
                 Box::pin(ready(Ok(Bytes::new())))
             })
         };
-        let login = Login { user_id: "zoe", token: "t0ken", ..Login::default() };
+        let login = Login { user_id: "zoe", token: "t0ken", worker: 3, ..Login::default() };
         Rpc::new(config(), call).unwrap().judge(&login).await;
         let expected = json!({"connParam": {"userId": "zoe", "token": "t0ken"}});
         assert_eq!(*seen.lock(), message(method().input(), expected));

@@ -11,7 +11,7 @@ use super::{ConfigError, Login};
 
 /// A message in JSON whose texts may contain placeholders such as `{user_id}`.
 ///
-/// Placeholders are the names of [`Login`]'s fields. A text may have any number
+/// Placeholders are the names of [`Login`]'s texts. A text may have any number
 /// of them, and other text between; braces around anything else stay as they
 /// are. The filled text is then read as the field's type wants it, so
 /// `"{user_id}"` may also fill an integer, where user ids are such.

@@ -179,19 +179,12 @@ fn understand(
     diagnostics: &mut Diagnostics,
 ) -> Option<Loaded> {
     let Checked { json, files } = structure::check(&document, folder, diagnostics);
-    let config = match Config::deserialize(json?) {
-        Ok(config) => config,
+    let Ok(config) = Config::deserialize(json?) else {
         // The schema and the model come from the same structs, so this is a
         // defect. What serde says is kept to itself, as it may hold secrets.
-        Err(_) => {
-            let message = "what is right in this file can't be read";
-            diagnostics.error(
-                document.root.span,
-                message,
-                "please report this as a bug of Bridgehead",
-            );
-            return None;
-        }
+        let message = "what is right in this file can't be read";
+        diagnostics.error(document.root.span, message, "please report this as a bug of Bridgehead");
+        return None;
     };
     checks::check(&config, &document, diagnostics);
     checks::check_files(&files, open, diagnostics);
@@ -274,7 +267,7 @@ mod tests {
             let lines: Vec<String> = diagnostics.lines().collect();
             assert_eq!(lines.len(), 1);
             assert!(lines[0].contains("routes.yaml:2:6: a byte that is not UTF-8"), "{lines:?}");
-            assert!(diagnostics.to_string().contains("^"));
+            assert!(diagnostics.to_string().contains('^'));
         }
     }
 

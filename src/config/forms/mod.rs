@@ -268,10 +268,6 @@ mod tests {
 
     #[test]
     fn every_form_is_tried_and_every_form_of_the_schema_is_known() {
-        let tried: BTreeSet<&str> = SAMPLES.iter().map(|(name, ..)| *name).collect();
-        let all: BTreeSet<&str> = FORMS.iter().map(|form| form.name).collect();
-        assert_eq!(tried, all);
-
         fn named<'s>(schema: &'s Value, names: &mut BTreeSet<&'s str>) {
             names.extend(schema.get(KEYWORD).and_then(Value::as_str));
             match schema {
@@ -280,6 +276,11 @@ mod tests {
                 _ => {}
             }
         }
+
+        let tried: BTreeSet<&str> = SAMPLES.iter().map(|(name, ..)| *name).collect();
+        let all: BTreeSet<&str> = FORMS.iter().map(|form| form.name).collect();
+        assert_eq!(tried, all);
+
         let mut names = BTreeSet::new();
         named(schema::model(), &mut names);
         assert_eq!(names, all);

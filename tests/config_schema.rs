@@ -153,7 +153,7 @@ fn pointers(value: &Value, pointer: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(map) => map.iter().for_each(|(key, value)| below(key, value)),
         Value::Array(list) => {
-            list.iter().enumerate().for_each(|(at, value)| below(&at.to_string(), value))
+            list.iter().enumerate().for_each(|(at, value)| below(&at.to_string(), value));
         }
         _ => {}
     }

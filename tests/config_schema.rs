@@ -1,7 +1,7 @@
 //! The JSON Schema and what is read agree: an independent validator and the
 //! gateway judge the same files alike.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -195,6 +195,8 @@ fn understand(
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
     use crate::config::testing::environment;
 
@@ -290,9 +292,10 @@ mod tests {
     fn ten_thousand_routes_are_read_in_reasonable_time() {
         let mut text = TEXT.to_owned();
         for number in 0..10_000 {
-            text.push_str(&format!(
-                "      /v1/m{number}: {{ rpc: pb.Service/Method{number}, timeout: 2s }}\n"
-            ));
+            let _ = writeln!(
+                text,
+                "      /v1/m{number}: {{ rpc: pb.Service/Method{number}, timeout: 2s }}"
+            );
         }
         let begun = std::time::Instant::now();
         assert_eq!(load_bytes(text.as_bytes()).unwrap().config.upstreams["a"].routes.len(), 10_002);

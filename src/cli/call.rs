@@ -3,7 +3,7 @@
 //! Everything that can be wrong with the command line is found before
 //! anything is sent.
 
-pub(super) mod catalogue;
+mod catalogue;
 mod explain;
 mod json;
 
@@ -18,9 +18,13 @@ use prost_reflect::MessageDescriptor;
 
 use super::failure::Failure;
 use super::output::print;
+use super::runtime;
 use crate::client::{Options, Pushes, Session, Tls};
 use crate::envelope::PublicKey;
 use catalogue::{Catalogue, CatalogueError};
+
+/// The configuration that is read where none is named.
+const DEFAULT_CONFIG: &str = "routes.yaml";
 
 /// Call a method as a client does, and print the answer.
 #[derive(Debug, Args)]
@@ -66,9 +70,8 @@ pub(super) struct Call {
     /// Descriptors of the method: a serialized `FileDescriptorSet`. May be repeated.
     #[arg(long, value_name = "FILE")]
     descriptors: Vec<PathBuf>,
-    /// What the method leads to, where the gateway's configuration does not
-    /// tell: package.Service/Method.
-    #[arg(long)]
+    /// What the method leads to, of those descriptors: package.Service/Method.
+    #[arg(long, requires = "descriptors")]
     rpc: Option<String>,
     /// Believe certificates of these authorities, and no others (wss).
     #[arg(long, value_name = "FILE")]
@@ -88,12 +91,8 @@ struct Request {
 impl Call {
     pub(super) fn run(self) -> Result<(), Failure> {
         let options = self.options()?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
-        runtime.block_on(async {
-            let catalogue = self.catalogue().await?;
+        runtime::block_on(async {
+            let catalogue = self.catalogue().await.map_err(explain::unknown)?;
             let request = self.request(&catalogue)?;
             self.converse(options, request, &catalogue).await
         })
@@ -125,30 +124,28 @@ impl Call {
     }
 
     /// Where it is said which messages the method takes and returns.
-    #[expect(clippy::unused_async, reason = "descriptors may come from a service's reflection")]
-    async fn catalogue(&self) -> Result<Catalogue, Failure> {
-        let mut catalogue = if self.descriptors.is_empty() {
-            Catalogue::demo()
-        } else {
-            Catalogue::from_files(&self.descriptors)
-        }
-        .map_err(Failure::usage)?;
+    async fn catalogue(&self) -> Result<Catalogue, CatalogueError> {
+        let by_default = Path::new(DEFAULT_CONFIG);
+        let mut catalogue = match &self.config {
+            Some(path) => Catalogue::from_config(path).await?,
+            None if !self.descriptors.is_empty() => Catalogue::from_files(&self.descriptors)?,
+            None if by_default.exists() => {
+                // Whatever the file is for, the demo's own hints must work.
+                Catalogue::from_config(by_default).await?.or(Catalogue::demo()?)
+            }
+            None => Catalogue::demo()?,
+        };
         if let (Some(method), Some(rpc)) = (&self.method, &self.rpc) {
-            let rpc = catalogue.rpc(rpc).map_err(Failure::usage)?;
-            catalogue.add_route(method, rpc);
+            catalogue.add(method, rpc)?;
         }
         Ok(catalogue)
     }
 
     fn request(&self, catalogue: &Catalogue) -> Result<Option<Request>, Failure> {
         let Some(method) = &self.method else { return Ok(None) };
-        let (request, response) = catalogue.messages_for(method).map_err(|error| {
-            let help = matches!(error, CatalogueError::UnknownMethod { .. });
-            let failure = Failure::usage(error);
-            if help { failure.help(explain::NO_DESCRIPTORS) } else { failure }
-        })?;
-        let data = json::to_message(&json::text(&self.json)?, request)?;
-        Ok(Some(Request { method: method.clone(), data, response }))
+        let messages = catalogue.messages_for(method).map_err(explain::unknown)?;
+        let data = json::to_message(&json::text(&self.json)?, &messages.request)?;
+        Ok(Some(Request { method: method.clone(), data, response: messages.response }))
     }
 
     async fn converse(
@@ -211,4 +208,18 @@ fn file(path: &Path) -> Result<Vec<u8>, Failure> {
 
 fn unusable(path: &Path, error: &dyn std::fmt::Display) -> Failure {
     Failure::usage(format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_a_name_and_a_value() {
+        let (name, value) = header("X-Trace:  a:b ").unwrap();
+        assert_eq!((name.as_str(), value.to_str().unwrap()), ("x-trace", "a:b"));
+        for text in ["X-Trace", "a b: c", ": c", "a: \u{7f}"] {
+            assert!(header(text).is_err(), "{text}");
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! `bridgehead call` as people use it: the real binary against `bridgehead
 //! demo`, in a folder where nothing else is.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};

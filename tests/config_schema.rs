@@ -1,6 +1,8 @@
 //! The JSON Schema and what is read agree: an independent validator and the
 //! gateway judge the same files alike.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -151,7 +153,7 @@ fn pointers(value: &Value, pointer: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(map) => map.iter().for_each(|(key, value)| below(key, value)),
         Value::Array(list) => {
-            list.iter().enumerate().for_each(|(at, value)| below(&at.to_string(), value))
+            list.iter().enumerate().for_each(|(at, value)| below(&at.to_string(), value));
         }
         _ => {}
     }
@@ -185,7 +187,7 @@ fn values_of_a_wrong_shape_are_judged_alike() {
         let complaints = gateway_complains(&document);
         // Beyond a schema: what is left no longer goes together.
         let together =
-            ["there is no upstream", "turns every client away", "can be reached", "is plaintext"];
+            ["there is no upstream", "turns every client away", "can be reached", "beside it"];
         if complaints.iter().any(|one| together.iter().any(|words| one.contains(words))) {
             continue;
         }

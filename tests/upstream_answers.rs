@@ -92,6 +92,21 @@ async fn a_status_behind_a_message_wins() {
 }
 
 #[tokio::test]
+async fn a_status_in_the_head_counts_although_the_stream_ends_later() {
+    let result = refused(|mut exchange| {
+        let head = Response::builder()
+            .header("content-type", "application/grpc")
+            .header("grpc-status", "7")
+            .body(())
+            .unwrap();
+        let mut stream = exchange.respond.send_response(head, false).unwrap();
+        stream.send_data(Bytes::new(), true).unwrap();
+    })
+    .await;
+    assert_eq!(result, (Code::PermissionDenied, Origin::Service));
+}
+
+#[tokio::test]
 async fn a_status_with_details_that_are_not_base64_is_still_a_status() {
     let result = refused(|exchange| {
         let trailers = [("grpc-status", "3"), ("grpc-status-details-bin", "%%%")];

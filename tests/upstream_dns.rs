@@ -118,6 +118,9 @@ async fn a_name_that_does_not_resolve_yet_is_tried_again() {
     let error = ask(&upstream, "").await.unwrap_err();
     assert_eq!(error.status.code(), Code::Unavailable);
     assert!(error.status.message().contains("cannot resolve msg: no such name"), "{error}");
+    let status = upstream.status();
+    assert_eq!((status.len(), &*status[0].address), (1, "dns:///msg:8080"));
+    assert_eq!(status[0].problem.as_deref(), Some("cannot resolve msg: no such name"));
 
     let server = says("here");
     zone.set([&server]);

@@ -32,10 +32,13 @@ pub(super) fn build(
                 audience: jwt.audience.clone(),
                 user_claim: jwt.user_claim.clone(),
             });
-            made.map(|jwt| Authenticator::Jwt(Arc::new(jwt))).unwrap_or_else(|error| {
-                problems.push(Problem::at(["auth", "jwt", "keys"], error.to_string()));
-                Authenticator::Pending
-            })
+            match made {
+                Ok(jwt) => Authenticator::Jwt(Arc::new(jwt)),
+                Err(error) => {
+                    problems.push(Problem::at(["auth", "jwt", "keys"], error.to_string()));
+                    Authenticator::Pending
+                }
+            }
         }
         // No such upstream, or a broken one: reported where that was found out.
         Auth::Rpc(call) => match upstream(&call.upstream) {

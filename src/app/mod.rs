@@ -84,8 +84,8 @@ impl App {
         let mut diagnostics = loaded.diagnostics();
 
         let mut resolver = Resolver::new(workers);
-        let resolved = resolver.resolve(config, Reflection::Ask).await;
-        for problem in &resolved.problems {
+        let made = resolver.resolve(config, Reflection::Ask).await;
+        for problem in &made.problems {
             problem.report(&loaded, &mut diagnostics);
         }
         let tls = load_tls(config).unwrap_or_else(|problem| {
@@ -109,7 +109,7 @@ impl App {
             .map_err(unavailable)?;
 
         let keys = key.map(|key| KeyService::start(key, workers)).transpose()?.map(Arc::new);
-        let services = Arc::new(ArcSwap::from_pointee(resolved.services));
+        let services = Arc::new(ArcSwap::from_pointee(made.services));
         let (replaced, on_replaced) = watch::channel(());
         let parts = Parts {
             edge: components::edge(config),
@@ -136,7 +136,7 @@ impl App {
             replaced,
             tls,
             running: loaded.config,
-            pending: resolved.pending,
+            pending: made.pending,
         };
         Ok(Self { address, workers, drain, reloader, services })
     }

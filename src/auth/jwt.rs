@@ -196,7 +196,7 @@ mod tests {
         }
     }
 
-    /// A token of the fixtures, made by another implementation, by its name.
+    /// A token of the fixtures, made by `PyJWT`, by its name.
     fn token(name: &str) -> String {
         let tokens = fs::read_to_string(Path::new(FIXTURES).join("tokens.txt")).unwrap();
         let mut lines = tokens.lines().filter_map(|line| line.split_once(' '));

@@ -18,10 +18,11 @@ use prost_reflect::MessageDescriptor;
 
 use super::failure::Failure;
 use super::output::print;
-use super::runtime;
+use super::{diagnose, runtime};
 use crate::client::{Options, Pushes, Session, Tls};
+use crate::config;
 use crate::envelope::PublicKey;
-use catalogue::{Catalogue, CatalogueError};
+use catalogue::Catalogue;
 
 /// The configuration that is read where none is named.
 const DEFAULT_CONFIG: &str = "routes.yaml";
@@ -92,7 +93,7 @@ impl Call {
     pub(super) fn run(self) -> Result<(), Failure> {
         let options = self.options()?;
         runtime::block_on(async {
-            let catalogue = self.catalogue().await.map_err(explain::unknown)?;
+            let catalogue = self.catalogue().await?;
             let request = self.request(&catalogue)?;
             self.converse(options, request, &catalogue).await
         })
@@ -124,19 +125,29 @@ impl Call {
     }
 
     /// Where it is said which messages the method takes and returns.
-    async fn catalogue(&self) -> Result<Catalogue, CatalogueError> {
-        let by_default = Path::new(DEFAULT_CONFIG);
+    async fn catalogue(&self) -> Result<Catalogue, Failure> {
         let mut catalogue = match &self.config {
-            Some(path) => Catalogue::from_config(path).await?,
-            None if !self.descriptors.is_empty() => Catalogue::from_files(&self.descriptors)?,
-            None if by_default.exists() => {
-                // Whatever the file is for, the demo's own hints must work.
-                Catalogue::from_config(by_default).await?.or(Catalogue::demo()?)
+            Some(path) => {
+                let loaded = config::load(path, &config::process_environment);
+                let loaded = loaded.map_err(|wrong| diagnose::unusable(&wrong))?;
+                Catalogue::of_gateway(&loaded.config).await
             }
-            None => Catalogue::demo()?,
+            None if !self.descriptors.is_empty() => {
+                Catalogue::from_files(&self.descriptors).map_err(explain::unknown)?
+            }
+            None => {
+                // The file may well be for something else: what is wrong with it
+                // is nobody's business here, and the demo's own hints must work.
+                let path = Path::new(DEFAULT_CONFIG);
+                let gateway = match config::load_tolerant(path, &config::process_environment).0 {
+                    Some(loaded) => Catalogue::of_gateway(&loaded.config).await,
+                    None => Catalogue::default(),
+                };
+                gateway.or(Catalogue::demo().map_err(explain::unknown)?)
+            }
         };
         if let (Some(method), Some(rpc)) = (&self.method, &self.rpc) {
-            catalogue.add(method, rpc)?;
+            catalogue.add(method, rpc).map_err(explain::unknown)?;
         }
         Ok(catalogue)
     }

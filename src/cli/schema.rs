@@ -11,6 +11,7 @@ use crate::config;
 pub(super) struct Schema {}
 
 impl Schema {
+    #[expect(clippy::unused_self, reason = "every command has the same form")]
     pub(super) fn run(self) -> Result<(), Failure> {
         let schema = serde_json::to_string_pretty(&config::schema()).map_err(Failure::failed)?;
         print(&schema)

@@ -47,7 +47,7 @@ impl TryFrom<AuthSection> for Auth {
     }
 }
 
-/// Tokens are JWTs (HS256, RS256, ES256 or EdDSA) signed with a known key.
+/// Tokens are JWTs (HS256, RS256, ES256 or `EdDSA`) signed with a known key.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JwtConfig {

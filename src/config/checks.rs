@@ -296,3 +296,148 @@ fn entries(node: Option<&Arc<Node>>) -> &[Entry] {
         _ => &[],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+    use crate::config::testing::{complaint, complaints, environment, read, with_basics};
+
+    #[test]
+    fn every_token_is_believed_on_the_loopback_only() {
+        let (_, diagnostics) = read("edge: { listen: 127.8.8.8:1 }\nauth: { none: {} }\n");
+        assert!(diagnostics.is_empty(), "{diagnostics}");
+        let (_, diagnostics) = read("edge: { listen: \"[::1]:1\" }\nauth: { none: {} }\n");
+        assert!(diagnostics.is_empty(), "{diagnostics}");
+        let (_, diagnostics) = read("auth: { none: { insecure: true } }\n");
+        assert!(diagnostics.is_empty(), "{diagnostics}");
+        let complaint = complaint("edge: { listen: 10.0.0.1:1 }\nauth: { none: {} }\n");
+        assert!(complaint.starts_with("t.yaml:2:9: `none` believes every token"), "{complaint}");
+    }
+
+    #[test]
+    fn the_default_address_is_not_the_loopback() {
+        assert!(complaint("auth: { none: {} }\n").contains("by default `0.0.0.0:8080`"));
+    }
+
+    #[test]
+    fn a_bad_address_is_not_taken_for_the_default_one() {
+        assert_eq!(complaints("edge: { listen: x }\nauth: { none: {} }\n").len(), 1);
+        assert_eq!(complaints("edge: { listn: 127.0.0.1:1 }\nauth: { none: {} }\n").len(), 1);
+        assert_eq!(complaints("edge: x\nauth: { none: {} }\n").len(), 1);
+    }
+
+    #[test]
+    fn encryption_that_is_required_needs_a_key() {
+        let complaint = complaint(&with_basics("session: { require_encryption: true }\n"));
+        assert!(complaint.contains("turns every client away"), "{complaint}");
+    }
+
+    #[test]
+    fn the_push_api_off_the_loopback_asks_who_calls() {
+        let errors = |push: &str| read(&with_basics(&format!("push: {push}\n"))).1.errors();
+        assert_eq!(errors("{ listen: 0.0.0.0:1 }"), 1);
+        assert_eq!(errors("{ listen: 0.0.0.0:1, tls: { cert: c, key: k } }"), 1);
+        assert_eq!(errors("{ listen: 0.0.0.0:1, tls: { cert: c, key: k, client_ca: a } }"), 0);
+        assert_eq!(errors("{ listen: 0.0.0.0:1, tokens: [a] }"), 0);
+        assert_eq!(errors("{ listen: 127.0.0.1:1 }"), 0);
+        assert_eq!(errors("{}"), 0);
+    }
+
+    #[test]
+    fn an_empty_token_is_no_token() {
+        for tokens in ["[\"\"]", "[\"${EMPTY}\"]", "[null]"] {
+            let text = with_basics(&format!("push: {{ tokens: {tokens} }}\n"));
+            assert_eq!(read(&text).1.errors(), 1, "{tokens}");
+        }
+    }
+
+    #[test]
+    fn upstreams_that_are_called_must_exist() {
+        let basics =
+            "edge: { listen: 127.0.0.1:0 }\nauth: { rpc: { rpc: a.B/C, upstream: msgs } }\n";
+        let upstreams =
+            "upstreams: { msg: { address: http://m:1 }, user: { address: http://u:1 } }\n";
+        assert!(complaint(&format!("{basics}{upstreams}")).ends_with("did you mean `msg`?"));
+        assert!(complaint(basics).ends_with("add it under `upstreams`"));
+        let hooks = "hooks: { connected: { upstream: nobody, rpc: a.B/C } }\n";
+        let complaints = complaints(&with_basics(&format!("{upstreams}{hooks}")));
+        assert!(complaints[1].ends_with("there are `msg` and `user`"), "{complaints:?}");
+    }
+
+    #[test]
+    fn an_upstream_with_mistakes_exists_all_the_same() {
+        let text = "edge: { listen: 127.0.0.1:0 }\nauth: { rpc: { rpc: a.B/C, upstream: msg } }\nupstreams: { msg: { address: 5 } }\n";
+        assert!(complaint(text).contains("`address`"));
+    }
+
+    #[test]
+    fn the_gateways_own_methods_cannot_be_routes() {
+        for method in OWN_METHODS {
+            let text = format!(
+                "upstreams: {{ a: {{ address: http://a:1, routes: {{ {method}: p.A/B }} }} }}\n"
+            );
+            assert!(complaint(&with_basics(&text)).contains("is answered by the gateway itself"));
+        }
+    }
+
+    #[test]
+    fn a_method_with_two_upstreams_is_shown_at_both() {
+        let text = "upstreams:\n  a: { address: http://a:1, routes: { /x: p.A/B } }\n  b: { address: http://b:1, routes: { /x: nonsense } }\n";
+        let complaints = complaints(&with_basics(text));
+        assert!(
+            complaints[0]
+                .starts_with("t.yaml:5:39: `/x` has two routes; the first one is here (4:39)"),
+            "{complaints:?}"
+        );
+        assert_eq!(complaints.len(), 2);
+    }
+
+    #[test]
+    fn tls_for_a_plaintext_address_is_refused() {
+        let upstream = |address: &str| {
+            with_basics(&format!("upstreams: {{ a: {{ tls: {{}}, address: {address} }} }}\n"))
+        };
+        assert!(
+            complaint(&upstream("[https://a:1, http://a:1]"))
+                .starts_with("t.yaml:3:51: `http://a:1` is plaintext")
+        );
+        assert!(complaints(&upstream("\"dns:///a:1\"")).is_empty());
+    }
+
+    #[test]
+    fn sections_of_later_versions_are_warned_of() {
+        let (loaded, diagnostics) =
+            read(&with_basics("admin: {}\ncluster: { nats: nats://n:1 }\npush: {}\nhooks: {}\n"));
+        assert_eq!((diagnostics.errors(), diagnostics.warnings()), (0, 4));
+        let loaded = crate::config::accept(loaded, diagnostics).unwrap();
+        assert_eq!(loaded.warnings.warnings(), 4);
+        let line = loaded.warnings.lines().next().unwrap();
+        assert_eq!(line, "t.yaml:3:1: warning: `admin`: not available in this version; ignored");
+    }
+
+    #[test]
+    fn files_must_be_there_and_be_files() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("there.pem"), "").unwrap();
+        let errors = |text: &str| {
+            let text = with_basics(text);
+            match parse("t.yaml", &text, folder.path(), &environment) {
+                Ok(loaded) => panic!("{:?}", loaded.config),
+                Err(diagnostics) => diagnostics.lines().collect::<Vec<_>>().join("\n"),
+            }
+        };
+        let missing = errors("session: { private_key: gone.pem }\n");
+        assert!(
+            missing.contains("there is no file `gone.pem`")
+                && missing.contains("bridgehead keygen"),
+            "{missing}"
+        );
+        let directory = errors("session: { private_key: . }\n");
+        assert!(directory.contains("is a folder"), "{directory}");
+        let text = with_basics("session: { private_key: there.pem }\n");
+        let loaded = parse("t.yaml", &text, folder.path(), &environment).unwrap();
+        assert_eq!(loaded.config.session.private_key, Some(folder.path().join("there.pem")));
+        assert_eq!(loaded.files().collect::<Vec<_>>(), [folder.path().join("there.pem")]);
+    }
+}

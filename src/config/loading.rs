@@ -179,23 +179,123 @@ fn understand(
     diagnostics: &mut Diagnostics,
 ) -> Option<Loaded> {
     let Checked { json, files } = structure::check(&document, folder, diagnostics);
-    let config = match Config::deserialize(json?) {
-        Ok(config) => config,
+    let Ok(config) = Config::deserialize(json?) else {
         // The schema and the model come from the same structs, so this is a
         // defect. What serde says is kept to itself, as it may hold secrets.
-        Err(_) => {
-            let message = "what is right in this file can't be read";
-            diagnostics.error(
-                document.root.span,
-                message,
-                "please report this as a bug of Bridgehead",
-            );
-            return None;
-        }
+        let message = "what is right in this file can't be read";
+        diagnostics.error(document.root.span, message, "please report this as a bug of Bridgehead");
+        return None;
     };
     checks::check(&config, &document, diagnostics);
     checks::check_files(&files, open, diagnostics);
     let warnings = Diagnostics::new(Arc::clone(&document.source));
     let files = files.into_iter().map(|file| file.path).collect();
     Some(Loaded { config, warnings, document, files })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::testing::environment;
+
+    const TEXT: &str = "edge: { listen: 127.0.0.1:0 }\nauth: { none: {} }\nupstreams:\n  a:\n    address: [http://a:1, http://b:1]\n    routes:\n      /x: { rpc: p.A/B }\n      /y: p.A/C\n";
+
+    fn load_bytes(bytes: &[u8]) -> Result<Loaded, Diagnostics> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("routes.yaml");
+        fs::write(&path, bytes).unwrap();
+        load(&path, &environment)
+    }
+
+    #[test]
+    fn places_are_found_by_path() {
+        let loaded = load_bytes(TEXT.as_bytes()).unwrap();
+        let at = |path: &[&str]| loaded.source().slice(loaded.at(path)).to_owned();
+        assert_eq!(at(&["edge", "listen"]), "127.0.0.1:0");
+        assert_eq!(at(&["upstreams", "a", "address", "1"]), "http://b:1");
+        assert_eq!(at(&["upstreams", "a", "routes", "/x", "rpc"]), "p.A/B");
+        assert_eq!(at(&["upstreams", "a", "routes", "/y"]), "p.A/C");
+        assert_eq!(at(&["upstreams", "a", "routes"]), "routes");
+    }
+
+    #[test]
+    fn a_missing_place_is_its_nearest_ancestor() {
+        let loaded = load_bytes(TEXT.as_bytes()).unwrap();
+        let at = |path: &[&str]| loaded.source().slice(loaded.at(path)).to_owned();
+        // The short form of a route has no `rpc` key.
+        assert_eq!(at(&["upstreams", "a", "routes", "/y", "rpc"]), "p.A/C");
+        assert_eq!(at(&["upstreams", "a", "timeout"]), "a");
+        assert_eq!(at(&["upstreams", "a", "address", "7"]), "address");
+        assert_eq!(loaded.at(&["nothing"]).start, 0);
+    }
+
+    #[test]
+    fn keys_are_found_by_path() {
+        let loaded = load_bytes(TEXT.as_bytes()).unwrap();
+        let key = |path: &[&str]| loaded.source().slice(loaded.key_at(path)).to_owned();
+        assert_eq!(key(&["upstreams", "a", "routes", "/y"]), "/y");
+        assert_eq!(key(&["upstreams", "a", "timeout"]), "a");
+    }
+
+    #[test]
+    fn later_checks_add_to_what_is_wrong() {
+        let loaded = load_bytes(TEXT.as_bytes()).unwrap();
+        let mut diagnostics = loaded.diagnostics();
+        let span = loaded.at(&["upstreams", "a", "routes", "/y", "rpc"]);
+        diagnostics.error(span, "`p.A` has no method `C`", "did you mean `B`?");
+        assert!(
+            diagnostics
+                .lines()
+                .next()
+                .unwrap()
+                .ends_with(":8:11: `p.A` has no method `C`; did you mean `B`?")
+        );
+        assert!(accept(Some(loaded), diagnostics).is_err());
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_line_ends_of_windows_change_nothing() {
+        let text = format!("\u{feff}{}", TEXT.replace('\n', "\r\n"));
+        assert_eq!(load_bytes(text.as_bytes()).unwrap().config.upstreams.len(), 1);
+    }
+
+    #[test]
+    fn a_byte_that_is_not_utf8_is_shown() {
+        for before in ["", "\u{feff}"] {
+            let bytes = [before.as_bytes(), b"edge: {}\nlog: \xff\xfe\n"].concat();
+            let diagnostics = load_bytes(&bytes).unwrap_err();
+            let lines: Vec<String> = diagnostics.lines().collect();
+            assert_eq!(lines.len(), 1);
+            assert!(lines[0].contains("routes.yaml:2:6: a byte that is not UTF-8"), "{lines:?}");
+            assert!(diagnostics.to_string().contains('^'));
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_an_error_with_its_name() {
+        let diagnostics = load(Path::new("/nowhere/routes.yaml"), &environment).unwrap_err();
+        let text = diagnostics.to_string();
+        assert!(text.contains("/nowhere/routes.yaml") && text.contains("can't be read"), "{text}");
+    }
+
+    #[test]
+    fn a_folder_and_a_giant_file_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(load(folder.path(), &environment).is_err());
+        let text = load_bytes(&vec![b'#'; MAX_LENGTH + 1]).unwrap_err().to_string();
+        assert!(text.contains("longer than 4 MiB"), "{text}");
+    }
+
+    #[test]
+    fn ten_thousand_routes_are_read_in_reasonable_time() {
+        let mut text = TEXT.to_owned();
+        for number in 0..10_000 {
+            text.push_str(&format!(
+                "      /v1/m{number}: {{ rpc: pb.Service/Method{number}, timeout: 2s }}\n"
+            ));
+        }
+        let begun = std::time::Instant::now();
+        assert_eq!(load_bytes(text.as_bytes()).unwrap().config.upstreams["a"].routes.len(), 10_002);
+        assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+    }
 }

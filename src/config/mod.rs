@@ -37,6 +37,8 @@ mod source;
 mod structure;
 mod suggestions;
 mod syntax;
+#[cfg(test)]
+mod testing;
 mod units;
 mod upstreams;
 mod words;

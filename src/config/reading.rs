@@ -330,3 +330,111 @@ impl<'s> Places<'s> {
         self.source.first_line(Span::new(start, self.byte(span.end.index())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::testing::{complaint, complaints, config, read, with_basics};
+
+    #[test]
+    fn a_key_that_is_there_twice_is_refused_and_the_first_place_named() {
+        let complaint = complaint(&with_basics("log: { level: info }\nlog: {}\n"));
+        assert!(complaint.starts_with("t.yaml:4:1: the key `log` is here twice"), "{complaint}");
+        assert!(complaint.contains("(3:1)"), "{complaint}");
+    }
+
+    #[test]
+    fn the_places_of_characters_of_several_bytes_are_right() {
+        let complaint = complaint(&with_basics("# é 中 😀\r\nlog: { \"é\": 1 }\r\n"));
+        assert!(complaint.starts_with("t.yaml:4:8: unknown key `é`"), "{complaint}");
+    }
+
+    #[test]
+    fn an_alias_stands_for_its_value() {
+        let text =
+            "upstreams:\n  a: { address: http://a:1 }\n  b: &b { address: http://b:1 }\n  c: *b\n";
+        assert_eq!(config(text).upstreams["c"].address, ["http://b:1"]);
+    }
+
+    #[test]
+    fn a_mistake_that_an_alias_repeats_is_reported_once() {
+        let text = "upstreams:\n  a: &a { address: a }\n  b: *a\n  c: *a\n";
+        assert!(
+            complaint(&with_basics(text)).starts_with("t.yaml:4:20: `address`: `a` has no scheme")
+        );
+    }
+
+    #[test]
+    fn aliases_cannot_grow_without_bounds() {
+        let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..12 {
+            let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
+            text.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
+        }
+        let (loaded, diagnostics) = read(&text);
+        assert!(loaded.is_none());
+        let lines: Vec<String> = diagnostics.lines().collect();
+        assert!(lines[0].contains("the aliases up to here stand for more than"), "{lines:?}");
+    }
+
+    #[test]
+    fn an_alias_for_what_it_is_part_of_is_refused() {
+        let complaints = complaints(&with_basics("upstreams: &u { a: *u }\n"));
+        assert!(
+            complaints[0].starts_with("t.yaml:3:20: an alias for something that it is itself"),
+            "{complaints:?}"
+        );
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        for text in ["[".repeat(100_000), "{a: ".repeat(100_000), "- ".repeat(10_000)] {
+            let (loaded, diagnostics) = read(&text);
+            assert!(loaded.is_none());
+            let line = diagnostics.lines().next().unwrap();
+            assert!(line.contains("nested more than"), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_content_is_told_so() {
+        for text in ["", "\n\n", "# nothing\n", "---\n", "null\n", "\u{feff}"] {
+            assert!(complaint(text).contains("the file is empty"), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_second_document_does_not_hide_what_is_wrong_with_the_first() {
+        let complaints = complaints(&with_basics("logs: {}\n---\nlog: {}\n"));
+        assert_eq!(complaints.len(), 2, "{complaints:?}");
+    }
+
+    #[test]
+    fn keys_may_hold_variables() {
+        let text =
+            "upstreams: { a: { address: http://a:1, routes: { \"/v${PORT}/x\": pb.A/B } } }\n";
+        assert!(config(text).upstreams["a"].routes.contains_key("/v64/x"));
+    }
+
+    #[test]
+    fn a_tab_is_found_where_it_stands() {
+        assert!(complaint("edge:\n\tlisten: x\n").starts_with("t.yaml:2:1: a tab"));
+        assert!(complaint("edge:\n  path: /\n\tlisten: x\n").starts_with("t.yaml:3:1: a tab"));
+    }
+
+    #[test]
+    fn what_is_not_yaml_is_explained() {
+        let texts = [
+            ("edge: { listen: ${A} }\n", "a variable needs quotes"),
+            ("edge:\n  - a\n b: c\n", "does not align"),
+            ("edge:\n  listen: a: b\n", "a `:` where no key can be"),
+            ("edge: *nothing\n", "an alias without an anchor"),
+            ("edge: @x\n", "not YAML"),
+            ("edge: \"x\n", "not YAML"),
+            ("edge: [a, b\n", "not YAML"),
+        ];
+        for (text, words) in texts {
+            let complaint = complaint(text);
+            assert!(complaint.contains(words), "{text:?}: {complaint}");
+        }
+    }
+}

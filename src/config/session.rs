@@ -54,7 +54,7 @@ impl Default for SessionConfig {
             require_encryption: false,
             platforms: platforms.map(str::to_owned).to_vec(),
             handshake_timeout: Duration::from_secs(10),
-            login_timeout: Duration::from_secs(30 * 60),
+            login_timeout: Duration::from_mins(30),
             ping_interval: Duration::from_secs(25),
             pong_timeout: Duration::from_secs(10),
             max_in_flight: 128,

@@ -82,3 +82,31 @@ impl Source {
         self.line_starts.partition_point(|start| *start <= at).saturating_sub(1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_counted_in_characters_from_one() {
+        let source = Source::new("x", "aé: b\r\nc");
+        assert_eq!(source.position(0), (1, 1));
+        assert_eq!(source.position(3), (1, 3));
+        assert_eq!(source.position(8), (2, 1));
+        assert_eq!(source.position(9), (2, 2));
+        assert_eq!(Source::new("x", "").position(0), (1, 1));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_text() {
+        assert_eq!(Source::new("x", "\u{feff}a").text(), "a");
+    }
+
+    #[test]
+    fn a_span_ends_with_its_first_line() {
+        let source = Source::new("x", "a:  \r\n  b\n");
+        assert_eq!(source.slice(source.first_line(Span::new(0, 9))), "a:");
+        assert_eq!(source.slice(source.first_line(Span::new(6, 10))), "  b");
+        assert_eq!(source.first_line(Span::new(10, 10)), Span::new(10, 10));
+    }
+}

@@ -42,6 +42,9 @@ pub(super) fn report(at: usize, info: &str, source: &Source, diagnostics: &mut D
             "an alias without an anchor".to_owned(),
             "an alias `*name` needs a value marked `&name` before it; a text that begins with `*` needs quotes",
         ),
+        "recursion limit exceeded" => {
+            ("nested more than 255 levels deep".to_owned(), "nothing in this file needs that many")
+        }
         _ if info.starts_with("unexpected character") || info.contains("cannot start") => {
             (format!("not YAML: {info}"), "a text that begins with this character needs quotes")
         }

@@ -15,7 +15,7 @@ use super::forms::{Complaint, Form, form};
 
 /// No duration in the file may be longer, so that adding one to a point in
 /// time cannot overflow.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const LONGEST: Duration = Duration::from_hours(365 * 24);
 
 form! {
     /// A duration longer than zero.
@@ -243,5 +243,115 @@ impl JsonSchema for Size {
         let mut schema = Self::FORM.schema();
         schema.insert("type".to_owned(), serde_json::json!(["integer", "string"]));
         schema
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn duration(text: &str) -> Option<Duration> {
+        parse_duration(text).ok()
+    }
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        assert_eq!(duration("5s"), Some(Duration::from_secs(5)));
+        assert_eq!(duration("250ms"), Some(Duration::from_millis(250)));
+        assert_eq!(duration("1h30m"), Some(Duration::from_secs(5400)));
+        assert_eq!(duration("1h 30m"), Some(Duration::from_secs(5400)));
+        assert_eq!(duration("2d"), Some(Duration::from_secs(172_800)));
+        assert_eq!(duration("0s"), Some(Duration::ZERO));
+        assert_eq!(duration("365d"), Some(LONGEST));
+    }
+
+    #[test]
+    fn what_could_be_misread_is_no_duration() {
+        let texts = [
+            "", "5", "5 s", "s", "-5s", "1.5s", "5S", "5M", "5min", "1y", "5s ", " 5s", "5s  5s",
+            "1h30",
+        ];
+        for text in texts {
+            assert_eq!(duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_duration_without_a_unit_is_told_so() {
+        let complaint = parse_duration("5").unwrap_err();
+        assert_eq!(complaint.predicate.unwrap(), "has no unit");
+        assert!(complaint.help.unwrap().contains("`5s`"));
+    }
+
+    #[test]
+    fn no_duration_is_longer_than_a_year() {
+        for text in ["366d", "99999999999999d", "99999999999999999999s"] {
+            assert_eq!(duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_interval_is_longer_than_zero_and_a_delay_need_not_be() {
+        assert!((Interval::FORM.check)("0ms").is_err());
+        assert!((Delay::FORM.check)("0ms").is_ok());
+    }
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        let sizes = [
+            ("512", 512),
+            ("512B", 512),
+            ("1KB", 1000),
+            ("64KiB", 65_536),
+            ("1 MiB", 1 << 20),
+            ("1MB", 1_000_000),
+            ("2GiB", 2 << 30),
+            ("3GB", 3_000_000_000),
+        ];
+        for (text, bytes) in sizes {
+            assert_eq!(Size::parse(text).ok(), Some(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_sizes_are_refused_with_what_was_meant() {
+        for text in [
+            "",
+            "MiB",
+            "-1",
+            "1.5MiB",
+            "1  MiB",
+            "1 MiB ",
+            "x",
+            "99999999999GiB",
+            "18446744073709551616",
+        ] {
+            assert!(Size::parse(text).is_err(), "{text}");
+        }
+        for (text, meant) in
+            [("1mb", "`1MB`"), ("64k", "`64KiB`"), ("1Mi", "`1MiB`"), ("5 bytes", "`5B`")]
+        {
+            let help = Size::parse(text).unwrap_err().help.unwrap();
+            assert!(help.contains(meant), "{help}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_size_that_is_written_is_read_again(bytes: u64) {
+            prop_assert_eq!(Size::parse(&Size::format(bytes)).ok(), Some(bytes));
+        }
+
+        #[test]
+        fn a_duration_that_is_written_is_read_again(millis in 0..31_536_000_000_u64) {
+            let duration = Duration::from_millis(millis);
+            let text = humantime::format_duration(duration).to_string();
+            // humantime writes months and years too, where no default goes.
+            if duration < Duration::from_secs(86_400) {
+                prop_assert_eq!(parse_duration(&text).ok(), Some(duration));
+            }
+        }
     }
 }

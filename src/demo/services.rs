@@ -114,8 +114,9 @@ mod tests {
     use super::*;
     use crate::proto::demo::MsgData;
 
-    fn as_user(user: &str) -> CommonReq {
-        CommonReq { user_id: user.to_owned(), ..CommonReq::default() }
+    #[expect(clippy::unnecessary_wraps, reason = "as messages have it")]
+    fn as_user(user: &str) -> Option<CommonReq> {
+        Some(CommonReq { user_id: user.to_owned(), ..CommonReq::default() })
     }
 
     fn code(common_resp: Option<CommonResp>) -> Code {
@@ -130,7 +131,7 @@ mod tests {
 
     async fn friends(demo: &Demo, user: &str, page: i32, size: i32) -> GetFriendListResp {
         let request = GetFriendListReq {
-            common_req: Some(as_user(user)),
+            common_req: as_user(user),
             page: Some(Page { page, size }),
             ..GetFriendListReq::default()
         };
@@ -142,7 +143,7 @@ mod tests {
             |conv_id: &&str| MsgData { conv_id: (*conv_id).to_owned(), ..MsgData::default() };
         let request = SendMsgListReq {
             msg_data_list: conv_ids.iter().map(message).collect(),
-            common_req: Some(as_user(user)),
+            common_req: as_user(user),
             ..SendMsgListReq::default()
         };
         let response = demo.send_msg_list_async(Request::new(request)).await.unwrap();

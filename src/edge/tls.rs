@@ -29,8 +29,15 @@ pub enum TlsError {
         path: PathBuf,
     },
     /// A certificate and a key that do not belong together, or are not fit for use.
-    #[error("certificate and private key: {0}")]
-    Unusable(#[from] rustls::Error),
+    #[error("certificate `{}` and private key `{}`: {source}", cert.display(), key.display())]
+    Unusable {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// What rustls says.
+        source: rustls::Error,
+    },
 }
 
 /// The listener's TLS, with a certificate that can be replaced while it runs.
@@ -73,9 +80,9 @@ fn read(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
         PrivateKeyDer::from_pem_file(key).map_err(|source| pem("private key", key, source))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, private)?;
+        .with_safe_default_protocol_versions()
+        .and_then(|config| config.with_no_client_auth().with_single_cert(chain, private))
+        .map_err(|source| TlsError::Unusable { cert: cert.into(), key: key.into(), source })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

@@ -27,7 +27,7 @@ pub const fn sealed_len(len: usize) -> usize {
 
 /// A session's cipher. The key schedule is expanded once, not per frame.
 ///
-/// The schedule takes about a kilobyte, so it is boxed: most of the sessions
+/// The schedule takes half a kilobyte, so it is boxed: most of the sessions
 /// of a gateway behind TLS have none. It is wiped when dropped.
 pub struct Cipher(Box<Keyed>);
 

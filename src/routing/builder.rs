@@ -231,7 +231,11 @@ fn is_unary(method: &MethodDescriptor) -> bool {
 
 /// Whether the method's descriptor says that executing it twice is harmless.
 fn may_repeat(method: &MethodDescriptor) -> bool {
-    let level = method.method_descriptor_proto().options.as_ref().map(|o| o.idempotency_level());
+    let level = method
+        .method_descriptor_proto()
+        .options
+        .as_ref()
+        .map(prost_types::MethodOptions::idempotency_level);
     matches!(level, Some(IdempotencyLevel::NoSideEffects | IdempotencyLevel::Idempotent))
 }
 

@@ -47,7 +47,7 @@ impl Member {
         Self::ReqId,
     ];
 
-    /// The names that a message may give the member: camelCase and snake_case.
+    /// The names that a message may give the member: `camelCase` and `snake_case`.
     pub const fn names(self) -> [&'static str; 2] {
         match self {
             Self::UserId => ["userId", "user_id"],

@@ -32,7 +32,7 @@ impl VerdictField {
     /// The code, if it is not 0, and the verdict's bytes. `None` as well for a
     /// response that is not well-formed: judging services is not the
     /// gateway's business, and the client will see for itself.
-    pub(super) fn read<'r>(&self, response: &'r [u8]) -> Option<(i32, Cow<'r, [u8]>)> {
+    pub(super) fn read<'r>(self, response: &'r [u8]) -> Option<(i32, Cow<'r, [u8]>)> {
         let mut verdict: Option<Cow<'r, [u8]>> = None;
         for field in wire::fields(response) {
             let field = field.ok()?;

@@ -16,6 +16,10 @@ use crate::wire::Malformed;
 
 /// A client method and the gRPC method that it leads to.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own in the configuration"
+)]
 pub struct Route<U> {
     /// The client's name for the method, such as `/v1/msg/sendMsgList`.
     pub name: Arc<str>,

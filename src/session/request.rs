@@ -58,7 +58,7 @@ impl Failure {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) code: Code,
-    /// The response message, or a CommonResp.
+    /// The response message, or a `CommonResp`.
     pub(super) data: Bytes,
 }
 

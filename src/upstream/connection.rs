@@ -205,6 +205,9 @@ async fn drive(
         if let Some(closed) = closed
             && let Some(closing) = closing.take()
         {
+            if let Some(connection) = connection.upgrade() {
+                connection.closing.store(true, Ordering::Relaxed);
+            }
             // Nobody listens when the upstream is gone.
             let _ = closing.send(closed);
         }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use super::connection::Permit;
-use super::failure::{Failure, code_of_http, status_of};
+use super::failure::{Failure, Fate, code_of_http, status_of};
 use super::framing::{self, Assembly, Violation};
 use super::linger::{self, Abandoned};
 use super::stream::ClientStream;
@@ -74,10 +74,13 @@ impl InFlight {
 
     async fn read(&mut self) -> Result<Bytes, Ended> {
         let Some(stream) = &mut self.stream else { return Err(Ended::violation(Violation::None)) };
-        let broken = |error: h2::Error| Ended::Stream(Failure::broken(&error));
-
-        let Some(head) = stream.head().await.map_err(broken)? else {
+        let unanswered = |error: h2::Error| Ended::Stream(Failure::broken(&error));
+        let Some(head) = stream.head().await.map_err(unanswered)? else {
             return Err(Ended::violation(Violation::None));
+        };
+        // From here on the call has been processed, whatever the peer says.
+        let broken = |error: h2::Error| {
+            Ended::Stream(Failure { fate: Fate::Unknown, ..Failure::broken(&error) })
         };
         if stream.is_ended() {
             return Err(Ended::Stream(trailers_only(head)));
@@ -90,7 +93,9 @@ impl InFlight {
         while let Some(chunk) = stream.data().await {
             assembly.push(chunk.map_err(broken)?).map_err(Ended::violation)?;
         }
-        match stream.trailers().await.map_err(broken)?.and_then(status_of) {
+        let trailers = stream.trailers().await.map_err(broken)?;
+        // Some peers put a status without a message into the head.
+        match trailers.and_then(status_of).or_else(|| status_of(head.headers)) {
             Some(status) if status.code() == Code::Ok => {
                 assembly.finish().map_err(|violation| Ended::violation(violation).into_stream())
             }

@@ -7,6 +7,25 @@
 //! What a call says is none of its business: messages are bytes, methods are
 //! paths. Descriptors, routes and the meaning of a status live elsewhere; only
 //! [`reflection`] asks a server what it offers.
+//!
+//! # Layout
+//!
+//! A call goes down this list, and its answer up:
+//!
+//! - `call`: the attempts a call has, and its deadline
+//! - `pool`: one worker's connections; `balance` and `health` choose, `waiters`
+//!   queue, `retry` rations
+//! - `exchange`: one attempt; `framing` and `failure` speak gRPC, `stream` HTTP/2
+//! - `linger`: what becomes of a call that nobody waits for any more
+//! - `connection`: one HTTP/2 connection
+//!
+//! Connections come from here:
+//!
+//! - `address`, `tls`, `source`: what the configuration says
+//! - `resolver`, `resolve`: names to endpoints, again and again
+//! - `reconnect`, `backoff`: one connection kept open; `endpoint`, `journal`
+//!   know and tell how it is
+//! - `dial`: TCP, TLS, Unix sockets
 
 mod address;
 mod backoff;
@@ -199,27 +218,43 @@ impl Upstream {
         }
     }
 
-    /// The endpoints as they are now, over all workers that have connected;
-    /// sorted by address. Names that are not resolved yet have none.
+    /// The endpoints as they are now, over all workers, sorted by address. A
+    /// name that has no endpoints yet stands for itself, without connections.
     pub fn status(&self) -> Vec<EndpointStatus> {
         let now = Instant::now();
         let mut all: BTreeMap<Arc<str>, EndpointStatus> = BTreeMap::new();
+        let mut resolved = vec![false; self.sources.len()];
         for pool in self.pools.iter().filter_map(OnceLock::get) {
             for (endpoint, connections, in_flight) in pool.endpoints() {
-                let address = endpoint.label();
-                let status = all.entry(Arc::clone(address)).or_insert_with(|| EndpointStatus {
-                    address: Arc::clone(address),
-                    connections: 0,
-                    in_flight: 0,
-                    ejected: 0,
-                    problem: self.journal.problem(address),
-                });
+                let status = self.entry(&mut all, endpoint.label());
                 status.connections += connections;
                 status.in_flight += in_flight;
                 status.ejected += usize::from(endpoint.is_ejected(now));
+                if let Some(resolved) = resolved.get_mut(endpoint.source) {
+                    *resolved = true;
+                }
+            }
+        }
+        for (source, resolved) in self.sources.iter().zip(resolved) {
+            if !resolved {
+                self.entry(&mut all, source.label());
             }
         }
         all.into_values().collect()
+    }
+
+    fn entry<'a>(
+        &self,
+        all: &'a mut BTreeMap<Arc<str>, EndpointStatus>,
+        address: &Arc<str>,
+    ) -> &'a mut EndpointStatus {
+        all.entry(Arc::clone(address)).or_insert_with(|| EndpointStatus {
+            address: Arc::clone(address),
+            connections: 0,
+            in_flight: 0,
+            ejected: 0,
+            problem: self.journal.problem(address),
+        })
     }
 
     /// `None` for a worker that the upstream was not made for.
@@ -233,5 +268,68 @@ impl Upstream {
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upstream").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(addresses: &[&str]) -> Config {
+        Config {
+            name: "msg".into(),
+            address: addresses.iter().map(|text| text.parse().unwrap()).collect(),
+            connections: 2,
+            tls: None,
+        }
+    }
+
+    fn error(config: Config) -> String {
+        Upstream::new(config, 1).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_work_is_refused_with_what_would_be_right() {
+        assert_eq!(
+            error(config(&[])),
+            "upstream `msg` has no address: name at least one, such as http://host:port"
+        );
+        for connections in [0, 65] {
+            let said = error(Config { connections, ..config(&["http://msg:8080"]) });
+            assert!(said.ends_with("which must be 1 to 64"), "{said}");
+        }
+        let tls = Some(TlsConfig::default());
+        let said = error(Config { tls: tls.clone(), ..config(&["http://msg:8080"]) });
+        assert!(said.contains("write https:// instead of http://"), "{said}");
+        assert!(Upstream::new(Config { tls, ..config(&["dns:///msg:8080"]) }, 1).is_ok());
+    }
+
+    #[test]
+    fn nothing_is_connected_before_somebody_asks() {
+        // Outside of any runtime, where connecting would panic.
+        let upstream = Upstream::new(config(&["http://msg:8080"]), 4).unwrap();
+        let expected = EndpointStatus {
+            address: "http://msg:8080".into(),
+            connections: 0,
+            in_flight: 0,
+            ejected: 0,
+            problem: None,
+        };
+        assert_eq!(upstream.status(), [expected]);
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_does_not_exist_is_an_error_and_no_panic() {
+        let upstream = Arc::new(Upstream::new(config(&["http://msg:8080"]), 1).unwrap());
+        upstream.warm(7);
+        let call = Call {
+            path: "/a/B".parse().unwrap(),
+            metadata: http::HeaderMap::new(),
+            message: Bytes::new(),
+            timeout: std::time::Duration::from_secs(1),
+            retry: false,
+        };
+        let error = upstream.call(7, call).await.unwrap_err();
+        assert_eq!((error.status.code(), error.origin), (tonic::Code::Internal, Origin::Gateway));
     }
 }

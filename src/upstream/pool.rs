@@ -1,7 +1,7 @@
 //! One worker's connections to one upstream: which there are, and which takes
 //! the next call.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -310,6 +310,3 @@ impl Drop for Pool {
         }
     }
 }
-
-/// What the tasks of a pool hold, so that they do not keep it alive.
-pub(super) type WeakPool = Weak<Pool>;

@@ -1,7 +1,7 @@
 //! Keeps one connection to an endpoint open: connects, waits until it closes,
 //! connects again, with backoff after failures.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -11,7 +11,7 @@ use super::backoff::Backoff;
 use super::connection::{Closed, Connection};
 use super::dial::CONNECT_TIMEOUT;
 use super::endpoint::{Endpoint, Phase};
-use super::pool::WeakPool;
+use super::pool::Pool;
 use super::waiters::Waiters;
 
 /// A connection that closes sooner than this counts as a failed attempt, so
@@ -20,7 +20,7 @@ const PROVEN: Duration = Duration::from_secs(1);
 
 /// Runs until the endpoint is retired or the pool is gone.
 pub(super) async fn keep(
-    pool: WeakPool,
+    pool: Weak<Pool>,
     endpoint: Arc<Endpoint>,
     index: usize,
     waiters: Arc<Waiters>,
@@ -81,7 +81,7 @@ enum Served {
 
 /// Has a connection used until it closes.
 async fn serve(
-    pool: &WeakPool,
+    pool: &Weak<Pool>,
     connection: Arc<Connection>,
     mut closed: oneshot::Receiver<Closed>,
 ) -> Served {

@@ -1,11 +1,12 @@
 //! Keeps the endpoints of a `dns:///` name those that it resolves to.
 
+use std::sync::Weak;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::pool::WeakPool;
+use super::pool::Pool;
 use super::resolver;
 use super::source::Name;
 
@@ -19,7 +20,7 @@ const SOONEST: Duration = Duration::from_secs(1);
 /// Runs until the pool is gone, and with it the sender of `stale`, which asks
 /// for the next look-up to come soon.
 pub(super) async fn keep(
-    pool: WeakPool,
+    pool: Weak<Pool>,
     name: Name,
     source: usize,
     mut stale: watch::Receiver<()>,

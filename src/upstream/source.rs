@@ -30,6 +30,16 @@ pub(super) struct Name {
     tls: Option<Secured>,
 }
 
+impl Source {
+    /// How the configuration calls it.
+    pub(super) fn label(&self) -> &Arc<str> {
+        match self {
+            Self::Single(target) => &target.label,
+            Self::Name(name) => &name.label,
+        }
+    }
+}
+
 impl Name {
     /// The endpoint at one of the name's addresses.
     pub(super) fn target(&self, address: SocketAddr) -> Target {

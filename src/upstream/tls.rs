@@ -184,3 +184,80 @@ pub(super) fn server_name(
     ServerName::try_from(name.to_owned())
         .map_err(|error| TlsError::Name { name: name.to_owned(), error })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (Pem, Pem) {
+        let issued = rcgen::generate_simple_self_signed(["gateway".to_owned()]).unwrap();
+        (
+            Pem::new("c.pem", issued.cert.pem()),
+            Pem::new("k.pem", issued.signing_key.serialize_pem()),
+        )
+    }
+
+    fn error(tls: &TlsConfig) -> String {
+        client_config(tls).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn only_http2_is_offered() {
+        let config = client_config(&TlsConfig::default()).unwrap();
+        assert_eq!(config.alpn_protocols, [b"h2"]);
+    }
+
+    #[test]
+    fn a_certificate_needs_its_key_and_the_other_way_round() {
+        let (cert, key) = pair();
+        let both = TlsConfig { cert: Some(cert), key: Some(key), ..TlsConfig::default() };
+        assert!(client_config(&both).is_ok());
+        let said = error(&TlsConfig { key: None, ..both.clone() });
+        assert_eq!(said, "tls has cert but not key: mutual TLS needs both");
+        let said = error(&TlsConfig { cert: None, ..both });
+        assert_eq!(said, "tls has key but not cert: mutual TLS needs both");
+    }
+
+    #[test]
+    fn errors_name_the_file_and_what_it_lacks() {
+        let (cert, key) = pair();
+        let swapped =
+            TlsConfig { cert: Some(key.clone()), key: Some(cert.clone()), ..TlsConfig::default() };
+        assert!(error(&swapped).starts_with("k.pem holds no certificate"), "{}", error(&swapped));
+        let no_key =
+            TlsConfig { key: Some(cert.clone()), cert: Some(cert), ca: None, domain: None };
+        assert!(error(&no_key).starts_with("c.pem holds no private key"), "{}", error(&no_key));
+        let no_ca = TlsConfig { ca: Some(Pem::new("ca.pem", "nothing")), ..TlsConfig::default() };
+        assert!(error(&no_ca).starts_with("ca.pem holds no certificate"), "{}", error(&no_ca));
+        let missing = Pem::read("/nowhere/ca.pem").unwrap_err().to_string();
+        assert!(missing.starts_with("cannot read /nowhere/ca.pem: "), "{missing}");
+    }
+
+    #[test]
+    fn a_key_that_belongs_to_another_certificate_is_refused() {
+        let ((cert, _), (_, key)) = (pair(), pair());
+        let mixed = TlsConfig { cert: Some(cert), key: Some(key), ..TlsConfig::default() };
+        assert!(error(&mixed).starts_with("c.pem: "), "{}", error(&mixed));
+    }
+
+    #[test]
+    fn the_contents_and_not_the_file_make_two_the_same() {
+        assert_eq!(Pem::new("a", "x"), Pem::new("b", "x"));
+        assert_ne!(Pem::new("a", "x"), Pem::new("a", "y"));
+    }
+
+    #[test]
+    fn a_private_key_is_never_shown() {
+        let pem = Pem::new("k.pem", "secret");
+        assert_eq!(format!("{pem:?}"), "Pem(k.pem)");
+    }
+
+    #[test]
+    fn names_are_hosts_or_addresses() {
+        for (domain, host) in [(None, "msg"), (None, "::1"), (None, "[::1]"), (Some("a.b"), "c")] {
+            assert!(server_name(domain, host).is_ok(), "{domain:?} {host}");
+        }
+        let said = server_name(Some("a b"), "msg").unwrap_err().to_string();
+        assert!(said.starts_with("`a b` is not a host name"), "{said}");
+    }
+}

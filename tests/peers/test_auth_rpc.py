@@ -68,7 +68,9 @@ def test_values_cannot_break_out_of_the_template(judged, connect):
 def test_a_judge_that_cannot_be_asked_is_no_judgement(judged, connect, token):
     """A passing failure: nobody is logged in, and nobody was refused either."""
     client = ready_to_log_in(connect, judged)
-    assert client.set_user_params("alice", token).code == Code.RetryError
+    # In the upstream's own time.
+    login = client.send(SET_USER_PARAMS, session.SetUserParamsReq(userId="alice", token=token))
+    assert client.answer_to(login, timeout=3).code == Code.RetryError
     assert client.call("/v1/probe/echo", EchoReq()).code == Code.AuthError
     assert client.set_user_params("alice", GOOD_TOKEN).code == Code.Success
 

@@ -4,12 +4,12 @@
 //! demo, and are gathered here under the client's names of methods.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 
 use crate::app::{Reflection, Resolver};
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::proto::demo;
 use crate::routing::suggest::closest;
 use crate::routing::{DescriptorError, Descriptors};
@@ -50,9 +50,6 @@ pub(super) enum CatalogueError {
     /// A set is none, or does not have an rpc.
     #[error(transparent)]
     Descriptors(#[from] DescriptorError),
-    /// No configuration can be made out in the file.
-    #[error("{} cannot be used as a configuration; `bridgehead check -c` says why", .0.display())]
-    Config(PathBuf),
     /// The method is configured, but its upstream does not tell what it takes.
     #[error("`{method}` is configured, but not known: {reason}")]
     Pending { method: String, reason: String },
@@ -86,16 +83,10 @@ impl Catalogue {
         Ok(Self { files: Some(descriptors), ..Self::default() })
     }
 
-    /// The methods of a gateway's configuration. Upstreams are asked for their
-    /// descriptors where it says so. Mistakes in the file are not reported here:
-    /// the gateway may see it with another environment and other files.
-    pub(super) async fn from_config(path: &Path) -> Result<Self, CatalogueError> {
-        let (loaded, _) = config::load_tolerant(path, &config::process_environment);
-        let loaded = loaded.ok_or_else(|| CatalogueError::Config(path.to_owned()))?;
-        Ok(Self::resolve(&loaded.config).await)
-    }
-
-    async fn resolve(config: &Config) -> Self {
+    /// The methods of a gateway. Its upstreams are asked for their descriptors
+    /// where the configuration says so; what else is wrong with it is not
+    /// reported, since the gateway may have another environment and other files.
+    pub(super) async fn of_gateway(config: &Config) -> Self {
         let resolved = Resolver::new(1).resolve(config, Reflection::Ask).await;
         let table = resolved.services.routes;
         let messages = |(request, response): (&MessageDescriptor, &MessageDescriptor)| Messages {
@@ -173,6 +164,7 @@ impl Catalogue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
 
     fn request_of(catalogue: &Catalogue, method: &str) -> String {
         catalogue.messages_for(method).unwrap().request.full_name().to_owned()
@@ -210,10 +202,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_configuration_names_methods_and_says_which_cannot_be_described() {
+    async fn a_gateway_names_methods_and_some_may_not_be_described() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("demo.bin"), demo::FILE_DESCRIPTOR_SET).unwrap();
-        let file = folder.path().join("routes.yaml");
         let text = "
 auth: { none: {} }
 edge: { listen: 127.0.0.1:0 }
@@ -226,8 +217,8 @@ upstreams:
     address: http://127.0.0.1:1
     routes: { /other: pb.otherService/Do }
 ";
-        std::fs::write(&file, text).unwrap();
-        let catalogue = Catalogue::from_config(&file).await.unwrap();
+        let loaded = config::parse("routes.yaml", text, folder.path(), &|_| None).unwrap();
+        let catalogue = Catalogue::of_gateway(&loaded.config).await;
         assert_eq!(request_of(&catalogue, "/enter"), "pb.LoginReq");
         let error = catalogue.messages_for("/other").unwrap_err();
         assert!(matches!(error, CatalogueError::Pending { .. }), "{error}");

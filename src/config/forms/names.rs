@@ -120,7 +120,7 @@ form! {
         help: "write `package.Service/Method`",
         check: |text| match text.split_once('/') {
             Some((service, method)) if is_full_name(service) && is_identifier(method) => Ok(()),
-            Some(("", rest)) => {
+            Some(("", rest)) if (Self::FORM.check)(rest).is_ok() => {
                 Err(Complaint::because("begins with `/`").help(format!("write `{rest}`")))
             }
             None if is_full_name(text) => {

@@ -1,10 +1,8 @@
 //! What services say of their methods and messages: a pool of descriptors.
 
-use std::collections::BTreeMap;
+mod files;
 
-use prost::Message as _;
 use prost_reflect::{DescriptorPool, MethodDescriptor, ServiceDescriptor};
-use prost_types::{FileDescriptorProto, FileDescriptorSet};
 
 use super::suggest::{closest, did_you_mean};
 
@@ -24,6 +22,17 @@ pub enum DescriptorError {
         file: String,
         /// The file that is missing.
         import: String,
+    },
+    /// A file in a syntax that nobody knew when this was written.
+    #[error(
+        "`{file}` is written in `{syntax}`, which is not known here; write it in proto2, proto3 \
+         or an edition"
+    )]
+    UnknownSyntax {
+        /// The file.
+        file: String,
+        /// What it says its syntax is.
+        syntax: String,
     },
     /// Files that contradict themselves or each other.
     #[error("the descriptors do not fit together: {0}")]
@@ -61,19 +70,7 @@ impl Descriptors {
     pub fn from_sets<'a>(
         sets: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<Self, DescriptorError> {
-        let mut files = BTreeMap::new();
-        for set in sets {
-            let set = FileDescriptorSet::decode(set)
-                .map_err(|error| DescriptorError::NotASet(error.to_string()))?;
-            for file in set.file {
-                files.entry(file.name().to_owned()).or_insert(file);
-            }
-        }
-        add_imports(&mut files)?;
-        let mut pool = DescriptorPool::new();
-        pool.add_file_descriptor_protos(files.into_values())
-            .map_err(|error| DescriptorError::Invalid(error.to_string()))?;
-        Ok(Self(pool))
+        files::pool(sets).map(Self)
     }
 
     /// All descriptors.
@@ -113,26 +110,6 @@ impl Descriptors {
     }
 }
 
-/// Adds imports that everybody has: servers and protoc often leave them out.
-fn add_imports(files: &mut BTreeMap<String, FileDescriptorProto>) -> Result<(), DescriptorError> {
-    let well_known = DescriptorPool::global();
-    let mut unchecked: Vec<String> = files.keys().cloned().collect();
-    while let Some(name) = unchecked.pop() {
-        let imports = files.get(&name).map(|file| file.dependency.clone()).unwrap_or_default();
-        for import in imports {
-            if files.contains_key(&import) {
-                continue;
-            }
-            let Some(file) = well_known.get_file_by_name(&import) else {
-                return Err(DescriptorError::MissingImport { file: name, import });
-            };
-            files.insert(import.clone(), file.file_descriptor_proto().clone());
-            unchecked.push(import);
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,13 +117,6 @@ mod tests {
 
     fn demo() -> Descriptors {
         Descriptors::from_sets([DEMO, DEMO]).unwrap()
-    }
-
-    fn file(name: &str, imports: &[&str]) -> Vec<u8> {
-        let dependency = imports.iter().map(|import| (*import).to_owned()).collect();
-        let file =
-            FileDescriptorProto { name: Some(name.into()), dependency, ..Default::default() };
-        FileDescriptorSet { file: vec![file] }.encode_to_vec()
     }
 
     #[test]
@@ -170,22 +140,5 @@ mod tests {
         for rpc in ["", "pb.msgService", "/pb.msgService/X", "pb.msgService/", "a/b/c"] {
             assert!(error(rpc).ends_with("write `package.Service/Method`"), "{rpc}");
         }
-    }
-
-    #[test]
-    fn well_known_imports_need_not_be_there_but_others_must() {
-        let set = file("a.proto", &["google/protobuf/timestamp.proto"]);
-        assert!(Descriptors::from_sets([&*set]).is_ok());
-        let set = file("a.proto", &["b.proto"]);
-        let error = Descriptors::from_sets([&*set]).unwrap_err().to_string();
-        assert!(error.starts_with("`a.proto` imports `b.proto`, which is missing"), "{error}");
-        let (a, b) = (file("a.proto", &["b.proto"]), file("b.proto", &[]));
-        assert!(Descriptors::from_sets([&*a, &*b]).is_ok());
-    }
-
-    #[test]
-    fn bytes_that_are_no_set_are_an_error() {
-        let error = Descriptors::from_sets([&b"routes: {}"[..]]).unwrap_err();
-        assert!(matches!(error, DescriptorError::NotASet(_)), "{error}");
     }
 }

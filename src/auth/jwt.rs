@@ -1,6 +1,6 @@
 //! Logins by JSON Web Token (RFC 7519), checked by the gateway itself.
 //!
-//! What a token is checked for: its signature under one of the [`keys`], whose
+//! What a token is checked for: its signature under one of the `keys`, whose
 //! kind alone decides which algorithms are possible; `exp` and `nbf` with 30
 //! seconds of leeway, where the token has them; `iss` and `aud`, which it must
 //! have where they are configured; and that its user claim is the user of the

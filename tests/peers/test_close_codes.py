@@ -231,7 +231,7 @@ def test_a_client_that_stops_reading_is_closed_with_3006(start_gateway, services
         # Requests that the gateway no longer reads must not block this test.
         sender = threading.Thread(target=raw.flush, daemon=True)
         sender.start()
-        gateway.wait_line(lambda line: "3006" in line)
+        gateway.wait_line(lambda line: '"code":3006' in line)
         assert raw.wait_closed() == 3006
 
 
@@ -269,6 +269,24 @@ def test_a_client_that_answers_no_ping_is_closed_with_3008(start_gateway, pingin
         raw.queue_request("1", SET_CXN_PARAMS, cxn_params())
         raw.flush()
         assert raw.wait_closed() == 3008
+
+
+def test_a_client_that_stops_reading_with_room_in_its_outbox_is_found_out(
+    start_gateway, services
+):
+    """One answer at a time never overflows the outbox, but fills it so far that the gateway
+    stops reading, and so cannot hear a pong."""
+    limits = {"outbox": "1MiB", "max_in_flight": 1}
+    limits |= {"ping_interval": "200ms", "pong_timeout": "400ms"}
+    gateway = start_gateway(gateway_config(services, session=limits))
+    with RawClient(gateway.url, receive_buffer=64 * 1024) as raw:
+        raw.queue_request("1", SET_CXN_PARAMS, cxn_params())
+        raw.queue_request("2", SET_USER_PARAMS, session.SetUserParamsReq(userId="u", token="t"))
+        for number in range(40):
+            work = WorkReq(id=f"deaf-{number}", group="deaf", answer_bytes=400_000)
+            raw.queue_request(str(number), "/v1/probe/work", work)
+        threading.Thread(target=raw.flush, daemon=True).start()
+        gateway.wait_line(lambda line: '"code":3008' in line)
 
 
 def test_a_client_that_answers_pings_stays(start_gateway, connect, pinging_config):

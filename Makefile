@@ -20,12 +20,10 @@ test-rust: tools ## Unit tests and tests over real sockets
 
 test-peers: tools ## The real binary against clients and services of other implementations
 	$(CARGO) build --bin bridgehead
-	bash tests/peers/setup.sh
-	BRIDGEHEAD=$(CURDIR)/target/debug/bridgehead target/peers/venv/bin/python -m pytest -q tests/peers
+	BRIDGEHEAD=$(CURDIR)/target/debug/bridgehead bash tests/peers/run.sh -q
 
 test-clients: tools ## The Go client of existing apps, against the demo
 	$(CARGO) build --bin bridgehead
-	bash tests/peers/setup.sh
 	BRIDGEHEAD=$(CURDIR)/target/debug/bridgehead bash tests/clients/go/run.sh
 
 lint: tools ## Formatting and clippy, warnings denied

@@ -134,7 +134,7 @@ async fn calls_that_the_service_never_ends_are_reset_a_few_at_a_time() {
     let interrupted = || slow.interrupted.load(Ordering::SeqCst);
     eventually("the first is reset", || interrupted() > 0).await;
     sleep(Duration::from_secs(1)).await;
-    assert!((2..=10).contains(&interrupted()), "{} in a second", interrupted());
+    assert!((2..=25).contains(&interrupted()), "{} in a second", interrupted());
     assert_eq!(upstream.call(0, call("quick")).await.unwrap(), "quick");
 }
 

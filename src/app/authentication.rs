@@ -13,15 +13,21 @@ use crate::config::{Auth, RpcCall};
 use crate::routing::Descriptors;
 use crate::upstream::{Call, Upstream};
 
-/// How long an RPC may take to judge a login; the client waits for it.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// An upstream that an RPC may be called at.
+pub(super) struct Callee {
+    pub(super) upstream: Arc<Upstream>,
+    /// As far as they are known.
+    pub(super) descriptors: Option<Arc<Descriptors>>,
+    /// How long a call may take.
+    pub(super) timeout: Duration,
+}
 
-/// Makes the authenticator. `upstream` finds an upstream by its name, with its
-/// descriptors as far as they are known. After a problem, nobody can log in.
+/// Makes the authenticator. `callee` finds an upstream by its name. After a
+/// problem, nobody can log in.
 pub(super) fn build(
     auth: &Auth,
     problems: &mut Vec<Problem>,
-    upstream: impl Fn(&str) -> Option<(Arc<Upstream>, Option<Arc<Descriptors>>)>,
+    callee: impl Fn(&str) -> Option<Callee>,
 ) -> Authenticator {
     match auth {
         Auth::None(_) => Authenticator::None,
@@ -41,21 +47,15 @@ pub(super) fn build(
             }
         }
         // No such upstream, or a broken one: reported where that was found out.
-        Auth::Rpc(call) => match upstream(&call.upstream) {
-            Some((upstream, Some(descriptors))) => {
-                by_rpc(call, &upstream, &descriptors, problems).unwrap_or(Authenticator::Pending)
-            }
-            _ => Authenticator::Pending,
-        },
+        Auth::Rpc(call) => callee(&call.upstream)
+            .and_then(|callee| by_rpc(call, callee, problems))
+            .unwrap_or(Authenticator::Pending),
     }
 }
 
-fn by_rpc(
-    config: &RpcCall,
-    upstream: &Arc<Upstream>,
-    descriptors: &Descriptors,
-    problems: &mut Vec<Problem>,
-) -> Option<Authenticator> {
+fn by_rpc(config: &RpcCall, callee: Callee, problems: &mut Vec<Problem>) -> Option<Authenticator> {
+    let Callee { upstream, descriptors, timeout } = callee;
+    let descriptors = descriptors?;
     let mut problem = |key: &str, message: String| {
         problems.push(Problem::at(["auth", "rpc", key], message));
     };
@@ -86,15 +86,9 @@ fn by_rpc(
         accept_when: config.accept_when.clone(),
         reason: config.reason.clone(),
     };
-    let upstream = Arc::clone(upstream);
     let call: rpc::Call = Arc::new(move |worker, message| {
-        let call = Call {
-            path: path.clone(),
-            metadata: HeaderMap::new(),
-            message,
-            timeout: TIMEOUT,
-            retry: false,
-        };
+        let call =
+            Call { path: path.clone(), metadata: HeaderMap::new(), message, timeout, retry: false };
         upstream.call(worker, call).map(|result| result.map_err(|error| error.status)).boxed()
     });
     match Rpc::new(judge, call) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::authentication;
+use super::authentication::{self, Callee};
 use super::components;
 use crate::config::{self, Auth, Config, UpstreamConfig};
 use crate::routing::{
@@ -121,7 +121,8 @@ impl Resolver {
                 Known::Yes(descriptors) => Some(Arc::clone(descriptors)),
                 Known::NotYet(_) | Known::Broken => None,
             };
-            Some((Arc::clone(&candidate.upstream), descriptors))
+            let upstream = Arc::clone(&candidate.upstream);
+            Some(Callee { upstream, descriptors, timeout: candidate.config.timeout })
         });
         let upstreams = candidates.iter().map(|c| Arc::clone(&c.upstream)).collect();
         if problems.is_empty() {

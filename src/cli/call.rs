@@ -3,7 +3,7 @@
 //! Everything that can be wrong with the command line is found before
 //! anything is sent.
 
-pub(super) mod catalogue;
+mod catalogue;
 mod explain;
 mod json;
 
@@ -16,14 +16,16 @@ use clap::Args;
 use hyper::http::{HeaderName, HeaderValue};
 use prost_reflect::MessageDescriptor;
 
-use super::diagnose;
 use super::failure::Failure;
 use super::output::print;
-use crate::app::{Reflection, Resolver};
+use super::{diagnose, runtime};
 use crate::client::{Options, Pushes, Session, Tls};
 use crate::config;
 use crate::envelope::PublicKey;
-use catalogue::{Catalogue, CatalogueError};
+use catalogue::Catalogue;
+
+/// The configuration that is read where none is named.
+const DEFAULT_CONFIG: &str = "routes.yaml";
 
 /// Call a method as a client does, and print the answer.
 #[derive(Debug, Args)]
@@ -69,9 +71,8 @@ pub(super) struct Call {
     /// Descriptors of the method: a serialized `FileDescriptorSet`. May be repeated.
     #[arg(long, value_name = "FILE")]
     descriptors: Vec<PathBuf>,
-    /// What the method leads to, where the gateway's configuration does not
-    /// tell: package.Service/Method.
-    #[arg(long)]
+    /// What the method leads to, of those descriptors: package.Service/Method.
+    #[arg(long, requires = "descriptors")]
     rpc: Option<String>,
     /// Believe certificates of these authorities, and no others (wss).
     #[arg(long, value_name = "FILE")]
@@ -91,11 +92,7 @@ struct Request {
 impl Call {
     pub(super) fn run(self) -> Result<(), Failure> {
         let options = self.options()?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
-        runtime.block_on(async {
+        runtime::block_on(async {
             let catalogue = self.catalogue().await?;
             let request = self.request(&catalogue)?;
             self.converse(options, request, &catalogue).await
@@ -129,54 +126,37 @@ impl Call {
 
     /// Where it is said which messages the method takes and returns.
     async fn catalogue(&self) -> Result<Catalogue, Failure> {
-        let mut catalogue = if self.descriptors.is_empty() {
-            self.gateway().await?
-        } else {
-            Catalogue::from_files(&self.descriptors).map_err(Failure::usage)?
+        let mut catalogue = match &self.config {
+            Some(path) => {
+                let loaded = config::load(path, &config::process_environment);
+                let loaded = loaded.map_err(|wrong| diagnose::unusable(&wrong))?;
+                Catalogue::of_gateway(&loaded.config).await
+            }
+            None if !self.descriptors.is_empty() => {
+                Catalogue::from_files(&self.descriptors).map_err(explain::unknown)?
+            }
+            None => {
+                // The file may well be for something else: what is wrong with it
+                // is nobody's business here, and the demo's own hints must work.
+                let path = Path::new(DEFAULT_CONFIG);
+                let gateway = match config::load_tolerant(path, &config::process_environment).0 {
+                    Some(loaded) => Catalogue::of_gateway(&loaded.config).await,
+                    None => Catalogue::default(),
+                };
+                gateway.or(Catalogue::demo().map_err(explain::unknown)?)
+            }
         };
         if let (Some(method), Some(rpc)) = (&self.method, &self.rpc) {
-            let rpc = catalogue.rpc(rpc).map_err(Failure::usage)?;
-            catalogue.add_route(method, (rpc.input(), rpc.output()));
-        }
-        Ok(catalogue)
-    }
-
-    /// What the gateway's configuration names. Nobody has to have one: without,
-    /// there are the methods of the demo.
-    async fn gateway(&self) -> Result<Catalogue, Failure> {
-        let (mut catalogue, path) = match &self.config {
-            Some(path) => (Catalogue::default(), path.as_path()),
-            None => (Catalogue::demo().map_err(Failure::usage)?, Path::new("routes.yaml")),
-        };
-        if self.config.is_none() && !path.exists() {
-            return Ok(catalogue);
-        }
-        let (loaded, wrong) = config::load_tolerant(path, &config::process_environment);
-        if self.config.is_some() && wrong.has_errors() {
-            return Err(diagnose::unusable(&wrong));
-        }
-        if let Some(loaded) = loaded {
-            let resolved = Resolver::new(1).resolve(&loaded.config, Reflection::Ask).await;
-            catalogue.add_table(&resolved.services.routes);
-            let known = |method: &String| catalogue.messages_for(method).is_ok();
-            if !self.method.as_ref().is_some_and(known) {
-                for (_, reason) in &resolved.pending {
-                    diagnose::remark(reason);
-                }
-            }
+            catalogue.add(method, rpc).map_err(explain::unknown)?;
         }
         Ok(catalogue)
     }
 
     fn request(&self, catalogue: &Catalogue) -> Result<Option<Request>, Failure> {
         let Some(method) = &self.method else { return Ok(None) };
-        let (request, response) = catalogue.messages_for(method).map_err(|error| {
-            let help = matches!(error, CatalogueError::UnknownMethod { .. });
-            let failure = Failure::usage(error);
-            if help { failure.help(explain::NO_DESCRIPTORS) } else { failure }
-        })?;
-        let data = json::to_message(&json::text(&self.json)?, request)?;
-        Ok(Some(Request { method: method.clone(), data, response }))
+        let messages = catalogue.messages_for(method).map_err(explain::unknown)?;
+        let data = json::to_message(&json::text(&self.json)?, &messages.request)?;
+        Ok(Some(Request { method: method.clone(), data, response: messages.response }))
     }
 
     async fn converse(
@@ -239,4 +219,18 @@ fn file(path: &Path) -> Result<Vec<u8>, Failure> {
 
 fn unusable(path: &Path, error: &dyn std::fmt::Display) -> Failure {
     Failure::usage(format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_a_name_and_a_value() {
+        let (name, value) = header("X-Trace:  a:b ").unwrap();
+        assert_eq!((name.as_str(), value.to_str().unwrap()), ("x-trace", "a:b"));
+        for text in ["X-Trace", "a b: c", ": c", "a: \u{7f}"] {
+            assert!(header(text).is_err(), "{text}");
+        }
+    }
 }

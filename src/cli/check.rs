@@ -52,6 +52,7 @@ impl Check {
             };
             unreachable.report(&loaded, &mut diagnostics);
         }
+        diagnostics.tidy();
         diagnose::print(&diagnostics);
         if diagnostics.has_errors() {
             return Err(Failure::failed(""));

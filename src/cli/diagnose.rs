@@ -20,8 +20,3 @@ pub(super) fn unusable(diagnostics: &Diagnostics) -> Failure {
     print(diagnostics);
     Failure::usage("")
 }
-
-/// Prints something that may explain what comes next.
-pub(super) fn remark(text: &str) {
-    drop(writeln!(io::stderr().lock(), "note: {text}"));
-}

@@ -150,7 +150,7 @@ impl Diagnostics {
 
     /// Puts the diagnostics in the order of their places and drops what is said
     /// twice, as happens where an alias repeats a mistake.
-    pub(super) fn tidy(&mut self) {
+    pub fn tidy(&mut self) {
         self.list.sort_by_key(|diagnostic| (diagnostic.span, diagnostic.severity));
         self.list.dedup();
     }

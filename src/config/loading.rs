@@ -179,19 +179,12 @@ fn understand(
     diagnostics: &mut Diagnostics,
 ) -> Option<Loaded> {
     let Checked { json, files } = structure::check(&document, folder, diagnostics);
-    let config = match Config::deserialize(json?) {
-        Ok(config) => config,
+    let Ok(config) = Config::deserialize(json?) else {
         // The schema and the model come from the same structs, so this is a
         // defect. What serde says is kept to itself, as it may hold secrets.
-        Err(_) => {
-            let message = "what is right in this file can't be read";
-            diagnostics.error(
-                document.root.span,
-                message,
-                "please report this as a bug of Bridgehead",
-            );
-            return None;
-        }
+        let message = "what is right in this file can't be read";
+        diagnostics.error(document.root.span, message, "please report this as a bug of Bridgehead");
+        return None;
     };
     checks::check(&config, &document, diagnostics);
     checks::check_files(&files, open, diagnostics);
@@ -202,6 +195,8 @@ fn understand(
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
     use crate::config::testing::environment;
 
@@ -274,7 +269,7 @@ mod tests {
             let lines: Vec<String> = diagnostics.lines().collect();
             assert_eq!(lines.len(), 1);
             assert!(lines[0].contains("routes.yaml:2:6: a byte that is not UTF-8"), "{lines:?}");
-            assert!(diagnostics.to_string().contains("^"));
+            assert!(diagnostics.to_string().contains('^'));
         }
     }
 
@@ -297,9 +292,10 @@ mod tests {
     fn ten_thousand_routes_are_read_in_reasonable_time() {
         let mut text = TEXT.to_owned();
         for number in 0..10_000 {
-            text.push_str(&format!(
-                "      /v1/m{number}: {{ rpc: pb.Service/Method{number}, timeout: 2s }}\n"
-            ));
+            let _ = writeln!(
+                text,
+                "      /v1/m{number}: {{ rpc: pb.Service/Method{number}, timeout: 2s }}"
+            );
         }
         let begun = std::time::Instant::now();
         assert_eq!(load_bytes(text.as_bytes()).unwrap().config.upstreams["a"].routes.len(), 10_002);

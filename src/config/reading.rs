@@ -333,6 +333,8 @@ impl<'s> Places<'s> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use crate::config::testing::{complaint, complaints, config, read, with_basics};
 
     #[test]
@@ -368,7 +370,7 @@ mod tests {
         let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..12 {
             let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
-            text.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
+            let _ = writeln!(text, "a{level}: &a{level} [{aliases}]");
         }
         let (loaded, diagnostics) = read(&text);
         assert!(loaded.is_none());

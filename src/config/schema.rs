@@ -55,13 +55,18 @@ pub(super) fn allows(schema: &Value, name: &str) -> bool {
 pub fn schema() -> Value {
     let mut schema = model().clone();
     publish(&mut schema);
-    if let Some(root) = schema.as_object_mut() {
-        root.insert("$id".to_owned(), json!("urn:bridgehead:routes"));
-        if let Some(definitions) = root.get_mut("$defs").and_then(Value::as_object_mut) {
-            definitions.insert("Variable".to_owned(), variable());
-        }
+    let Value::Object(mut body) = schema else { return schema };
+    if let Some(definitions) = body.get_mut("$defs").and_then(Value::as_object_mut) {
+        definitions.insert("Variable".to_owned(), variable());
     }
-    schema
+    body.insert("$id".to_owned(), json!("urn:bridgehead:routes"));
+    // People read it from the top.
+    let mut root = Map::new();
+    for key in ["$schema", "$id", "title", "description"] {
+        root.extend(body.shift_remove_entry(key));
+    }
+    root.extend(body);
+    Value::Object(root)
 }
 
 fn variable() -> Value {
@@ -96,8 +101,8 @@ fn publish(schema: &mut Value) {
         schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
         for (key, property) in properties {
-            if choice && let Some(list) = property.get_mut("anyOf").and_then(Value::as_array_mut) {
-                list.retain(|kind| !allows(kind, "null"));
+            if choice {
+                require(property);
             }
             publish(property);
             let optional = !choice && !required.iter().any(|name| name == key);
@@ -116,6 +121,19 @@ fn publish(schema: &mut Value) {
     if let Some(names) = schema.get_mut("propertyNames") {
         publish(names);
         widen(names, false);
+    }
+}
+
+/// Takes the `null` out of an optional schema.
+fn require(schema: &mut Value) {
+    let Some(schema) = schema.as_object_mut() else { return };
+    let Some(Value::Array(mut list)) = schema.shift_remove("anyOf") else { return };
+    list.retain(|kind| !allows(kind, "null"));
+    match list.as_slice() {
+        [Value::Object(only)] => schema.extend(only.clone()),
+        _ => {
+            schema.insert("anyOf".to_owned(), Value::Array(list));
+        }
     }
 }
 

@@ -114,6 +114,7 @@ mod tests {
     use super::*;
     use crate::proto::demo::MsgData;
 
+    #[expect(clippy::unnecessary_wraps, reason = "as messages have it")]
     fn as_user(user: &str) -> Option<CommonReq> {
         Some(CommonReq { user_id: user.to_owned(), ..CommonReq::default() })
     }

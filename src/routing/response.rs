@@ -13,6 +13,21 @@ pub(super) struct VerdictField {
     number: u32,
     /// The field `code` of that field's message.
     code: u32,
+    /// The type of that field.
+    code_type: CodeType,
+}
+
+/// The types that a verdict's code may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CodeType {
+    /// `int32` or an enum.
+    I32,
+    /// `int64`.
+    I64,
+    /// `uint32`.
+    U32,
+    /// `uint64`.
+    U64,
 }
 
 impl VerdictField {
@@ -22,11 +37,14 @@ impl VerdictField {
         let field = super::builder::field_named(output, name).filter(|field| !field.is_list())?;
         let Kind::Message(message) = field.kind() else { return None };
         let code = message.get_field_by_name("code").filter(|code| !code.is_list())?;
-        let is_number = matches!(
-            code.kind(),
-            Kind::Enum(_) | Kind::Int32 | Kind::Int64 | Kind::Uint32 | Kind::Uint64
-        );
-        is_number.then(|| Self { number: field.number(), code: code.number() })
+        let code_type = match code.kind() {
+            Kind::Enum(_) | Kind::Int32 => CodeType::I32,
+            Kind::Int64 => CodeType::I64,
+            Kind::Uint32 => CodeType::U32,
+            Kind::Uint64 => CodeType::U64,
+            _ => return None,
+        };
+        Some(Self { number: field.number(), code: code.number(), code_type })
     }
 
     /// The code, if it is not 0, and the verdict's bytes. `None` as well for a
@@ -53,14 +71,28 @@ impl VerdictField {
             if field.number == self.code
                 && let Value::Varint(value) = field.value
             {
-                // Enums and int32 are 64 bits on the wire, cut to 32 by every decoder.
-                #[expect(clippy::cast_possible_truncation, reason = "protobuf says so")]
-                {
-                    code = value as i32;
-                }
+                code = self.code_type.read(value);
             }
         }
         (code != 0).then_some((code, verdict))
+    }
+}
+
+impl CodeType {
+    /// The value of a varint. All types are 64 bits on the wire; those of 32
+    /// are cut by every decoder. A code that is no `i32` is the nearest one:
+    /// cut, it might turn out as 0, and a failure pass for a success.
+    #[expect(clippy::cast_possible_truncation, reason = "protobuf says so")]
+    fn read(self, varint: u64) -> i32 {
+        match self {
+            Self::I32 => varint as i32,
+            Self::I64 => {
+                let code = varint.cast_signed();
+                code.clamp(i32::MIN.into(), i32::MAX.into()) as i32
+            }
+            Self::U32 => i32::try_from(varint as u32).unwrap_or(i32::MAX),
+            Self::U64 => i32::try_from(varint).unwrap_or(i32::MAX),
+        }
     }
 }
 
@@ -91,6 +123,17 @@ mod tests {
         assert_eq!(field.read(&response(0, "fine")), None);
         assert_eq!(field.read(&[]), None);
         assert_eq!(field.read(&response(-7, "odd")).unwrap().0, -7);
+    }
+
+    #[test]
+    fn a_code_that_is_no_i32_is_the_nearest_one() {
+        let two_to_the_32 = 1u64 << 32;
+        assert_eq!(CodeType::I32.read(two_to_the_32 + 5), 5);
+        assert_eq!(CodeType::U32.read(two_to_the_32 - 1), i32::MAX);
+        assert_eq!(CodeType::U64.read(two_to_the_32), i32::MAX);
+        assert_eq!(CodeType::I64.read(two_to_the_32), i32::MAX);
+        assert_eq!(CodeType::I64.read((-two_to_the_32.cast_signed()).cast_unsigned()), i32::MIN);
+        assert_eq!(CodeType::I64.read((-7i64).cast_unsigned()), -7);
     }
 
     #[test]

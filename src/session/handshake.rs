@@ -32,6 +32,9 @@ pub(super) const KEEP_ALIVE: &str = "/v1/conn/keepAlive";
 /// Each string of setCxnParams, in bytes: they become gRPC metadata of every call.
 const MAX_DEVICE_FIELD: usize = 1024;
 const MAX_USER_ID: usize = 1024;
+/// Of data that shares its frame with what a pending answer needs.
+const MAX_FRAME_KEPT: usize = 4 * 1024;
+const MAX_LOGGED_ID: usize = 128;
 const MAX_TOKEN: usize = 8 * 1024;
 
 /// A step that is being decided.
@@ -48,6 +51,24 @@ pub(super) struct Step {
 pub(super) struct Asked {
     pub(super) req_id: Text,
     pub(super) method: Text,
+}
+
+impl Asked {
+    /// Shares the request's frame, unless that is so large that it should not
+    /// be kept for as long as the answer takes.
+    pub(super) fn of(request: &Request) -> Self {
+        let keep = |text: &Text| {
+            if request.data.len() > MAX_FRAME_KEPT { Text::from(&**text) } else { text.clone() }
+        };
+        Self { req_id: keep(&request.req_id), method: keep(&request.method) }
+    }
+
+    /// The request's id for the log, where the client does not choose how long
+    /// lines are.
+    pub(super) fn logged_id(&self) -> &str {
+        let end = self.req_id.floor_char_boundary(MAX_LOGGED_ID);
+        self.req_id.get(..end).unwrap_or_default()
+    }
 }
 
 pub(super) enum Outcome {
@@ -72,7 +93,7 @@ pub(super) fn set_cxn_params(
     let params = SetCxnParamsReq::decode(request.data.clone())
         .map_err(|_| Failure::request("not a SetCxnParamsReq"))?;
     check_lengths(&params)?;
-    let asked = Asked { req_id: request.req_id, method: request.method };
+    let asked = Asked::of(&request);
     let closed = |asked, close| Ok(decided(asked, Outcome::Closed(close)));
     if !params.platform.is_empty() && !worker.config.platforms.contains(&params.platform) {
         return closed(asked, Close::Platform);
@@ -121,7 +142,7 @@ pub(super) fn set_user_params(
     if params.user_id.len() > MAX_USER_ID || params.token.len() > MAX_TOKEN {
         return Err(Failure::request("userId or token is too long"));
     }
-    let asked = Asked { req_id: request.req_id, method: request.method };
+    let asked = Asked::of(&request);
     let platform = identity.value(Member::Platform);
     if platform.is_empty() {
         return Ok(decided(asked, Outcome::Closed(Close::Platform)));

@@ -1,7 +1,5 @@
 //! The gRPC metadata that every call carries.
 
-use std::fmt::Write as _;
-
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 
@@ -78,8 +76,7 @@ fn header_value(text: &str) -> HeaderValue {
         if is_plain(byte) && byte != b'%' {
             encoded.push(char::from(byte));
         } else {
-            // Writing to a string cannot fail.
-            let _written = write!(encoded, "%{byte:02X}");
+            encoded.push_str(&format!("%{byte:02X}"));
         }
     }
     HeaderValue::try_from(encoded).unwrap_or(HeaderValue::from_static(""))

@@ -17,6 +17,9 @@ use crate::envelope::codec::{self, Request};
 use crate::routing::{Lookup, Route};
 use crate::upstream::{Call, CallError, Upstream};
 
+/// Of a method that may be none, in the log.
+const MAX_LOGGED_METHOD: usize = 128;
+
 /// A request that is answered without, or instead of, a response message.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -36,11 +39,13 @@ impl Failure {
     }
 
     pub(super) fn log(&self, identity: &Identity, asked: &Asked) {
+        // Perhaps no method at all, but something long.
+        let method = asked.method.get(..asked.method.floor_char_boundary(MAX_LOGGED_METHOD));
         tracing::debug!(
             target: "bridgehead::access",
             session = identity.session_id(),
-            request = &*asked.req_id,
-            method = &*asked.method,
+            request = asked.logged_id(),
+            method = method,
             code = %self.code,
             reason = self.text,
             "refused"
@@ -90,7 +95,7 @@ pub(super) fn begin(
         return Err(Failure::request("encryption is required: send setCxnParams first"));
     }
     let (route, call) = prepare(&request, identity, worker)?;
-    let asked = Asked { req_id: request.req_id, method: request.method };
+    let asked = Asked::of(&request);
     Ok(drive(route, call, asked, identity.session_id(), worker.index))
 }
 
@@ -152,7 +157,7 @@ fn drive(route: SharedRoute, call: Call, asked: Asked, session: &str, worker: us
         tracing::debug!(
             target: "bridgehead::access",
             session = &*session,
-            request = &*asked.req_id,
+            request = asked.logged_id(),
             method = &*route.name,
             code = %answer.code,
             upstream = route.upstream.name(),
@@ -187,7 +192,7 @@ fn answer(
     let code = Code::new(route.codes.map(status.code()));
     tracing::info!(
         session,
-        request = &*asked.req_id,
+        request = asked.logged_id(),
         method = &*route.name,
         upstream = route.upstream.name(),
         %code,

@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, Sink, SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
@@ -121,6 +122,8 @@ where
         loop {
             let event = poll_fn(|cx| self.poll_event(cx)).await;
             self.on_event(event)?;
+            // A client that never lets its session rest shares the worker with others.
+            consume_budget().await;
         }
     }
 
@@ -162,7 +165,7 @@ where
             return Poll::Ready(Event::WriteFailed(error));
         }
         let reads = self.may_read();
-        self.handle.set_paused(!reads);
+        self.handle.set_paused(self.is_occupied());
         if reads && let Poll::Ready(read) = self.socket.poll_next_unpin(cx) {
             return Poll::Ready(match read {
                 Some(Ok(frame)) => Event::Frame(frame),
@@ -184,10 +187,16 @@ where
     /// Whether the next frame is wanted. If not, it stays in the socket, and
     /// the client feels it: nothing is lost.
     fn may_read(&self) -> bool {
-        self.deciding.is_none()
-            && !self.leaving
-            && self.calls.len() < self.worker.config.max_in_flight
-            && !self.handle.outbox.is_congested()
+        !self.is_occupied() && !self.handle.outbox.is_congested()
+    }
+
+    /// Whether the session waits for something that ends by itself, whatever
+    /// the client does. (Room in the outbox does not: a client that has stopped
+    /// reading must be found out by its silence.)
+    fn is_occupied(&self) -> bool {
+        self.leaving
+            || self.deciding.is_some()
+            || self.calls.len() >= self.worker.config.max_in_flight
     }
 
     /// Seals and writes all that is queued, as far as the socket takes it.
@@ -195,6 +204,8 @@ where
         loop {
             ready!(Pin::new(&mut self.socket).poll_ready(cx))?;
             let Some(frame) = self.handle.outbox.take() else { break };
+            // The client takes what it is sent: a sign of life while it is not read.
+            self.handle.heard();
             let sealed = seal(frame, self.cipher.as_ref());
             Pin::new(&mut self.socket).start_send(sealed)?;
         }
@@ -277,7 +288,7 @@ where
     }
 
     fn on_request(&mut self, request: Request) {
-        let asked = Asked { req_id: request.req_id.clone(), method: request.method.clone() };
+        let asked = Asked::of(&request);
         let begun = match &*request.method {
             SET_CXN_PARAMS => {
                 let encrypted = self.cipher.is_some();

@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 
 use super::dial::Target;
 use super::endpoint::Endpoint;
-use super::exchange::exchange;
+use super::exchange::InFlight;
 use super::failure::{Failure, Fate};
 use super::pool::{Pool, Unavailable};
 
@@ -70,11 +70,11 @@ pub enum Origin {
 }
 
 /// Makes a call; see [`super::Upstream::call`].
-pub(super) async fn make(pool: Arc<Pool>, call: Call) -> Result<Bytes, CallError> {
+pub(super) async fn make(pool: &Pool, call: &Call) -> Result<Bytes, CallError> {
     let deadline = Instant::now() + call.timeout.min(MAX_TIMEOUT);
     let mut last = None;
     // When the time is over, the attempt is dropped, and what was sent lingers.
-    match timeout_at(deadline, attempts(&pool, &call, deadline, &mut last)).await {
+    match timeout_at(deadline, attempts(pool, call, deadline, &mut last)).await {
         Ok(result) => result,
         Err(_) => Err(CallError {
             status: Status::deadline_exceeded(format!("no answer within {:?}", call.timeout)),
@@ -103,10 +103,12 @@ async fn attempts(
         };
         let connection = Arc::clone(permit.connection());
         let endpoint = last.insert(Arc::clone(connection.endpoint()));
-        let head = request(call, &endpoint.target, deadline, retried);
-        let result = match head {
-            Ok(head) => exchange(permit, head, call.message.clone(), deadline).await,
-            Err(error) => Err(Failure::unsendable(error)),
+        let sent = request(call, &endpoint.target, deadline, retried)
+            .map_err(Failure::unsendable)
+            .and_then(|head| InFlight::send(permit, head, call.message.clone(), deadline));
+        let result = match sent {
+            Ok(in_flight) => in_flight.response().await,
+            Err(failure) => Err(failure),
         };
         let failure = match result {
             Ok(message) => {

@@ -15,31 +15,10 @@ use super::framing::{self, Assembly, Violation};
 use super::linger::{self, Abandoned};
 use super::stream::ClientStream;
 
-/// Sends a request and reads its response.
-///
-/// # Cancel safety
-///
-/// May be dropped at any time: what is left of the call runs out in
-/// [`linger`], so that no number of dropped calls harms the connection.
-pub(super) async fn exchange(
-    permit: Permit,
-    head: Request<()>,
-    message: Bytes,
-    deadline: Instant,
-) -> Result<Bytes, Failure> {
-    let payload = framing::frame(message).map_err(Failure::unsendable)?;
-    let mut in_flight = InFlight::send(permit, head, payload, deadline)?;
-    let result = in_flight.read().await;
-    // Also when it failed: a broken stream is no longer open, and one whose
-    // answer broke gRPC's rules is reset once and not in bulk.
-    if matches!(result, Ok(_) | Err(Ended::Stream(_))) {
-        in_flight.stream = None;
-    }
-    result.map_err(Ended::into_failure)
-}
-
-/// A request that was sent. Its stream must not be dropped before it has ended.
-struct InFlight {
+/// A request that was sent. Its stream must not be dropped before it has ended:
+/// what is left of it when this is dropped runs out in [`linger`], so that no
+/// number of dropped calls harms the connection.
+pub(super) struct InFlight {
     stream: Option<ClientStream>,
     permit: Option<Permit>,
     deadline: Instant,
@@ -54,12 +33,14 @@ enum Ended {
 }
 
 impl InFlight {
-    fn send(
+    /// Sends a request, all of it at once.
+    pub(super) fn send(
         permit: Permit,
         head: Request<()>,
-        payload: framing::Payload,
+        message: Bytes,
         deadline: Instant,
     ) -> Result<Self, Failure> {
+        let payload = framing::frame(message).map_err(Failure::unsendable)?;
         let connection = permit.connection();
         let sent = connection.requests().send_request(head, false);
         let (response, mut request) = sent.map_err(|error| match connection.closing() {
@@ -70,6 +51,19 @@ impl InFlight {
         // response says why.
         let _ = request.send_data(payload, true);
         Ok(Self { stream: Some(ClientStream::Awaited(response)), permit: Some(permit), deadline })
+    }
+
+    /// Reads the response.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time.
+    pub(super) async fn response(mut self) -> Result<Bytes, Failure> {
+        let result = self.read().await;
+        if !matches!(result, Err(Ended::Early(_))) {
+            self.stream = None;
+        }
+        result.map_err(Ended::into_failure)
     }
 
     async fn read(&mut self) -> Result<Bytes, Ended> {

@@ -214,7 +214,7 @@ impl Upstream {
                 });
             };
             drop(upstream);
-            call::make(pool, call).await
+            call::make(&pool, &call).await
         }
     }
 

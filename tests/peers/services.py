@@ -77,6 +77,9 @@ class Probe:
             if message.wait_for:
                 await self.begun[message.wait_for].wait()
             await asyncio.sleep(message.millis / 1000)
+        except asyncio.CancelledError:
+            group.cancelled += 1
+            raise
         finally:
             group.executing -= 1
         padding = b"x" * message.answer_bytes

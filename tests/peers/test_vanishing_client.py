@@ -13,6 +13,9 @@ from raw_client import RawClient
 from session_client import SET_CXN_PARAMS, SET_USER_PARAMS, cxn_params
 
 WINDOW = 128
+# Servers take a burst of cancelled calls for an attack, and close the connection under all others
+# (CVE-2023-44487). This one does not; Netty allows 200 in 30 seconds.
+BEARABLE = 200
 
 
 def open_with_full_window(gateway, group, millis):
@@ -42,8 +45,8 @@ def test_a_client_that_vanishes_with_a_full_window_fails_nobody_elses_call(
     gateway = start_gateway(gateway_config(services, upstream={"connections": 1}))
     load = Load(gateway, clients=8, window=4)
     load.wait_for(100)
-    for number in range(6):
-        group = f"vanishing-{number}"
+    groups = [f"vanishing-{number}" for number in range(6)]
+    for group in groups:
         raw = open_with_full_window(gateway, group, millis=1500)
         eventually(lambda: services.count(group).executing == WINDOW)
         if how == "reset":
@@ -53,6 +56,9 @@ def test_a_client_that_vanishes_with_a_full_window_fails_nobody_elses_call(
         load.wait_for(50)
     load.wait_for(300)
     load.stop_without_failures()
+    eventually(lambda: not any(services.count(group).executing for group in groups))
+    cancelled = sum(services.count(group).cancelled for group in groups)
+    assert cancelled <= BEARABLE, f"{cancelled} of {WINDOW * len(groups)} calls were reset"
 
 
 def test_the_place_of_a_client_that_vanished_is_free_again(start_gateway, connect, services):

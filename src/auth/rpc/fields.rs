@@ -7,9 +7,7 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value};
 
 use super::ConfigError;
-
-/// How alike two names must be for one to be proposed for the other (0 to 1).
-const ALIKE: f64 = 0.75;
+use crate::routing::suggest::closest;
 
 /// What can be wrong at one place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -164,14 +162,8 @@ pub(super) fn type_name(field: &FieldDescriptor) -> String {
 /// What may be meant by `name`, or what there is.
 pub(super) fn hint<'a>(name: &str, all: impl Iterator<Item = &'a str>) -> String {
     let all: Vec<_> = all.collect();
-    let likeness = |other: &str| strsim::jaro_winkler(&name.to_lowercase(), &other.to_lowercase());
-    let nearest = all
-        .iter()
-        .map(|other| (likeness(other), other))
-        .filter(|(likeness, _)| *likeness > ALIKE)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    match nearest {
-        Some((_, nearest)) => format!("did you mean `{nearest}`?"),
+    match closest(name, all.iter().copied()) {
+        Some(nearest) => format!("did you mean `{nearest}`?"),
         None if all.is_empty() => "there are none".to_owned(),
         None => format!("there are {}", all.join(", ")),
     }

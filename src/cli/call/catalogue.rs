@@ -1,163 +1,229 @@
 //! Which messages a method takes and returns.
 //!
-//! Descriptors come from anywhere, and are gathered here under the client's
-//! names of methods.
+//! Descriptors come from a gateway's configuration, from files or from the
+//! demo, and are gathered here under the client's names of methods.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use prost_reflect::{DescriptorPool, MessageDescriptor, MethodDescriptor};
+use prost_reflect::{DescriptorPool, MessageDescriptor};
 
+use crate::app::{Reflection, Resolver};
+use crate::config::Config;
 use crate::proto::demo;
-use crate::routing::RouteTable;
+use crate::routing::suggest::closest;
+use crate::routing::{DescriptorError, Descriptors};
 
 /// The gateway answers this one itself, with nothing.
 const KEEP_ALIVE: &str = "/v1/conn/keepAlive";
-/// How alike two names must be for one to be proposed for the other (0 to 1).
-const ALIKE: f64 = 0.8;
 
-/// A method's request and response message.
-type Messages = (MessageDescriptor, MessageDescriptor);
+/// The methods of the demo's gateway.
+const DEMO: [(&str, &str); 3] = [
+    ("/v1/user/white/login", "pb.userService/Login"),
+    ("/v1/relation/getFriendList", "pb.relationService/GetFriendList"),
+    ("/v1/msg/sendMsgList", "pb.msgService/SendMsgListAsync"),
+];
 
-/// The methods that are known, and all messages beside them.
+/// The methods that are known.
 #[derive(Debug, Default)]
-pub(in crate::cli) struct Catalogue {
-    pools: Vec<DescriptorPool>,
-    routes: BTreeMap<String, Messages>,
+pub(super) struct Catalogue {
+    methods: BTreeMap<String, Messages>,
+    /// Methods of which only the name is known, and why.
+    pending: BTreeMap<String, String>,
+    /// What was named beside the methods, if anything.
+    files: Option<Descriptors>,
+}
+
+/// What a method takes and returns.
+#[derive(Debug, Clone)]
+pub(super) struct Messages {
+    pub(super) request: MessageDescriptor,
+    pub(super) response: MessageDescriptor,
 }
 
 /// Descriptors that cannot be used, or do not have what is looked for.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::cli) enum CatalogueError {
+pub(super) enum CatalogueError {
     /// A file cannot be read.
-    #[error("{}: {error}", path.display())]
+    #[error("cannot read {}: {error}", path.display())]
     Unreadable { path: PathBuf, error: std::io::Error },
-    /// A file is no set of descriptors, or lacks what it imports.
-    #[error("{} is no FileDescriptorSet with all its imports: {error}", path.display())]
-    NoDescriptors { path: PathBuf, error: prost_reflect::DescriptorError },
-    /// No descriptor has this method.
-    #[error("there is no rpc `{rpc}` in the descriptors; {hint}")]
-    UnknownRpc { rpc: String, hint: String },
+    /// A set is none, or does not have an rpc.
+    #[error(transparent)]
+    Descriptors(#[from] DescriptorError),
+    /// The method is configured, but its upstream does not tell what it takes.
+    #[error("`{method}` is configured, but not known: {reason}")]
+    Pending { method: String, reason: String },
     /// No route has this name.
-    #[error("it is not known which messages `{method}` takes and returns; {hint}")]
-    UnknownMethod { method: String, hint: String },
+    #[error("`{method}` is not known{hint}")]
+    Unknown { method: String, hint: String },
 }
 
 impl Catalogue {
-    /// The demo's services, as the demo's gateway names their methods.
-    pub(in crate::cli) fn demo() -> Result<Self, CatalogueError> {
-        let mut catalogue = Self::default();
-        catalogue.add_descriptors("(demo)".into(), demo::FILE_DESCRIPTOR_SET)?;
-        for (method, rpc) in [
-            ("/v1/user/white/login", "pb.userService/Login"),
-            ("/v1/relation/getFriendList", "pb.relationService/GetFriendList"),
-            ("/v1/msg/sendMsgList", "pb.msgService/SendMsgListAsync"),
-        ] {
-            let rpc = catalogue.rpc(rpc)?;
-            catalogue.add_route(method, (rpc.input(), rpc.output()));
+    /// The demo's methods.
+    pub(super) fn demo() -> Result<Self, CatalogueError> {
+        let mut catalogue = Self {
+            files: Some(Descriptors::from_sets([demo::FILE_DESCRIPTOR_SET])?),
+            ..Self::default()
+        };
+        for (method, rpc) in DEMO {
+            catalogue.add(method, rpc)?;
         }
         Ok(catalogue)
     }
 
-    /// Adds the routes of a gateway.
-    pub(in crate::cli) fn add_table<U>(&mut self, table: &RouteTable<U>) {
-        for route in table.routes() {
-            let pool = route.input.parent_pool();
-            if !self.pools.contains(pool) {
-                self.pools.push(pool.clone());
-            }
-            self.add_route(&route.name, (route.input.clone(), route.output.clone()));
+    /// No methods yet, but descriptors to add them from: files that hold
+    /// serialized `FileDescriptorSet`s.
+    pub(super) fn from_files(files: &[PathBuf]) -> Result<Self, CatalogueError> {
+        let read = |path: &PathBuf| {
+            std::fs::read(path)
+                .map_err(|error| CatalogueError::Unreadable { path: path.clone(), error })
+        };
+        let sets: Vec<_> = files.iter().map(read).collect::<Result<_, _>>()?;
+        let descriptors = Descriptors::from_sets(sets.iter().map(Vec::as_slice))?;
+        Ok(Self { files: Some(descriptors), ..Self::default() })
+    }
+
+    /// The methods of a gateway. Its upstreams are asked for their descriptors
+    /// where the configuration says so; what else is wrong with it is not
+    /// reported, since the gateway may have another environment and other files.
+    pub(super) async fn of_gateway(config: &Config) -> Self {
+        let resolved = Resolver::new(1).resolve(config, Reflection::Ask).await;
+        let table = resolved.services.routes;
+        let messages = |(request, response): (&MessageDescriptor, &MessageDescriptor)| Messages {
+            request: request.clone(),
+            response: response.clone(),
+        };
+        Self {
+            methods: table
+                .routes()
+                .map(|route| (route.name.to_string(), messages((&route.input, &route.output))))
+                .collect(),
+            pending: table
+                .pending()
+                .map(|(name, reason)| (name.to_owned(), reason.to_owned()))
+                .collect(),
+            files: None,
         }
     }
 
-    /// Serialized `FileDescriptorSet`s from files. They may import from those
-    /// before them.
-    pub(in crate::cli) fn from_files(files: &[PathBuf]) -> Result<Self, CatalogueError> {
-        let mut pool = DescriptorPool::new();
-        for path in files {
-            let set = std::fs::read(path)
-                .map_err(|error| CatalogueError::Unreadable { path: path.clone(), error })?;
-            pool.decode_file_descriptor_set(&*set)
-                .map_err(|error| CatalogueError::NoDescriptors { path: path.clone(), error })?;
+    /// Adds what another one knows and this one does not.
+    pub(super) fn or(mut self, other: Self) -> Self {
+        for (method, messages) in other.methods {
+            self.pending.remove(&method);
+            self.methods.entry(method).or_insert(messages);
         }
-        Ok(Self { pools: vec![pool], routes: BTreeMap::new() })
+        self
     }
 
-    /// Adds a pool of its own: sets of different services may disagree.
-    pub(in crate::cli) fn add_descriptors(
-        &mut self,
-        path: PathBuf,
-        set: &[u8],
-    ) -> Result<(), CatalogueError> {
-        let pool = DescriptorPool::decode(set)
-            .map_err(|error| CatalogueError::NoDescriptors { path, error })?;
-        self.pools.push(pool);
+    /// Makes a method known that leads to `rpc`, a `package.Service/Method` of
+    /// the files.
+    pub(super) fn add(&mut self, method: &str, rpc: &str) -> Result<(), CatalogueError> {
+        let rpc = self.files.as_ref().unwrap_or(&Descriptors::default()).method(rpc)?;
+        let messages = Messages { request: rpc.input(), response: rpc.output() };
+        self.methods.insert(method.to_owned(), messages);
         Ok(())
     }
 
-    /// Makes a method known by the client's name.
-    pub(in crate::cli) fn add_route(&mut self, method: &str, messages: Messages) {
-        self.routes.insert(method.to_owned(), messages);
-    }
-
-    /// The rpc called `package.Service/Method`.
-    pub(in crate::cli) fn rpc(&self, name: &str) -> Result<MethodDescriptor, CatalogueError> {
-        let all = || {
-            let services = self.pools.iter().flat_map(DescriptorPool::services);
-            services.flat_map(|service| service.methods().collect::<Vec<_>>())
-        };
-        all().find(|rpc| rpc_name(rpc) == name).ok_or_else(|| {
-            let names: Vec<_> = all().map(|rpc| rpc_name(&rpc)).collect();
-            CatalogueError::UnknownRpc { rpc: name.to_owned(), hint: hint(name, &names) }
-        })
-    }
-
-    /// The request and the response message of a method, by the client's name:
-    /// a route, or `/package.Service/Method` of a service that is exposed.
-    pub(in crate::cli) fn messages_for(&self, method: &str) -> Result<Messages, CatalogueError> {
+    /// The messages of a method, by the client's name: a route, or
+    /// `/package.Service/Method` of a service that is exposed.
+    pub(super) fn messages_for(&self, method: &str) -> Result<Messages, CatalogueError> {
+        if let Some(messages) = self.methods.get(method) {
+            return Ok(messages.clone());
+        }
         if method == KEEP_ALIVE
             && let Some(empty) =
                 DescriptorPool::global().get_message_by_name("google.protobuf.Empty")
         {
-            return Ok((empty.clone(), empty));
+            return Ok(Messages { request: empty.clone(), response: empty });
         }
-        match self.routes.get(method) {
-            Some(messages) => Ok(messages.clone()),
-            None => self.exposed(method).ok_or_else(|| {
-                let names: Vec<_> = self.routes.keys().cloned().collect();
-                CatalogueError::UnknownMethod {
-                    method: method.to_owned(),
-                    hint: hint(method, &names),
-                }
-            }),
+        let service = method.rfind('/').and_then(|slash| method.get(..=slash)).unwrap_or_default();
+        if let Some(reason) = self.pending.get(method).or_else(|| self.pending.get(service)) {
+            let (method, reason) = (method.to_owned(), reason.clone());
+            return Err(CatalogueError::Pending { method, reason });
         }
+        let exposed = method.strip_prefix('/').zip(self.files.as_ref());
+        if let Some(rpc) = exposed.and_then(|(rpc, files)| files.method(rpc).ok()) {
+            return Ok(Messages { request: rpc.input(), response: rpc.output() });
+        }
+        let known = self.methods.keys().chain(self.pending.keys()).map(String::as_str);
+        let hint = match closest(method, known) {
+            Some(nearest) => format!("; did you mean `{nearest}`?"),
+            None => String::new(),
+        };
+        Err(CatalogueError::Unknown { method: method.to_owned(), hint })
     }
 
-    /// The message with this full name, in whichever pool has it.
-    pub(in crate::cli) fn message(&self, full_name: &str) -> Option<MessageDescriptor> {
-        self.pools.iter().find_map(|pool| pool.get_message_by_name(full_name))
-    }
-
-    fn exposed(&self, method: &str) -> Option<Messages> {
-        let rpc = self.rpc(method.strip_prefix('/')?).ok()?;
-        Some((rpc.input(), rpc.output()))
+    /// The message with this full name, wherever it is described.
+    pub(super) fn message(&self, full_name: &str) -> Option<MessageDescriptor> {
+        let files = self.files.as_ref().map(|files| files.pool().clone());
+        let methods = self.methods.values().map(|messages| messages.request.parent_pool().clone());
+        files.into_iter().chain(methods).find_map(|pool| pool.get_message_by_name(full_name))
     }
 }
 
-fn rpc_name(rpc: &MethodDescriptor) -> String {
-    format!("{}/{}", rpc.parent_service().full_name(), rpc.name())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
 
-/// What may be meant by `name`, or what there is.
-fn hint(name: &str, all: &[String]) -> String {
-    let nearest = all
-        .iter()
-        .map(|other| (strsim::jaro_winkler(name, other), other))
-        .filter(|(likeness, _)| *likeness > ALIKE)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    match nearest {
-        Some((_, nearest)) => format!("did you mean `{nearest}`?"),
-        None if all.is_empty() => "none are".to_owned(),
-        None => format!("there are {}", all.join(", ")),
+    fn request_of(catalogue: &Catalogue, method: &str) -> String {
+        catalogue.messages_for(method).unwrap().request.full_name().to_owned()
+    }
+
+    #[test]
+    fn the_demos_methods_are_known_by_route_and_by_rpc() {
+        let demo = Catalogue::demo().unwrap();
+        assert_eq!(request_of(&demo, "/v1/user/white/login"), "pb.LoginReq");
+        assert_eq!(request_of(&demo, "/pb.userService/Login"), "pb.LoginReq");
+        assert_eq!(request_of(&demo, "/v1/conn/keepAlive"), "google.protobuf.Empty");
+        assert!(demo.message("pb.MsgDataList").is_some());
+    }
+
+    #[test]
+    fn an_unknown_method_has_a_proposal() {
+        let error = Catalogue::demo().unwrap().messages_for("/v1/user/login").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`/v1/user/login` is not known; did you mean `/v1/user/white/login`?"
+        );
+    }
+
+    #[test]
+    fn files_describe_what_a_method_leads_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("demo.bin");
+        std::fs::write(&file, demo::FILE_DESCRIPTOR_SET).unwrap();
+        let mut catalogue = Catalogue::from_files(&[file]).unwrap();
+        assert!(catalogue.messages_for("/v9/enter").is_err());
+        catalogue.add("/v9/enter", "pb.userService/Login").unwrap();
+        assert_eq!(request_of(&catalogue, "/v9/enter"), "pb.LoginReq");
+        let error = catalogue.add("/v9/enter", "pb.userService/Logn").unwrap_err();
+        assert!(error.to_string().contains("Login"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_gateway_names_methods_and_some_may_not_be_described() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("demo.bin"), demo::FILE_DESCRIPTOR_SET).unwrap();
+        let text = "
+auth: { none: {} }
+edge: { listen: 127.0.0.1:0 }
+upstreams:
+  user:
+    address: http://127.0.0.1:1
+    descriptors: [demo.bin]
+    routes: { /enter: pb.userService/Login }
+  down:
+    address: http://127.0.0.1:1
+    routes: { /other: pb.otherService/Do }
+";
+        let loaded = config::parse("routes.yaml", text, folder.path(), &|_| None).unwrap();
+        let catalogue = Catalogue::of_gateway(&loaded.config).await;
+        assert_eq!(request_of(&catalogue, "/enter"), "pb.LoginReq");
+        let error = catalogue.messages_for("/other").unwrap_err();
+        assert!(matches!(error, CatalogueError::Pending { .. }), "{error}");
+        let catalogue = catalogue.or(Catalogue::demo().unwrap());
+        assert_eq!(request_of(&catalogue, "/v1/user/white/login"), "pb.LoginReq");
+        assert!(catalogue.message("pb.MsgDataList").is_some());
     }
 }

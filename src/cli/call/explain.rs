@@ -2,16 +2,26 @@
 
 use std::io::ErrorKind;
 
+use super::catalogue::CatalogueError;
 use crate::cli::failure::Failure;
 use crate::client::{CallError, Closed, ConnectError, DialError};
 use crate::envelope::Code;
 
-/// For methods that nothing is known of.
-pub(super) const NO_DESCRIPTORS: &str = "name the gateway's configuration with -c, or the method's descriptors with --descriptors and \
-     what it leads to with --rpc";
-
 const WRONG_KEY: &str = "--encrypt needs the public key that belongs to session.private_key in the gateway's \
      configuration; `bridgehead keygen` makes both";
+
+/// It is not known which messages the method takes and returns.
+pub(super) fn unknown(error: CatalogueError) -> Failure {
+    match &error {
+        CatalogueError::Pending { .. } => Failure::failed(error)
+            .help("start the service, or describe the method with --descriptors and --rpc"),
+        CatalogueError::Unknown { .. } => Failure::usage(error).help(
+            "its messages must be known here, too: name the gateway's configuration with -c, or a \
+             FileDescriptorSet with --descriptors and what the method leads to with --rpc",
+        ),
+        _ => Failure::usage(error),
+    }
+}
 
 /// There is no session.
 pub(super) fn connecting(error: ConnectError) -> Failure {
@@ -76,8 +86,8 @@ fn of_call(error: &CallError, is_logged_in: bool) -> &'static str {
             "the method needs a login: --user, and --token if the gateway asks for one"
         }
         CallError::Refused(refusal) if refusal.code == Code::REQUEST_ERROR => {
-            "the gateway has no such method, or it is not this message that it takes; \
-             `bridgehead check` prints its methods"
+            "the service finds the request wrong, or the gateway has no such method or another \
+             message for it; `bridgehead check` prints its methods"
         }
         CallError::Closed(closed) => of_close(closed),
         CallError::Refused(_) | CallError::Timeout(_) => "",

@@ -27,12 +27,24 @@ pub(super) fn text(argument: &str) -> Result<String, Failure> {
 }
 
 /// The serialized message that a JSON text describes.
-pub(super) fn to_message(text: &str, message: MessageDescriptor) -> Result<Bytes, Failure> {
-    let name = message.full_name().to_owned();
+pub(super) fn to_message(text: &str, message: &MessageDescriptor) -> Result<Bytes, Failure> {
     let mut json = serde_json::Deserializer::from_str(text);
-    DynamicMessage::deserialize(message, &mut json)
+    DynamicMessage::deserialize(message.clone(), &mut json)
         .and_then(|message| json.end().map(|()| message.encode_to_vec().into()))
-        .map_err(|error| Failure::usage(format!("the request is no {name} in JSON: {error}")))
+        .map_err(|error| {
+            let name = message.full_name();
+            Failure::usage(format!("the request is no {name} in JSON: {error}"))
+                .help(format!("{name} has {}", fields(message)))
+        })
+}
+
+fn fields(message: &MessageDescriptor) -> String {
+    let names: Vec<_> = message.fields().map(|field| field.json_name().to_owned()).collect();
+    if names.is_empty() {
+        "no fields".to_owned()
+    } else {
+        format!("the fields {}", names.join(", "))
+    }
 }
 
 /// A serialized message as JSON, with all of its fields.
@@ -73,4 +85,64 @@ fn hex(data: &[u8]) -> String {
         let _ = write!(hex, "{byte:02x}");
         hex
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(name: &str) -> MessageDescriptor {
+        Catalogue::demo().unwrap().message(name).unwrap()
+    }
+
+    #[test]
+    fn what_is_unset_is_printed_too() {
+        // isNewUser = 2: true
+        let json = from_message(Bytes::from_static(b"\x10\x01"), message("pb.LoginResp")).unwrap();
+        assert_eq!(json["isNewUser"], json!(true));
+        assert_eq!(json["token"], json!(""));
+    }
+
+    #[test]
+    fn json_that_is_not_the_message_says_what_would_be() {
+        for (text, says) in [
+            (r#"{"id": 1}"#, "expected a string"),
+            (r#"{"name": "zoe"}"#, "unrecognized field name 'name'"),
+            ("{} {}", "trailing characters"),
+            ("", "EOF"),
+        ] {
+            let (failure, is_usage) = to_message(text, &message("pb.LoginReq")).unwrap_err().text();
+            assert!(is_usage && failure.contains(says), "{failure}");
+            assert!(
+                failure.ends_with("pb.LoginReq has the fields commonReq, id, password"),
+                "{failure}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_request_comes_from_the_argument_or_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("request.json");
+        std::fs::write(&path, "{}").unwrap();
+        assert_eq!(text(r#"{"a": 1}"#).unwrap(), r#"{"a": 1}"#);
+        assert_eq!(text(&format!("@{}", path.display())).unwrap(), "{}");
+        assert!(text("@/nowhere").unwrap_err().text().1);
+    }
+
+    #[test]
+    fn pushed_messages_are_printed_as_such_and_the_rest_in_hexadecimal() {
+        let catalogue = Catalogue::demo().unwrap();
+        let line = |event, data: &'static [u8]| {
+            let line = push_line(&Push { event, data: Bytes::from_static(data) }, &catalogue);
+            serde_json::from_str::<Value>(&line).unwrap()
+        };
+        // MsgDataList { msgDataList = 1 { clientMsgId = 1 } }
+        let messages = line(0, b"\x0a\x04\x0a\x02c1");
+        assert_eq!(messages["event"], "PushMsgDataList");
+        assert_eq!(messages["data"]["msgDataList"][0]["clientMsgId"], "c1");
+        assert_eq!(line(1, b"\x00\xff"), json!({"event": "PushNoticeData", "hex": "00ff"}));
+        assert_eq!(line(77, b""), json!({"event": 77, "hex": ""}));
+        assert_eq!(line(0, b"\xff"), json!({"event": "PushMsgDataList", "hex": "ff"}));
+    }
 }

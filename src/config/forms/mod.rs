@@ -249,6 +249,16 @@ mod tests {
         ("upstream-name", &["msg", "msg-2", "a.b_c", "1"], &["", "-a", ".a", "a b", "é"]),
     ];
 
+    /// The forms that a schema names.
+    fn named<'s>(schema: &'s Value, names: &mut BTreeSet<&'s str>) {
+        names.extend(schema.get(KEYWORD).and_then(Value::as_str));
+        match schema {
+            Value::Object(map) => map.values().for_each(|below| named(below, names)),
+            Value::Array(list) => list.iter().for_each(|below| named(below, names)),
+            _ => {}
+        }
+    }
+
     fn matches_pattern(form: &Form, text: &str) -> bool {
         jsonschema::draft202012::new(form.schema().as_value()).unwrap().is_valid(&json!(text))
     }
@@ -271,15 +281,6 @@ mod tests {
         let tried: BTreeSet<&str> = SAMPLES.iter().map(|(name, ..)| *name).collect();
         let all: BTreeSet<&str> = FORMS.iter().map(|form| form.name).collect();
         assert_eq!(tried, all);
-
-        fn named<'s>(schema: &'s Value, names: &mut BTreeSet<&'s str>) {
-            names.extend(schema.get(KEYWORD).and_then(Value::as_str));
-            match schema {
-                Value::Object(map) => map.values().for_each(|below| named(below, names)),
-                Value::Array(list) => list.iter().for_each(|below| named(below, names)),
-                _ => {}
-            }
-        }
         let mut names = BTreeSet::new();
         named(schema::model(), &mut names);
         assert_eq!(names, all);

@@ -1,0 +1,396 @@
+//! The identity splice and the reading of verdicts against prost-reflect,
+//! which decodes: for any message of a schema that has all that protobuf has,
+//! with unknown fields and forged identities anywhere in it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests, and what they call"
+)]
+
+mod arbitrary;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use bridgehead::routing::identity::Member;
+use bridgehead::routing::{
+    BadData, Descriptors, Lookup, PublicMethods, Route, RouteSpec, StatusCodes, TableBuilder,
+};
+use bytes::Bytes;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use prost::Message as _;
+use prost::encoding::{WireType, decode_key, decode_varint};
+use prost_reflect::{DynamicMessage, MessageDescriptor, ReflectMessage as _, Value};
+
+use arbitrary::{
+    MAX_NUMBER, any_field, group, interleaved, length_delimited, message, overlong, pieces,
+};
+
+type Members = BTreeMap<Member, String>;
+
+/// A method, and where its request has the identity.
+#[derive(Debug, Clone)]
+struct Method {
+    name: &'static str,
+    identity: Option<u32>,
+}
+
+const SEND: Method = Method { name: "Send", identity: Some(7) };
+const SEND_FAR: Method = Method { name: "SendFar", identity: Some(MAX_NUMBER) };
+const SEND_LEGACY: Method = Method { name: "SendLegacy", identity: Some(2) };
+const SEND_PLAIN: Method = Method { name: "SendPlain", identity: None };
+const SEND_EMPTY: Method = Method { name: "SendEmpty", identity: None };
+const SEND_WRAPPED: Method = Method { name: "SendWrapped", identity: None };
+
+const METHODS: [Method; 6] = [SEND, SEND_FAR, SEND_LEGACY, SEND_PLAIN, SEND_EMPTY, SEND_WRAPPED];
+
+/// The members of `rich.CommonReq` and `legacy.CommonReq`, as a reader of the
+/// proto files would list them.
+const MEMBERS: &[(&str, &[(Member, &str)])] = &[
+    (
+        "rich.CommonReq",
+        &[
+            (Member::UserId, "userId"),
+            (Member::Token, "token"),
+            (Member::DeviceId, "device_id"),
+            (Member::Ip, "ip"),
+            (Member::SessionId, "sessionId"),
+            (Member::ReqId, "reqId"),
+            (Member::UserAgent, "userAgent"),
+        ],
+    ),
+    ("legacy.CommonReq", &[(Member::UserId, "user_id"), (Member::Ip, "ip")]),
+];
+
+static SCHEMA: LazyLock<Descriptors> = LazyLock::new(|| {
+    let include = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/proto");
+    let files = protox::compile(["rich.proto"], [include]).unwrap();
+    Descriptors::from_sets([&*files.encode_to_vec()]).unwrap()
+});
+
+proptest! {
+    #[test]
+    fn nothing_but_the_identity_is_replaced(
+        (method, parts) in any_of([SEND, SEND_FAR, SEND_LEGACY], with_forgeries),
+        members in members(),
+    ) {
+        let number = method.identity.unwrap();
+        let sent: Vec<u8> = parts.iter().flat_map(|(_, piece)| piece.clone()).collect();
+        let kept: Vec<u8> =
+            parts.iter().filter(|(forged, _)| !forged).flat_map(|(_, piece)| piece.clone()).collect();
+        let prepared = prepare(&route(&method, false), &sent, &members).unwrap();
+
+        // Bytes outside the identity are unchanged and in order.
+        prop_assert!(prepared.starts_with(&kept));
+        let mut appended = &prepared[kept.len()..];
+        prop_assert_eq!(decode_key(&mut appended).unwrap(), (number, WireType::LengthDelimited));
+        prop_assert_eq!(decode_varint(&mut appended).unwrap(), appended.len() as u64);
+
+        // A service reads what the client sent, with the gateway's identity.
+        let input = route(&method, false).input.clone();
+        let mut expected = DynamicMessage::decode(input.clone(), &*kept).unwrap();
+        set_identity(&mut expected, number, &members);
+        let seen = DynamicMessage::decode(input.clone(), prepared).unwrap();
+        prop_assert_eq!(&seen, &expected);
+        // The same from what the client sent, where that can be decoded as a whole.
+        if let Ok(mut as_sent) = DynamicMessage::decode(input, &*sent) {
+            set_identity(&mut as_sent, number, &members);
+            prop_assert_eq!(&seen, &as_sent);
+        }
+    }
+
+    #[test]
+    fn a_message_without_an_identity_field_stays_as_it_is(
+        (method, sent) in any_of([SEND_PLAIN, SEND_EMPTY, SEND_WRAPPED], whole),
+        members in members(),
+        validate: bool,
+    ) {
+        prop_assert_eq!(prepare(&route(&method, validate), &sent, &members).unwrap(), sent);
+    }
+
+    #[test]
+    fn preparing_twice_is_preparing_once(
+        (method, parts) in any_of([SEND, SEND_FAR, SEND_LEGACY], with_forgeries),
+        members in members(),
+    ) {
+        let sent: Vec<u8> = parts.into_iter().flat_map(|(_, piece)| piece).collect();
+        let once = prepare(&route(&method, false), &sent, &members).unwrap();
+        prop_assert_eq!(prepare(&route(&method, false), &once, &members).unwrap(), once);
+    }
+
+    #[test]
+    fn bytes_are_taken_if_they_are_protobuf_and_only_then(
+        (method, sent) in any_of(METHODS, with_damage),
+        members in members(),
+    ) {
+        let prepared = prepare(&route(&method, false), &sent, &members);
+        let Ok(outside) = decode_without_schema(&sent, method.identity) else {
+            prop_assert!(matches!(prepared, Err(BadData::Malformed(_))));
+            return Ok(());
+        };
+        let seen = decode_without_schema(&prepared.unwrap(), method.identity).unwrap();
+        prop_assert_eq!(seen, outside);
+    }
+
+    #[test]
+    fn validation_takes_the_requests_message_and_nothing_else(
+        (method, sent) in any_of(METHODS, with_damage),
+        members in members(),
+    ) {
+        let route = route(&method, true);
+        let decoded = DynamicMessage::decode(route.input.clone(), &*sent);
+        match prepare(&route, &sent, &members) {
+            Ok(prepared) => {
+                let mut expected = decoded.unwrap();
+                if let Some(number) = method.identity {
+                    set_identity(&mut expected, number, &members);
+                }
+                let seen = DynamicMessage::decode(route.input.clone(), prepared).unwrap();
+                prop_assert!(seen == expected || has_nan(&expected));
+            }
+            Err(error) => {
+                prop_assert!(decoded.is_err());
+                prop_assert!(matches!(error, BadData::NotTheMessage { .. }), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_verdict_is_what_decoding_the_response_says(
+        (method, response) in any_of(METHODS, response),
+    ) {
+        let route = route(&method, false);
+        let decoded = DynamicMessage::decode(route.output.clone(), &*response).unwrap();
+        prop_assert_eq!(verdict(&route, &response), verdict_of(&decoded));
+    }
+
+    #[test]
+    fn reading_a_damaged_response_does_no_harm(
+        (method, response) in any_of(METHODS, |method| damaged(response(method))),
+    ) {
+        let route = route(&method, false);
+        let found = route.verdict(&response).is_some();
+        // What cannot be decoded is the client's to find out, whatever was found.
+        if let Ok(decoded) = DynamicMessage::decode(route.output.clone(), &*response)
+            && !has_nan(&decoded)
+        {
+            prop_assert_eq!(found, verdict_of(&decoded).is_some());
+            prop_assert_eq!(verdict(&route, &response), verdict_of(&decoded));
+        }
+    }
+}
+
+#[test]
+fn groups_may_nest_as_deep_as_decoders_let_them() {
+    for (depth, accepted) in [(1, true), (99, true), (100, true), (101, false), (10_000, false)] {
+        let deep = (0..depth).fold(Vec::new(), |inside, _| group(90, &inside));
+        assert_eq!(decode_without_schema(&deep, None).is_ok(), accepted, "{depth}");
+        for method in METHODS {
+            for validate in [false, true] {
+                let route = route(&method, validate);
+                assert_eq!(prepare(&route, &deep, &Members::new()).is_ok(), accepted, "{depth}");
+            }
+        }
+    }
+}
+
+#[test]
+fn messages_may_nest_as_deep_as_decoders_let_them() {
+    let child = |depth| (0..depth).fold(Vec::new(), |inside, _| length_delimited(31, &inside));
+    for (depth, valid) in [(1, true), (99, true), (100, true), (101, false), (10_000, false)] {
+        let deep = child(depth);
+        for validate in [false, true] {
+            let prepared = prepare(&route(&SEND_PLAIN, validate), &deep, &Members::new());
+            assert_eq!(prepared.is_ok(), valid || !validate, "{depth}");
+        }
+    }
+}
+
+#[test]
+fn an_identity_that_nobody_has_told_is_there_and_empty() {
+    let prepared = prepare(&route(&SEND, false), b"", &Members::new()).unwrap();
+    assert_eq!(&*prepared, [7 << 3 | 2, 0]);
+}
+
+/// The route of a method of the test schema.
+fn route(method: &Method, validate: bool) -> Arc<Route<()>> {
+    static TABLES: LazyLock<[bridgehead::routing::RouteTable<()>; 2]> = LazyLock::new(|| {
+        [false, true].map(|validate| {
+            let mut builder =
+                TableBuilder::new("commonReq", "commonResp", PublicMethods::default());
+            let defaults = RouteSpec {
+                name: String::new(),
+                rpc: String::new(),
+                timeout: Duration::from_secs(5),
+                public: None,
+                retry: false,
+                validate,
+                expose_errors: false,
+                codes: StatusCodes::default(),
+            };
+            builder.expose(&(), "rich.Rich", &defaults, &SCHEMA).unwrap();
+            builder.build()
+        })
+    });
+    let name = format!("/rich.Rich/{}", method.name);
+    let Lookup::Route(route) = TABLES[usize::from(validate)].lookup(&name) else {
+        panic!("{name} is a route");
+    };
+    Arc::clone(route)
+}
+
+fn input(method: &Method) -> MessageDescriptor {
+    route(method, false).input.clone()
+}
+
+/// Prepares a request as a session with these members does.
+fn prepare(route: &Route<()>, sent: &[u8], members: &Members) -> Result<Bytes, BadData> {
+    let value = |member| members.get(&member).map_or("", String::as_str);
+    let of_session = route.layout().map(|layout| layout.encode(value)).unwrap_or_default();
+    route.prepare(&Bytes::copy_from_slice(sent), &of_session, value(Member::ReqId))
+}
+
+/// Sets the identity as a service's own code would.
+fn set_identity(message: &mut DynamicMessage, number: u32, members: &Members) {
+    let field = message.descriptor().get_field(number).unwrap();
+    let desc = field.kind().as_message().unwrap().clone();
+    let (_, names) = MEMBERS.iter().find(|(name, _)| *name == desc.full_name()).unwrap();
+    let mut identity = DynamicMessage::new(desc);
+    for (member, name) in *names {
+        if let Some(value) = members.get(member).filter(|value| !value.is_empty()) {
+            identity.set_field_by_name(name, Value::String(value.clone()));
+        }
+    }
+    message.set_field(&field, Value::Message(identity));
+}
+
+/// The fields of any message, by number, or an error if it is no protobuf.
+fn decode_without_schema(
+    message: &[u8],
+    except: Option<u32>,
+) -> Result<Vec<prost_reflect::UnknownField>, prost::DecodeError> {
+    let empty = SCHEMA.pool().get_message_by_name("google.protobuf.Empty").unwrap();
+    let message = DynamicMessage::decode(empty, message)?;
+    Ok(message.unknown_fields().filter(|field| Some(field.number()) != except).cloned().collect())
+}
+
+/// The verdict as the route reads it, its bytes decoded.
+fn verdict(route: &Route<()>, response: &[u8]) -> Option<(i32, DynamicMessage)> {
+    let (code, bytes) = route.verdict(response)?;
+    let field = verdict_field(&route.output)?;
+    let desc = field.kind().as_message().unwrap().clone();
+    Some((code, DynamicMessage::decode(desc, &*bytes).unwrap_or_else(|e| panic!("{code}: {e}"))))
+}
+
+/// The verdict as the decoded response says it; codes beyond 32 bits are cut
+/// to the nearest that fits.
+fn verdict_of(response: &DynamicMessage) -> Option<(i32, DynamicMessage)> {
+    let field = verdict_field(&response.descriptor())?;
+    let verdict = response.get_field(&field).as_message().unwrap().clone();
+    let code = match *verdict.get_field_by_name("code").unwrap() {
+        Value::I32(code) | Value::EnumNumber(code) => code,
+        Value::U32(code) => i32::try_from(code).unwrap_or(i32::MAX),
+        Value::U64(code) => i32::try_from(code).unwrap_or(i32::MAX),
+        Value::I64(code) if code < 0 => i32::try_from(code).unwrap_or(i32::MIN),
+        Value::I64(code) => i32::try_from(code).unwrap_or(i32::MAX),
+        ref other => panic!("{other:?} is no code"),
+    };
+    (code != 0).then_some((code, verdict))
+}
+
+fn verdict_field(output: &MessageDescriptor) -> Option<prost_reflect::FieldDescriptor> {
+    output.get_field_by_json_name("commonResp")
+}
+
+/// Whether the message has a NaN somewhere, which no comparison can pass.
+fn has_nan(message: &DynamicMessage) -> bool {
+    *message != message.clone()
+}
+
+/// Any of these methods, with something that is for it.
+fn any_of<S: Strategy + 'static, const N: usize>(
+    methods: [Method; N],
+    of_method: impl Fn(&Method) -> S,
+) -> impl Strategy<Value = (Method, S::Value)>
+where
+    S::Value: Clone,
+{
+    let choices = methods.map(|method| {
+        let for_it = of_method(&method);
+        (Just(method), for_it).boxed()
+    });
+    proptest::strategy::Union::new(choices)
+}
+
+/// What a session knows of its caller.
+fn members() -> impl Strategy<Value = Members> {
+    let value = prop_oneof![Just(String::new()), any::<String>(), "[a-z0-9]{120,140}"];
+    proptest::collection::btree_map(proptest::sample::select(Member::ALL.to_vec()), value, 0..14)
+}
+
+/// Pieces of a request; those that are marked are what a client put where the
+/// identity belongs.
+fn with_forgeries(method: &Method) -> impl Strategy<Value = Vec<(bool, Vec<u8>)>> + use<> {
+    let number = method.identity.unwrap();
+    let input = input(method);
+    let identity = input.get_field(number).unwrap().kind().as_message().unwrap().clone();
+    let identity = message(&identity, None, 1).prop_map(|message| message.encode_to_vec());
+    let forgery = prop_oneof![
+        3 => identity.clone().prop_map(move |bytes| length_delimited(number, &bytes)),
+        1 => identity.prop_map(move |bytes| overlong(number, &bytes)),
+        1 => any_field(number),
+    ];
+    interleaved(pieces(&input, Some(number)), vec(forgery, 0..4))
+}
+
+/// A request of this method.
+fn whole(method: &Method) -> BoxedStrategy<Vec<u8>> {
+    pieces(&input(method), None).prop_map(|pieces| pieces.concat()).boxed()
+}
+
+/// A request of this method, whole or damaged, or any bytes at all.
+fn with_damage(method: &Method) -> impl Strategy<Value = Vec<u8>> + use<> {
+    // Small ones are more often keys of known numbers and wire types.
+    let bytes = vec(prop_oneof![0..64u8, any::<u8>()], 0..64);
+    let request = whole(method);
+    prop_oneof![2 => request.clone(), 3 => damaged(request), 2 => bytes]
+}
+
+/// Bytes with some of them changed, left out or added.
+fn damaged(bytes: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
+    let change = (any::<prop::sample::Index>(), any::<u8>(), 0..4u8);
+    (bytes, vec(change, 1..4)).prop_map(|(mut bytes, changes)| {
+        for (index, byte, how) in changes {
+            let at = index.index(bytes.len() + 1);
+            match how {
+                0 => bytes.truncate(at),
+                1 => bytes.insert(at, byte),
+                2 if at < bytes.len() => drop(bytes.remove(at)),
+                _ if at < bytes.len() => bytes[at] = byte,
+                _ => bytes.push(byte),
+            }
+        }
+        bytes
+    })
+}
+
+/// A response of this method, its verdict in any number of pieces.
+fn response(method: &Method) -> BoxedStrategy<Vec<u8>> {
+    let output = route(method, false).output.clone();
+    let Some(field) = verdict_field(&output) else {
+        return pieces(&output, None).prop_map(|pieces| pieces.concat()).boxed();
+    };
+    let (number, kind) = (field.number(), field.kind());
+    let verdict = pieces(kind.as_message().unwrap(), None).prop_map(|pieces| pieces.concat());
+    let verdict = prop_oneof![
+        verdict.clone().prop_map(move |bytes| length_delimited(number, &bytes)),
+        verdict.prop_map(move |bytes| overlong(number, &bytes)),
+    ];
+    interleaved(pieces(&output, Some(number)), vec(verdict, 0..4))
+        .prop_map(|parts| parts.into_iter().flat_map(|(_, piece)| piece).collect())
+        .boxed()
+}

@@ -244,6 +244,8 @@ mod tests {
     use super::*;
     use crate::proto::demo::FILE_DESCRIPTOR_SET;
     use crate::routing::Lookup;
+    use bytes::Bytes;
+    use prost::Message as _;
 
     fn builder(request_field: &str) -> TableBuilder<&'static str> {
         let public = PublicMethods::new(["**/white/**"]).unwrap();
@@ -265,6 +267,24 @@ mod tests {
             expose_errors: false,
             codes: StatusCodes::default(),
         }
+    }
+
+    /// Those of `tests/proto/methods.proto`.
+    fn methods() -> Descriptors {
+        let set = protox::compile(["methods.proto"], ["tests/proto"]).unwrap();
+        Descriptors::from_sets([&*set.encode_to_vec()]).unwrap()
+    }
+
+    /// A route to a method of the service `methods.Methods`.
+    fn route_to(method: &str, change: impl FnOnce(&mut RouteSpec)) -> Arc<Route<&'static str>> {
+        let mut builder = builder("commonReq");
+        let mut spec = spec("/x", &format!("methods.Methods/{method}"));
+        change(&mut spec);
+        let name = spec.name.clone();
+        builder.route("m", spec, &methods()).unwrap();
+        let table = builder.build();
+        let Lookup::Route(route) = table.lookup(&name) else { panic!("{name} is a route") };
+        Arc::clone(route)
     }
 
     fn refused(name: &str, rpc: &str) -> RouteError {
@@ -324,5 +344,82 @@ mod tests {
         assert_eq!(builder.expose(&"u", "pb.userService", &spec("", ""), &demo()), Ok(1));
         let table = builder.build();
         assert!(matches!(table.lookup("/pb.userService/Login"), Lookup::Route(_)));
+    }
+
+    #[test]
+    fn streaming_methods_are_no_routes_and_are_not_exposed() {
+        for method in ["Upload", "Watch", "Chat"] {
+            let rpc = format!("methods.Methods/{method}");
+            let error = builder("commonReq").route("m", spec("/x", &rpc), &methods()).unwrap_err();
+            assert_eq!(error, RouteError::NotUnary(rpc));
+        }
+        let mut builder = builder("commonReq");
+        assert_eq!(builder.expose(&"m", "methods.Methods", &spec("", ""), &methods()), Ok(3));
+        assert_eq!(builder.expose(&"m", "methods.Streams", &spec("", ""), &methods()), Ok(0));
+        let table = builder.build();
+        let names: Vec<_> = table.routes().map(|route| &*route.name).collect();
+        assert_eq!(
+            names,
+            ["/methods.Methods/Get", "/methods.Methods/Plain", "/methods.Methods/Put"]
+        );
+    }
+
+    #[test]
+    fn a_call_may_be_executed_twice_where_the_route_or_the_descriptor_says_so() {
+        assert!(!route_to("Plain", |_| ()).retry);
+        assert!(route_to("Plain", |spec| spec.retry = true).retry);
+        assert!(route_to("Get", |_| ()).retry);
+        assert!(route_to("Put", |_| ()).retry);
+    }
+
+    #[test]
+    fn a_route_may_be_public_or_not_whatever_the_patterns_say() {
+        let public = |name: &str, public| {
+            let change = |spec: &mut RouteSpec| (spec.name, spec.public) = (name.into(), public);
+            route_to("Plain", change).public
+        };
+        assert!(public("/white/x", None) && !public("/x", None));
+        assert!(!public("/white/x", Some(false)) && public("/x", Some(true)));
+    }
+
+    #[test]
+    fn the_identity_field_may_be_called_by_its_json_name() {
+        assert_eq!(route_to("Plain", |_| ()).slot.as_ref().unwrap().number, 3);
+    }
+
+    #[test]
+    fn an_identity_field_in_a_group_a_map_or_a_oneof_is_refused() {
+        for (method, field, reason) in [
+            ("Grouped", "commonreq", "it is a group"),
+            ("Mapped", "common_req", "it is repeated"),
+            ("Chosen", "common_req", "it is part of a oneof, whose other fields it would clear"),
+        ] {
+            let spec = spec("/x", &format!("methods.Refused/{method}"));
+            let refused = builder(field).route("m", spec, &methods());
+            let message = format!("methods.{method}");
+            let field = field.to_owned();
+            assert_eq!(refused, Err(RouteError::Identity { message, field, reason }));
+        }
+    }
+
+    #[test]
+    fn data_is_passed_on_untouched_and_uncopied_where_there_is_no_identity_field() {
+        let mut builder = builder("nobody");
+        builder.route("m", spec("/x", "methods.Methods/Plain"), &methods()).unwrap();
+        let table = builder.build();
+        let Lookup::Route(route) = table.lookup("/x") else { panic!("it is a route") };
+        let data = Bytes::from_static(b"\x08\x01");
+        let prepared = route.prepare(&data, b"", "r1").unwrap();
+        assert_eq!((prepared.as_ptr(), prepared.len()), (data.as_ptr(), data.len()));
+        assert!(route.prepare(&Bytes::from_static(b"\x08"), b"", "r1").is_err());
+    }
+
+    #[test]
+    fn data_is_held_against_its_descriptor_only_where_the_route_says_so() {
+        let not_a_message = Bytes::from_static(b"\x1a\x01\xff"); // well-formed; its inside is not
+        assert!(route_to("Plain", |_| ()).prepare(&not_a_message, b"", "").is_ok());
+        let strict = route_to("Plain", |spec| spec.validate = true);
+        let error = strict.prepare(&not_a_message, b"", "").unwrap_err().to_string();
+        assert!(error.starts_with("data is no methods.Named: "), "{error}");
     }
 }

@@ -271,4 +271,20 @@ mod tests {
             assert!(error.ends_with("`Entry` cannot be the entry of a map"), "{error}");
         }
     }
+
+    #[test]
+    fn what_makes_the_pool_panic_is_an_error() {
+        // An option that is a flag everywhere else, as a packed list.
+        let deprecated = field("deprecated", 3, Type::Int32, Label::Repeated);
+        let redefined = FileDescriptorProto {
+            package: Some("google.protobuf".into()),
+            message_type: vec![message("MessageOptions", vec![deprecated])],
+            ..file("google/protobuf/descriptor.proto", &[])
+        };
+        let options = MessageOptions { deprecated: Some(true), ..Default::default() };
+        let a = DescriptorProto { options: Some(options), ..message("A", vec![]) };
+        let user = FileDescriptorProto { message_type: vec![a], ..file("a.proto", &[]) };
+        assert!(pool_of([user.clone()]).is_ok());
+        assert!(matches!(pool_of([redefined, user]), Err(DescriptorError::Invalid(_))));
+    }
 }

@@ -1,4 +1,25 @@
 //! Bridgehead: a WebSocket edge for gRPC services.
+//!
+//! Clients hold one WebSocket each; every request frame becomes a unary call of
+//! a gRPC method that is found through protobuf descriptors at run time.
+//!
+//! # Layout
+//!
+//! Imports go downwards only; ARCHITECTURE.md says more.
+//!
+//! - Composition: [`cli`], the commands; [`app`], the gateway as a whole;
+//!   [`config`], routes.yaml; [`client`], the other end of the protocol;
+//!   [`demo`], services to try things with.
+//! - Edges: [`edge`], the listener for clients.
+//! - Activity: [`session`], one task for each client; [`auth`], who may log in.
+//! - State and upstream I/O: [`outbox`], what waits to be written to a client;
+//!   [`upstream`], connections to services.
+//! - Pure core: [`envelope`], what travels inside a frame; [`routing`], which
+//!   method goes where.
+//! - Leaves: [`proto`], generated messages; [`wire`], the protobuf wire format.
+//!
+//! The library is there for the binary and its tests; its interface is not
+//! stable.
 
 // composition
 pub mod app;

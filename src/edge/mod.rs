@@ -1,8 +1,8 @@
 //! The client listener: TCP, TLS and the HTTP request that opens a WebSocket.
 //!
 //! Everything up to the point where a client has a WebSocket lives here: who
-//! may connect ([`admission`]), from where ([`forwarded`]), over what
-//! ([`tls`]), and whether the request is a valid upgrade ([`upgrade`]). What is
+//! may connect (`admission`), from where (`forwarded`), over what
+//! (`tls`), and whether the request is a valid upgrade (`upgrade`). What is
 //! said on the WebSocket is the session's business.
 
 pub mod admission;

@@ -1,8 +1,8 @@
 //! One client's session: from the open WebSocket to its close frame.
 //!
-//! A session is one task ([`task`]). It reads frames in order, answers the
-//! handshake itself ([`handshake`]), turns every other request into a call
-//! ([`request`]) that it drives along, and is the only writer of its socket.
+//! A session is one task (`task`). It reads frames in order, answers the
+//! handshake itself (`handshake`), turns every other request into a call
+//! (`request`) that it drives along, and is the only writer of its socket.
 //! Whatever goes wrong becomes an answer or a close code in one place.
 //!
 //! Not here: how a frame is laid out and encrypted (`envelope`), which method

@@ -86,14 +86,14 @@ pub(super) enum Outcome {
 
 /// Begins setCxnParams. `encrypted`: the session is so already.
 pub(super) fn set_cxn_params(
-    request: Request,
+    request: &Request,
     worker: &Worker,
     encrypted: bool,
 ) -> Result<Deciding, Failure> {
     let params = SetCxnParamsReq::decode(request.data.clone())
         .map_err(|_| Failure::request("not a SetCxnParamsReq"))?;
     check_lengths(&params)?;
-    let asked = Asked::of(&request);
+    let asked = Asked::of(request);
     let closed = |asked, close| Ok(decided(asked, Outcome::Closed(close)));
     if !params.platform.is_empty() && !worker.config.platforms.contains(&params.platform) {
         return closed(asked, Close::Platform);
@@ -133,7 +133,7 @@ pub(super) fn set_cxn_params(
 
 /// Begins setUserParams.
 pub(super) fn set_user_params(
-    request: Request,
+    request: &Request,
     worker: &Worker,
     identity: &Identity,
 ) -> Result<Deciding, Failure> {
@@ -142,7 +142,7 @@ pub(super) fn set_user_params(
     if params.user_id.len() > MAX_USER_ID || params.token.len() > MAX_TOKEN {
         return Err(Failure::request("userId or token is too long"));
     }
-    let asked = Asked::of(&request);
+    let asked = Asked::of(request);
     let platform = identity.value(Member::Platform);
     if platform.is_empty() {
         return Ok(decided(asked, Outcome::Closed(Close::Platform)));

@@ -86,7 +86,7 @@ pub(super) struct Finished {
 /// Resolves a request, checks that the session may make it, fills the identity
 /// in and starts the call. `encrypted`: the session has turned encryption on.
 pub(super) fn begin(
-    request: Request,
+    request: &Request,
     identity: &mut Identity,
     worker: &Worker,
     encrypted: bool,
@@ -94,8 +94,8 @@ pub(super) fn begin(
     if worker.config.require_encryption && !encrypted {
         return Err(Failure::request("encryption is required: send setCxnParams first"));
     }
-    let (route, call) = prepare(&request, identity, worker)?;
-    let asked = Asked::of(&request);
+    let (route, call) = prepare(request, identity, worker)?;
+    let asked = Asked::of(request);
     Ok(drive(route, call, asked, identity.session_id(), worker.index))
 }
 

@@ -257,7 +257,7 @@ where
         match self.open(frame)? {
             Some(request) => {
                 self.strikes = 0;
-                self.on_request(request);
+                self.on_request(&request);
                 Ok(())
             }
             None => self.strike(),
@@ -287,8 +287,8 @@ where
         Ok(())
     }
 
-    fn on_request(&mut self, request: Request) {
-        let asked = Asked::of(&request);
+    fn on_request(&mut self, request: &Request) {
+        let asked = Asked::of(request);
         let begun = match &*request.method {
             SET_CXN_PARAMS => {
                 let encrypted = self.cipher.is_some();

@@ -1,13 +1,10 @@
 //! Calls that may be executed twice are sent twice, once.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
-
-mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::support::grpc::{Handler, Received, Server, Setup, call, handler, upstream};
 use bridgehead::upstream::{Call, Origin};
-use support::grpc::{Handler, Received, Server, Setup, call, handler, upstream};
 use tonic::{Code, Status};
 
 /// Fails with this code `failures` times, then answers.

@@ -1,17 +1,14 @@
 //! A service that is killed and started again under load.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
-
-mod support;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::grpc::{Received, Server, Setup, bind, call, handler, upstream};
 use bridgehead::upstream::{Call, CallError, Upstream};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use support::grpc::{Received, Server, Setup, bind, call, handler, upstream};
 use tokio::time::sleep;
 use tonic::Code;
 
@@ -120,7 +117,7 @@ async fn while_it_is_gone_calls_fail_at_once() {
     let upstream = upstream(&[&server.url()]);
     upstream.call(0, call("first")).await.unwrap();
     let address = server.kill();
-    support::grpc::eventually("the loss is known", || {
+    crate::support::grpc::eventually("the loss is known", || {
         upstream.status().iter().all(|status| status.connections == 0 && status.problem.is_some())
     })
     .await;

@@ -1,18 +1,15 @@
 //! Endpoints that leave in good order.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
-
-mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::grpc::{Server, Setup, ask, call, echo, eventually, handler, upstream};
+use crate::support::raw;
 use bridgehead::upstream::Upstream;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use h2::Reason;
-use support::grpc::{Server, Setup, ask, call, echo, eventually, handler, upstream};
-use support::raw;
 use tokio::time::sleep;
 
 /// Calls on and on from 64 clients; the errors when stopped.
@@ -51,7 +48,7 @@ async fn an_endpoint_that_says_goodbye_under_load_loses_no_call() {
         sleep(Duration::from_millis(200)).await;
         let address = leaves.address;
         tokio::task::spawn_blocking(|| leaves.shut_down()).await.unwrap();
-        leaves = Server::start_on(support::grpc::bind(address), slowly());
+        leaves = Server::start_on(crate::support::grpc::bind(address), slowly());
     }
     stop.store(true, Ordering::SeqCst);
     for client in clients {

@@ -1,15 +1,12 @@
 //! What an answer means, from services that keep gRPC's rules and from peers
 //! that do not.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
-mod support;
-
+use crate::support::grpc::{Server, Setup, ask, call, echo, handler, upstream};
+use crate::support::raw::{Exchange, grpc_head, headers, serve};
 use bridgehead::upstream::{Call, CallError, Origin};
 use bytes::Bytes;
 use h2::Reason;
 use http::{HeaderMap, Response};
-use support::grpc::{Server, Setup, ask, call, echo, handler, upstream};
-use support::raw::{Exchange, grpc_head, headers, serve};
 use tonic::{Code, Status};
 
 /// What a call makes of a peer that answers like this.

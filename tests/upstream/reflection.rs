@@ -1,13 +1,11 @@
 //! Descriptors come from the server, however it tells them.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
-
-mod support;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
+use crate::support::grpc::{Server, Setup, handler, upstream};
 use bridgehead::proto::demo::FILE_DESCRIPTOR_SET;
 use bridgehead::upstream::reflection::{Reflected, ReflectionError, fetch};
 use futures_util::{Stream, StreamExt};
@@ -16,7 +14,6 @@ use prost_reflect::DescriptorPool;
 use prost_types::{
     DescriptorProto, FileDescriptorProto, FileDescriptorSet, ServiceDescriptorProto,
 };
-use support::grpc::{Server, Setup, handler, upstream};
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
@@ -118,7 +115,7 @@ async fn a_server_without_reflection_is_a_mistake_of_the_configuration() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_worth_another_try() {
-    let address = support::grpc::bind("127.0.0.1:0".parse().unwrap()).local_addr().unwrap();
+    let address = crate::support::grpc::bind("127.0.0.1:0".parse().unwrap()).local_addr().unwrap();
     match ask(address, &["pb.msgService"]).await {
         Err(ReflectionError::Unreachable { reason, .. }) => {
             assert!(reason.contains("refused"), "{reason}");
@@ -150,7 +147,7 @@ async fn a_server_that_breaks_off_is_worth_another_try() {
 
 #[tokio::test]
 async fn a_list_is_asked_until_one_of_it_answers() {
-    let dead = support::grpc::bind("127.0.0.1:0".parse().unwrap()).local_addr().unwrap();
+    let dead = crate::support::grpc::bind("127.0.0.1:0".parse().unwrap()).local_addr().unwrap();
     let address = serve(Routes::new(demo_reflection().build_v1().unwrap())).await;
     let upstream = upstream(&[&format!("http://{dead}"), &format!("http://{address}")]);
     assert_is_demo(&fetch(&upstream, &["pb.msgService"], TIMEOUT).await.unwrap());
@@ -190,9 +187,13 @@ async fn a_service_that_is_no_reflection_at_all_fails_without_a_panic() {
     let result = ask(address, &["test.Clock"]).await;
     assert!(matches!(result, Err(ReflectionError::Failed { .. })), "{result:?}");
     // tonic panics over such details.
-    let address = support::raw::serve(|exchange| async {
+    let address = crate::support::raw::serve(|exchange| async {
         let trailers = [("grpc-status", "3"), ("grpc-status-details-bin", "%%%")];
-        exchange.answer(support::raw::grpc_head(), b"", support::raw::headers(&trailers));
+        exchange.answer(
+            crate::support::raw::grpc_head(),
+            b"",
+            crate::support::raw::headers(&trailers),
+        );
     })
     .await;
     let result = ask(address, &["test.Clock"]).await;

@@ -1,15 +1,14 @@
 //! Calls work over every kind of address.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
-
-mod support;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::support::grpc::{
+    Handler, Server, Setup, ask, bind, config, echo, handler, try_bind, upstream,
+};
 use bridgehead::upstream::{Address, Config, Lookup, Origin, Pem, Resolver, TlsConfig, Upstream};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use support::grpc::{Handler, Server, Setup, ask, bind, config, echo, handler, try_bind, upstream};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use tonic::Code;
@@ -161,7 +160,7 @@ fn says(name: &'static str) -> Handler {
 async fn who_answers(upstream: &Arc<Upstream>) -> BTreeSet<String> {
     upstream.warm(0);
     let expected = 2 * 2;
-    support::grpc::eventually("all connections are up", || {
+    crate::support::grpc::eventually("all connections are up", || {
         upstream.status().iter().map(|status| status.connections).sum::<usize>() == expected
     })
     .await;

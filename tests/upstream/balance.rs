@@ -1,16 +1,13 @@
 //! Which endpoint takes a call.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
-
-mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::grpc::{Handler, Server, Setup, ask, call, config, eventually, handler};
+use crate::support::raw;
 use bridgehead::upstream::{Config, Upstream};
 use h2::Reason;
-use support::grpc::{Handler, Server, Setup, ask, call, config, eventually, handler};
-use support::raw;
 use tokio::time::sleep;
 
 fn counting(count: &Arc<AtomicUsize>) -> Handler {

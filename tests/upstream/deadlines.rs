@@ -1,12 +1,9 @@
 //! A call takes no longer than its timeout, and the service knows it.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
-
-mod support;
 
 use std::time::{Duration, Instant};
 
+use crate::support::grpc::{Server, Setup, ask, call, echo, eventually, handler, upstream};
 use bridgehead::upstream::{Call, Origin};
-use support::grpc::{Server, Setup, ask, call, echo, eventually, handler, upstream};
 use tonic::{Code, Status};
 
 #[tokio::test]
@@ -50,7 +47,7 @@ async fn a_service_that_gives_up_by_itself_is_quoted() {
 #[tokio::test]
 async fn an_upstream_that_does_not_answer_at_all_takes_no_longer_than_the_timeout() {
     // Accepts, as the backlog does, and says nothing.
-    let silent = support::grpc::bind("127.0.0.1:0".parse().unwrap());
+    let silent = crate::support::grpc::bind("127.0.0.1:0".parse().unwrap());
     let upstream = upstream(&[&format!("http://{}", silent.local_addr().unwrap())]);
     let call = Call { timeout: Duration::from_millis(200), ..call("") };
     let error = upstream.call(0, call).await.unwrap_err();

@@ -1,19 +1,16 @@
 //! A client that vanishes with its calls in flight harms nobody else.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
-
-mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::grpc::{Received, Server, Setup, call, config, eventually, handler};
 use bridgehead::upstream::{Call, Config, Upstream};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use http_body_util::Empty;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use support::grpc::{Received, Server, Setup, call, config, eventually, handler};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 

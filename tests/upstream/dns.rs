@@ -1,7 +1,4 @@
 //! A `dns:///` name follows what it resolves to.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
-
-mod support;
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::grpc::{Server, Setup, ask, config, eventually, handler};
 use bridgehead::upstream::{Lookup, Resolver, Upstream};
 use parking_lot::Mutex;
-use support::grpc::{Server, Setup, ask, config, eventually, handler};
 use tonic::Code;
 
 /// Resolves every name to what the test says at the time.
@@ -94,7 +91,7 @@ async fn calls_in_flight_on_an_endpoint_that_left_the_name_finish() {
     let upstream = upstream(&zone);
     let mut calls = Vec::new();
     while !has_arrived.load(Ordering::SeqCst) {
-        calls.push(tokio::spawn(upstream.call(0, support::grpc::call(""))));
+        calls.push(tokio::spawn(upstream.call(0, crate::support::grpc::call(""))));
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     is_connected_to(&upstream, &dies).await;

@@ -151,7 +151,9 @@ impl Diagnostics {
     /// Puts the diagnostics in the order of their places and drops what is said
     /// twice, as happens where an alias repeats a mistake.
     pub(super) fn tidy(&mut self) {
-        self.list.sort_by_key(|diagnostic| (diagnostic.span, diagnostic.severity));
+        self.list.sort_by(|a, b| {
+            (a.span, a.severity, &a.message).cmp(&(b.span, b.severity, &b.message))
+        });
         self.list.dedup();
     }
 

@@ -301,4 +301,17 @@ mod tests {
         assert_eq!(load_bytes(text.as_bytes()).unwrap().config.upstreams["a"].routes.len(), 10_002);
         assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
     }
+
+    #[test]
+    fn ten_thousand_mistakes_are_told_in_reasonable_time() {
+        let mut text = TEXT.to_owned();
+        for number in 0..10_000 {
+            let _ = writeln!(text, "    /v1/m{number}: pb.Service/Method{number}");
+        }
+        let begun = std::time::Instant::now();
+        let diagnostics = load_bytes(text.as_bytes()).unwrap_err();
+        assert_eq!(diagnostics.errors(), 10_000);
+        assert!(diagnostics.to_string().len() > 1_000_000);
+        assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
+    }
 }

@@ -1,5 +1,8 @@
 //! "Did you mean …?", and where a key that stands in the wrong place belongs.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use serde_json::Value as Json;
 
 use super::schema::{alternatives, model};
@@ -37,30 +40,35 @@ fn normal(text: &str) -> String {
 
 /// The sections that have a key of this name: "`edge`, `push` or `admin`".
 pub(super) fn homes(key: &str) -> Option<String> {
-    let mut found = Vec::new();
-    search(model(), key, &mut Vec::new(), &mut found);
-    (!found.is_empty()).then(|| words::list(found.iter().take(3).map(String::as_str), "or"))
+    static HOMES: LazyLock<HashMap<String, Vec<String>>> = LazyLock::new(|| {
+        let mut homes = HashMap::new();
+        search(model(), &mut Vec::new(), &mut homes);
+        homes
+    });
+    let found = HOMES.get(key)?;
+    Some(words::list(found.iter().take(3).map(String::as_str), "or"))
 }
 
-fn search(schema: &Json, key: &str, path: &mut Vec<String>, found: &mut Vec<String>) {
+/// Notes for every key below a schema which sections have it.
+fn search(schema: &Json, path: &mut Vec<String>, homes: &mut HashMap<String, Vec<String>>) {
     // The model is six levels deep.
     if path.len() > 6 {
         return;
     }
     for kind in alternatives(schema) {
-        if let Some(properties) = kind.get("properties").and_then(Json::as_object) {
-            if properties.contains_key(key) && !path.is_empty() {
-                found.push(path.join("."));
+        for (name, property) in
+            kind.get("properties").and_then(Json::as_object).into_iter().flatten()
+        {
+            if !path.is_empty() {
+                homes.entry(name.clone()).or_default().push(path.join("."));
             }
-            for (name, property) in properties {
-                path.push(name.clone());
-                search(property, key, path, found);
-                path.pop();
-            }
+            path.push(name.clone());
+            search(property, path, homes);
+            path.pop();
         }
         if let Some(values) = kind.get("additionalProperties").filter(|values| values.is_object()) {
             path.push("<name>".to_owned());
-            search(values, key, path, found);
+            search(values, path, homes);
             path.pop();
         }
     }

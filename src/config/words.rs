@@ -116,6 +116,14 @@ pub(super) fn found(node: &Node) -> String {
     }
 }
 
+/// A node that is said to be here twice.
+pub(super) fn repeated(node: &Node) -> String {
+    match &node.value {
+        Value::Scalar(scalar) => quoted(scalar),
+        _ => found(node),
+    }
+}
+
 /// What a literal text is.
 pub(super) fn kind_of(meaning: &Meaning, text: &str) -> String {
     let text = shorten(text);

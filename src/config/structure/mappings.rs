@@ -18,7 +18,14 @@ impl Walk<'_> {
     ) -> Option<Json> {
         let properties = schema.get("properties").and_then(Json::as_object);
         let mut map = Map::new();
-        // Required keys that were clearly meant by an unknown one.
+        // Keys that an unknown one may have been meant for.
+        let unused: Vec<&str> = properties
+            .into_iter()
+            .flat_map(Map::keys)
+            .map(String::as_str)
+            .filter(|key| entries.iter().all(|entry| entry.key != *key))
+            .collect();
+        // Those that one was clearly meant for.
         let mut meant = Vec::new();
         for entry in entries {
             let known = properties.and_then(|properties| properties.get(&entry.key));
@@ -31,7 +38,7 @@ impl Walk<'_> {
                 (Some(property), _) => self.node(&entry.value, property, &below),
                 (None, None | Some(Json::Bool(true))) => free(&entry.value),
                 (None, Some(Json::Bool(false))) => {
-                    meant.extend(self.unknown_key(entry, entries, properties, place));
+                    meant.extend(self.unknown_key(entry, &unused, properties, place));
                     None
                 }
                 (None, Some(values)) => self.named(entry, schema, values, &below),
@@ -99,21 +106,20 @@ impl Walk<'_> {
     fn unknown_key(
         &mut self,
         entry: &Entry,
-        entries: &[Entry],
+        unused: &[&str],
         properties: Option<&Map<String, Json>>,
         place: &Place<'_>,
     ) -> Option<String> {
-        let known = || properties.into_iter().flat_map(Map::keys).map(String::as_str);
-        let free = known().filter(|key| entries.iter().all(|entry| entry.key != *key));
-        let meant = suggestions::closest(&entry.key, free);
+        let meant = suggestions::closest(&entry.key, unused.iter().copied());
         let help = match meant {
             Some(meant) => format!("did you mean `{meant}`?"),
-            None => match suggestions::homes(&entry.key) {
-                Some(homes) => format!("`{}` belongs in {homes}", entry.key),
-                None => {
-                    format!("{} may have {}", place.name(), words::list(known(), "and"))
-                }
-            },
+            None => suggestions::homes(&entry.key).map_or_else(
+                || {
+                    let known = properties.into_iter().flat_map(Map::keys).map(String::as_str);
+                    format!("{} may have {}", place.name(), words::list(known, "and"))
+                },
+                |homes| format!("`{}` belongs in {homes}", entry.key),
+            ),
         };
         let key = words::shorten(&entry.written);
         self.diagnostics.error(entry.key_span, format!("unknown key `{key}`"), help);

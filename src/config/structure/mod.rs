@@ -138,7 +138,7 @@ impl Walk<'_> {
             }
             let Some(json) = self.node(item, item_schema, &place) else { continue };
             if schema.get("uniqueItems") == Some(&Json::Bool(true)) && list.contains(&json) {
-                let message = format!("{}{} is here twice", place.prefix(), words::found(item));
+                let message = format!("{}{} is here twice", place.prefix(), words::repeated(item));
                 self.diagnostics.error(item.span, message, "keep one of them");
                 continue;
             }

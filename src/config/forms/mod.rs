@@ -226,7 +226,7 @@ mod tests {
         (
             "nats-url",
             &["nats://nats:4222", "tls://a", "nats://u:p@n:1/"],
-            &["", "nats", "http://n:1", "nats://", "nats://a b", "nats://a:x"],
+            &["", "nats", "http://n:1", "nats://", "nats://a b", "nats://a:x", "nats:///u:p@n:1/"],
         ),
         (
             "network",

@@ -222,16 +222,21 @@ form! {
         noun: "the URL of a NATS server",
         plural: "URLs of NATS servers",
         help: "write `nats://host:4222`, or `tls://host:4222` for TLS",
-        check: |text| {
-            let rest = text.strip_prefix("nats://").or_else(|| text.strip_prefix("tls://"));
-            let host = rest.map(|rest| rest.strip_suffix('/').unwrap_or(rest));
-            // Before `@` stand a user and a password, or a token.
-            let host = host.map(|rest| rest.rsplit_once('@').map_or(rest, |(_, host)| host));
-            match host {
-                Some(host) if is_host_and_port(host, false) && !text.contains(char::is_whitespace) => Ok(()),
-                _ => Err(Complaint::plain()),
-            }
-        },
+        check: check_nats,
+    }
+}
+
+fn check_nats(text: &str) -> Result<(), Complaint> {
+    let rest = text.strip_prefix("nats://").or_else(|| text.strip_prefix("tls://"));
+    let rest = rest.ok_or_else(Complaint::plain)?;
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    // Before `@` stand a user and a password, or a token.
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    let odd = |c: char| c == '/' || c.is_whitespace();
+    if is_host_and_port(host, false) && !rest.contains(odd) {
+        Ok(())
+    } else {
+        Err(Complaint::plain())
     }
 }
 

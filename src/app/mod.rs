@@ -30,7 +30,7 @@ use crate::session::keys::KeyService;
 
 pub use log::start as start_log;
 pub use resolve::{Problem, Reflection, Resolved, Resolver};
-pub use stop::{Drain, Stop, signalled};
+pub use stop::{Drain, Signals, Stop};
 
 use files::Files;
 use reload::Reloader;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 use super::workers::Workers;
@@ -30,24 +30,40 @@ pub struct Drain {
     pub period: Duration,
 }
 
-/// Waits for SIGTERM or SIGINT. From then on a second one ends the process at
-/// once, with exit code 1.
-pub async fn signalled() -> std::io::Result<Stop> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let stop = tokio::select! {
-        _ = terminate.recv() => Stop::Scheduled,
-        _ = interrupt.recv() => Stop::Interactive,
-    };
-    tokio::spawn(async move {
+/// Listens to SIGTERM and SIGINT.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From now on these signals do not end the process by themselves. Must be
+    /// called inside a tokio runtime.
+    pub fn listen() -> std::io::Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Self { terminate, interrupt })
+    }
+
+    /// Waits for the first signal. A second one, later, ends the process at
+    /// once, with exit code 1.
+    pub async fn stop(mut self) -> Stop {
+        let stop = self.next().await;
+        tokio::spawn(async move {
+            self.next().await;
+            tracing::warn!("stopped at once by a second signal");
+            std::process::exit(1);
+        });
+        stop
+    }
+
+    async fn next(&mut self) -> Stop {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = self.terminate.recv() => Stop::Scheduled,
+            _ = self.interrupt.recv() => Stop::Interactive,
         }
-        tracing::warn!("stopped at once by a second signal");
-        std::process::exit(1);
-    });
-    Ok(stop)
+    }
 }
 
 /// Lets every session finish and say goodbye, then ends the workers.

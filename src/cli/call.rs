@@ -15,6 +15,7 @@ use bytes::Bytes;
 use clap::Args;
 use hyper::http::{HeaderName, HeaderValue};
 use prost_reflect::MessageDescriptor;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::failure::Failure;
 use super::output::print;
@@ -166,6 +167,9 @@ impl Call {
         catalogue: &Catalogue,
     ) -> Result<(), Failure> {
         let session = Session::connect(options).await.map_err(explain::connecting)?;
+        // From here on Ctrl-C means the end of listening, not that of the process.
+        let interrupt = self.listen.then(|| signal(SignalKind::interrupt())).transpose();
+        let interrupt = interrupt.map_err(Failure::failed)?;
         let pushes = self.listen.then(|| session.pushes());
         if let Some(user) = &self.user {
             session.login(user, &self.token).await.map_err(|error| explain::login(&error))?;
@@ -176,8 +180,8 @@ impl Call {
             let answer = answer.map_err(|error| explain::calling(error, is_logged_in))?;
             print(&format!("{:#}", json::from_message(answer, response)?))?;
         }
-        if let Some(pushes) = pushes {
-            return listen(session, pushes, catalogue).await;
+        if let (Some(pushes), Some(interrupt)) = (pushes, interrupt) {
+            return listen(session, pushes, interrupt, catalogue).await;
         }
         session.close().await;
         Ok(())
@@ -188,16 +192,16 @@ impl Call {
 async fn listen(
     session: Session,
     mut pushes: Pushes,
+    mut interrupt: Signal,
     catalogue: &Catalogue,
 ) -> Result<(), Failure> {
-    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
     loop {
         tokio::select! {
             push = pushes.next() => match push {
                 Some(push) => print(&json::push_line(&push, catalogue))?,
                 None => return Err(explain::closed(&session.closed().await)),
             },
-            _ = &mut interrupt => {
+            _ = interrupt.recv() => {
                 session.close().await;
                 return Ok(());
             }

@@ -11,9 +11,9 @@ use tokio::sync::oneshot;
 
 use super::failure::Failure;
 use super::output::print;
-use super::serve::{start_failure, stop_signal};
+use super::serve::start_failure;
 use super::{diagnose, keygen, runtime};
-use crate::app::{self, App, Drain, StartError};
+use crate::app::{self, App, Drain, Signals, StartError};
 use crate::config::{self, Diagnostics, Loaded};
 use crate::demo;
 
@@ -41,6 +41,7 @@ impl Demo {
     }
 
     async fn demo(self) -> Result<(), Failure> {
+        let signals = Signals::listen().map_err(Failure::failed)?;
         let (private, public) = self.keys()?;
         let services = TcpListener::bind(self.services).await.map_err(|error| {
             Failure::failed(format!("cannot listen on {} for the services: {error}", self.services))
@@ -63,7 +64,7 @@ impl Demo {
         })?;
         print(&hint(app.address(), &public))?;
         let at_once = Drain { delay: Duration::ZERO, period: Duration::ZERO };
-        app.with_drain(at_once).run(stop_signal()).await;
+        app.with_drain(at_once).run(signals.stop()).await;
         drop(stop_services);
         services.await.map_err(Failure::failed)?.map_err(Failure::failed)
     }

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::failure::Failure;
 use super::{diagnose, runtime};
-use crate::app::{self, App, StartError, Stop};
+use crate::app::{self, App, Signals, StartError};
 use crate::config;
 
 /// Run the gateway until SIGTERM or Ctrl-C.
@@ -30,8 +30,9 @@ impl Serve {
         app::start_log(&loaded.config.log);
         let workers = self.workers.map_or_else(runtime::cores, usize::from);
         runtime::block_on(async {
+            let signals = Signals::listen().map_err(Failure::failed)?;
             let app = App::start(Box::new(read), Some(self.config), workers).await;
-            app.map_err(start_failure)?.run(stop_signal()).await;
+            app.map_err(start_failure)?.run(signals.stop()).await;
             Ok(())
         })
     }
@@ -42,16 +43,5 @@ pub(super) fn start_failure(error: StartError) -> Failure {
     match error {
         StartError::Config(diagnostics) => diagnose::unusable(&diagnostics),
         error => Failure::failed(error),
-    }
-}
-
-/// When to stop, by signal.
-pub(super) async fn stop_signal() -> Stop {
-    match app::signalled().await {
-        Ok(stop) => stop,
-        Err(error) => {
-            tracing::error!(%error, "signals cannot be listened to");
-            std::future::pending().await
-        }
     }
 }

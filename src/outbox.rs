@@ -149,12 +149,6 @@ impl Outbox {
     pub fn bytes(&self) -> usize {
         self.inner.lock().bytes
     }
-
-    /// Whether so much is queued that the session should write before it
-    /// reads on: half of the limit.
-    pub fn is_congested(&self) -> bool {
-        self.bytes() > self.limit / 2
-    }
 }
 
 fn wake(waker: Option<Waker>) {

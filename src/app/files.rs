@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep_until};
 
 /// Changes that come together count as one.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -28,6 +28,8 @@ pub(super) struct Files {
     folders: BTreeSet<PathBuf>,
     events: mpsc::Receiver<()>,
     watcher: Option<RecommendedWatcher>,
+    /// When to look at the files next.
+    look_at: Instant,
 }
 
 impl Files {
@@ -45,7 +47,13 @@ impl Files {
                 |error| tracing::warn!(%error, "file changes are only looked for now and then"),
             )
             .ok();
-        let mut files = Self { seen: BTreeMap::new(), folders: BTreeSet::new(), events, watcher };
+        let mut files = Self {
+            seen: BTreeMap::new(),
+            folders: BTreeSet::new(),
+            events,
+            watcher,
+            look_at: Instant::now() + LOOK,
+        };
         for path in paths {
             files.add(&path);
         }
@@ -79,13 +87,18 @@ impl Files {
     /// Waits until some file has another content. Cancel safe.
     pub(super) async fn changed(&mut self) {
         loop {
-            match timeout(LOOK, self.events.recv()).await {
-                Ok(Some(())) => sleep(SETTLE).await,
-                Ok(None) => sleep(LOOK).await, // no watcher
-                Err(_) => {}
-            }
-            if self.look() {
-                return;
+            tokio::select! {
+                event = self.events.recv(), if self.watcher.is_some() => {
+                    if event.is_some() {
+                        self.look_at = self.look_at.min(Instant::now() + SETTLE);
+                    }
+                }
+                () = sleep_until(self.look_at) => {
+                    self.look_at = Instant::now() + LOOK;
+                    if self.look() {
+                        return;
+                    }
+                }
             }
         }
     }
@@ -106,7 +119,7 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 /// A hash of a file's content, or of there being none.
-fn content_of(path: &Path) -> u64 {
+pub(super) fn content_of(path: &Path) -> u64 {
     let mut hasher = DefaultHasher::new();
     std::fs::read(path).ok().hash(&mut hasher);
     hasher.finish()
@@ -115,6 +128,7 @@ fn content_of(path: &Path) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::time::timeout;
 
     async fn is_seen(files: &mut Files) -> bool {
         timeout(Duration::from_secs(5), files.changed()).await.is_ok()

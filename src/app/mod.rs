@@ -135,6 +135,8 @@ impl App {
             services: Arc::clone(&services),
             replaced,
             tls,
+            key: reload::private_key(&loaded.config),
+            started: loaded.config.clone(),
             running: loaded.config,
             pending: made.pending,
         };

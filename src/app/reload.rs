@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::Read;
-use super::files::Files;
+use super::files::{Files, content_of};
 use super::resolve::{Reflection, Resolver};
 use crate::config::{Config, Diagnostics};
 use crate::edge::tls::Tls;
@@ -30,6 +30,10 @@ pub(super) struct Reloader {
     pub(super) tls: Option<Arc<Tls>>,
     /// What the running services were made from.
     pub(super) running: Config,
+    /// What the process was started with.
+    pub(super) started: Config,
+    /// The content of the private key at that time.
+    pub(super) key: Option<u64>,
     pub(super) pending: Vec<(String, String)>,
 }
 
@@ -81,6 +85,9 @@ impl Reloader {
             return refused(&diagnostics);
         }
         self.warn_of_restart(&loaded.config);
+        for line in loaded.warnings.lines() {
+            tracing::warn!(warning = %line, "configuration");
+        }
         self.running = loaded.config;
         self.replace(resolved.services, resolved.pending);
         tracing::info!(routes = self.services.load().routes.len(), "configuration reloaded");
@@ -90,21 +97,11 @@ impl Reloader {
     /// Asks the servers that were down once more.
     async fn ask_again(&mut self) {
         let resolved = self.resolver.resolve(&self.running, Reflection::AskUnknown).await;
-        if let Some(problem) = resolved.problems.first() {
-            // The server is up, but is not what the routes say.
-            let place = problem.path.join(".");
-            tracing::error!(place, problem = problem.message, "a route cannot be resolved");
-            sleep(ASK_AGAIN * 10).await;
-            return;
-        }
-        if resolved.pending.len() < self.pending.len() {
+        if resolved.problems.is_empty() && resolved.pending != self.pending {
             let routes = resolved.services.routes.len();
             self.replace(resolved.services, resolved.pending);
-            tracing::info!(
-                routes,
-                pending = self.pending.len(),
-                "an upstream told its descriptors"
-            );
+            tracing::info!(routes, pending = self.pending.len(), "asked for descriptors again");
+            self.log_pending();
         }
     }
 
@@ -124,9 +121,10 @@ impl Reloader {
         }
     }
 
-    /// Names the sections that only a restart can change.
+    /// Names the sections that differ from what runs and that only a restart
+    /// can change.
     fn warn_of_restart(&self, new: &Config) {
-        let old = &self.running;
+        let old = &self.started;
         for (section, changed) in [
             ("edge", old.edge != new.edge),
             ("session", old.session != new.session),
@@ -137,7 +135,15 @@ impl Reloader {
                 tracing::warn!(section, "this change takes effect after a restart");
             }
         }
+        if old.session == new.session && self.key != private_key(new) {
+            tracing::warn!("session.private_key has changed: the new key is used after a restart");
+        }
     }
+}
+
+/// A hash of the private key's file.
+pub(super) fn private_key(config: &Config) -> Option<u64> {
+    config.session.private_key.as_deref().map(content_of)
 }
 
 fn refused(diagnostics: &Diagnostics) {

@@ -101,20 +101,21 @@ impl Resolver {
             .collect();
         let descriptors = join_all(candidates.iter().map(|c| self.describe(c, reflection))).await;
 
-        let mut pending = Vec::new();
         let mut known = HashMap::new();
         for (candidate, described) in candidates.iter().zip(descriptors) {
             let described = described.unwrap_or_else(|problem| {
                 problems.push(problem);
                 Known::Broken
             });
-            if let Known::NotYet(reason) = &described {
-                pending.push((candidate.name.to_owned(), reason.clone()));
-            }
             known.insert(candidate.name, described);
         }
-
-        let routes = table(config, &candidates, &known, &mut problems);
+        let mut routes = table(config, &candidates, &known, &mut problems);
+        if reflection == Reflection::AskUnknown && !problems.is_empty() {
+            // The configuration is in use already, and a server that came up is
+            // not what it says. That is no reason to keep others waiting.
+            set_aside(&mut problems, &mut known);
+            routes = table(config, &candidates, &known, &mut problems);
+        }
         let auth = authentication::build(&config.auth, &mut problems, |name| {
             let candidate = candidates.iter().find(|candidate| candidate.name == name)?;
             let descriptors = match known.get(name)? {
@@ -124,6 +125,11 @@ impl Resolver {
             let upstream = Arc::clone(&candidate.upstream);
             Some(Callee { upstream, descriptors, timeout: candidate.config.timeout })
         });
+        let pending = candidates.iter().filter_map(|candidate| match known.get(candidate.name) {
+            Some(Known::NotYet(reason)) => Some((candidate.name.to_owned(), reason.clone())),
+            _ => None,
+        });
+        let pending = pending.collect();
         let upstreams = candidates.iter().map(|c| Arc::clone(&c.upstream)).collect();
         if problems.is_empty() {
             self.keep(&candidates, &known);
@@ -212,8 +218,15 @@ impl Resolver {
                 .map(|descriptors| Known::Yes(Arc::new(descriptors)))
                 .map_err(|error| error.to_string()),
             // Down for a moment, after it has told: what it told still holds.
-            Err(ReflectionError::Unreachable { .. }) if let Some(kept) = kept => {
-                Ok(Known::Yes(kept))
+            Err(ReflectionError::Unreachable { .. })
+                if let Some(kept) = &kept
+                    && knows_all(kept, &of.wanted) =>
+            {
+                Ok(Known::Yes(Arc::clone(kept)))
+            }
+            // It cannot be asked of what is new now; better the old table than none.
+            Err(error @ ReflectionError::Unreachable { .. }) if kept.is_some() => {
+                Err(error.to_string())
             }
             Err(error @ ReflectionError::Unreachable { .. }) => {
                 Ok(Known::NotYet(error.to_string()))
@@ -276,8 +289,8 @@ fn table(
                 add_routes(&mut builder, candidate, descriptors, problems);
             }
             Some(Known::NotYet(reason)) => {
-                for method in candidate.config.routes.keys() {
-                    builder.pending_route(method, reason);
+                for (method, route) in &candidate.config.routes {
+                    builder.pending_route(method, route.public, reason);
                 }
                 for service in &candidate.config.expose {
                     builder.pending_service(service, reason);
@@ -331,6 +344,19 @@ fn add_routes(
             problems.push(Problem::at(path, error.to_string()));
         }
     }
+}
+
+/// Makes upstreams with problems such as are not known yet.
+fn set_aside(problems: &mut Vec<Problem>, known: &mut HashMap<&str, Known>) {
+    problems.retain(|problem| {
+        let upstream = match problem.path.as_slice() {
+            [section, name, ..] if section == "upstreams" => known.get_mut(name.as_str()),
+            _ => None,
+        };
+        let Some(upstream) = upstream else { return true };
+        *upstream = Known::NotYet(problem.message.clone());
+        false
+    });
 }
 
 fn knows_all(descriptors: &Descriptors, wanted: &BTreeSet<&str>) -> bool {

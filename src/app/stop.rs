@@ -9,6 +9,8 @@ use super::workers::Workers;
 
 /// After the drain period, how long calls under way may still take.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long the last sessions may take for their close frames.
+const GOODBYE: Duration = Duration::from_secs(4);
 /// How often to look whether everybody has left.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -58,7 +60,8 @@ impl Signals {
         stop
     }
 
-    async fn next(&mut self) -> Stop {
+    /// Waits for the next signal. Cancel safe.
+    pub async fn next(&mut self) -> Stop {
         tokio::select! {
             _ = self.terminate.recv() => Stop::Scheduled,
             _ = self.interrupt.recv() => Stop::Interactive,
@@ -80,6 +83,11 @@ pub(super) async fn drain(workers: Workers, drain: Drain, stop: Stop) {
         sleep(LOOK).await;
     }
     let cut_off = workers.sessions();
+    workers.stop();
+    let end = Instant::now() + GOODBYE;
+    while workers.sessions() > 0 && Instant::now() < end {
+        sleep(LOOK).await;
+    }
     workers.halt();
     tracing::info!(sessions, cut_off, took = ?began.elapsed(), "stopped");
 }

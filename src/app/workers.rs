@@ -78,9 +78,12 @@ impl Workers {
                 // An error means that the workers are gone: the end as well.
                 let _end = halted.wait_for(|halt| *halt).await;
             };
-            let thread = std::thread::Builder::new()
-                .name(format!("worker-{index}"))
-                .spawn(move || runtime.block_on(work))?;
+            let thread =
+                std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+                    runtime.block_on(work);
+                    // A name that is being looked up must not hold up the end.
+                    runtime.shutdown_background();
+                })?;
             workers.sweepers.push(sweeper);
             workers.threads.push(thread);
         }
@@ -97,6 +100,13 @@ impl Workers {
         self.stop.send_replace(true);
         for sweeper in &self.sweepers {
             sweeper.drain(Instant::now(), period);
+        }
+    }
+
+    /// Has every session that is still there leave now.
+    pub(super) fn stop(&self) {
+        for sweeper in &self.sweepers {
+            sweeper.stop();
         }
     }
 

@@ -5,13 +5,16 @@ use super::failure::Failure;
 /// Runs a command's future on a runtime beside the workers: reloads,
 /// reflection, signals.
 pub(super) fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("background")
         .enable_all()
         .build()
-        .map_err(Failure::failed)?
-        .block_on(command)
+        .map_err(Failure::failed)?;
+    let outcome = runtime.block_on(command);
+    // A name that is being looked up must not hold up the end.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// Cores that this process may use.

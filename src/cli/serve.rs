@@ -30,8 +30,11 @@ impl Serve {
         app::start_log(&loaded.config.log);
         let workers = self.workers.map_or_else(runtime::cores, usize::from);
         runtime::block_on(async {
-            let signals = Signals::listen().map_err(Failure::failed)?;
-            let app = App::start(Box::new(read), Some(self.config), workers).await;
+            let mut signals = Signals::listen().map_err(Failure::failed)?;
+            let app = tokio::select! {
+                app = App::start(Box::new(read), Some(self.config), workers) => app,
+                _ = signals.next() => return Ok(()), // nobody is connected yet
+            };
             app.map_err(start_failure)?.run(signals.stop()).await;
             Ok(())
         })

@@ -18,8 +18,9 @@ use super::{Auth, Config, suggestions, words};
 const OWN_METHODS: [&str; 3] =
     ["/v1/conn/white/setCxnParams", "/v1/conn/white/setUserParams", "/v1/conn/keepAlive"];
 
-/// Sections that this version reads but does not act on.
-const NOT_YET: [&str; 4] = ["hooks", "push", "admin", "cluster"];
+/// What this version reads but does not act on.
+const NOT_YET: [&[&str]; 5] =
+    [&["hooks"], &["push"], &["admin"], &["cluster"], &["session", "one_session_per"]];
 
 /// Checks a model against the document that it came from.
 pub(super) fn check(config: &Config, document: &Document, diagnostics: &mut Diagnostics) {
@@ -250,11 +251,11 @@ impl Checks<'_> {
 
     /// Says of each section that is not acted on yet that it is not.
     fn not_yet(&mut self) {
-        for section in NOT_YET {
-            if self.document.find(&[section]).is_some_and(|node| !node.is_absent()) {
+        for path in NOT_YET {
+            if self.document.find(path).is_some_and(|node| !node.is_absent()) {
                 self.diagnostics.warning(
-                    self.document.key_at(&[section]),
-                    format!("`{section}`: not available in this version; ignored"),
+                    self.document.key_at(path),
+                    format!("`{}`: not available in this version; ignored", path.join(".")),
                     "",
                 );
             }

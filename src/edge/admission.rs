@@ -21,18 +21,17 @@ pub struct Admission {
     by_ip: Mutex<HashMap<IpAddr, usize>>,
 }
 
+/// Why there is no room, as the client is told.
+const FULL: &str = "the gateway is full";
+const TOO_MANY: &str = "too many connections from this address";
+
 /// A place among the connections, given back when dropped.
 #[derive(Debug)]
 pub struct Permit {
     admission: Arc<Admission>,
-    kind: Kind,
+    /// The client is to be told why there is no room for it.
+    refusal: Option<&'static str>,
     ip: Option<IpAddr>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Admitted,
-    Refused,
 }
 
 impl Admission {
@@ -47,49 +46,60 @@ impl Admission {
         }
     }
 
-    /// A place for a new socket. `None`: drop it without a word.
-    pub fn enter(self: &Arc<Self>) -> Option<Permit> {
-        let kind = if take(&self.connections, self.max) {
-            Kind::Admitted
-        } else if take(&self.refusals, MAX_REFUSALS) {
-            Kind::Refused
-        } else {
-            return None;
-        };
-        Some(Permit { admission: Arc::clone(self), kind, ip: None })
+    /// A place for a new socket, from this address if that is known already.
+    /// `None`: drop it without a word.
+    pub fn enter(self: &Arc<Self>, ip: Option<IpAddr>) -> Option<Permit> {
+        if !take(&self.connections, self.max) {
+            return self.refuse(FULL);
+        }
+        let mut permit = Permit { admission: Arc::clone(self), refusal: None, ip: None };
+        match ip.map_or(Ok(()), |ip| permit.count_ip(ip)) {
+            Ok(()) => Some(permit),
+            Err(why) => {
+                drop(permit);
+                self.refuse(why)
+            }
+        }
+    }
+
+    fn refuse(self: &Arc<Self>, why: &'static str) -> Option<Permit> {
+        take(&self.refusals, MAX_REFUSALS).then(|| Permit {
+            admission: Arc::clone(self),
+            refusal: Some(why),
+            ip: None,
+        })
     }
 }
 
 impl Permit {
-    /// Whether the gateway has room for this connection. One that it has no
-    /// room for is told so and closed.
-    pub fn is_admitted(&self) -> bool {
-        self.kind == Kind::Admitted
+    /// Why there is no room for this connection; it is told so and closed.
+    pub fn refusal(&self) -> Option<&'static str> {
+        self.refusal
     }
 
-    /// Counts the connection for its client's address, once that is known.
-    /// `false`: there are too many from there.
-    pub fn count_ip(&mut self, ip: IpAddr) -> bool {
+    /// Counts the connection for its client's address, unless it is counted
+    /// already. The error says that there are too many from there.
+    pub fn count_ip(&mut self, ip: IpAddr) -> Result<(), &'static str> {
         let max = self.admission.max_per_ip;
         if max == 0 || self.ip.is_some() {
-            return true;
+            return Ok(());
         }
         let mut by_ip = self.admission.by_ip.lock();
         let count = by_ip.entry(ip).or_default();
         if *count >= max {
-            return false;
+            return Err(TOO_MANY);
         }
         *count += 1;
         self.ip = Some(ip);
-        true
+        Ok(())
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let count = match self.kind {
-            Kind::Admitted => &self.admission.connections,
-            Kind::Refused => &self.admission.refusals,
+        let count = match self.refusal {
+            None => &self.admission.connections,
+            Some(_) => &self.admission.refusals,
         };
         count.fetch_sub(1, Ordering::AcqRel);
         if let Some(ip) = self.ip {
@@ -116,31 +126,41 @@ mod tests {
     #[test]
     fn places_are_given_back() {
         let admission = Arc::new(Admission::new(1, 0));
-        let first = admission.enter().unwrap();
-        assert!(first.is_admitted());
-        assert!(!admission.enter().unwrap().is_admitted());
+        let first = admission.enter(None).unwrap();
+        assert_eq!(first.refusal(), None);
+        assert_eq!(admission.enter(None).unwrap().refusal(), Some(FULL));
         drop(first);
-        assert!(admission.enter().unwrap().is_admitted());
+        assert_eq!(admission.enter(None).unwrap().refusal(), None);
     }
 
     #[test]
     fn refusals_are_bounded_too() {
         let admission = Arc::new(Admission::new(0, 0));
-        let refused: Vec<_> = std::iter::from_fn(|| admission.enter()).collect();
+        let refused: Vec<_> = std::iter::from_fn(|| admission.enter(None)).collect();
         assert_eq!(refused.len(), MAX_REFUSALS);
     }
 
     #[test]
     fn one_address_cannot_take_every_place() {
         let admission = Arc::new(Admission::new(10, 2));
-        let [mut a, mut b, mut c, mut other] = std::array::from_fn(|_| admission.enter().unwrap());
         let ip: IpAddr = "192.0.2.1".parse().unwrap();
-        assert!(a.count_ip(ip) && b.count_ip(ip));
-        assert!(!c.count_ip(ip));
-        assert!(other.count_ip("192.0.2.2".parse().unwrap()));
-        drop(a);
-        assert!(c.count_ip(ip));
-        drop((b, c, other));
+        let places: Vec<_> = (0..10).map(|_| admission.enter(Some(ip)).unwrap()).collect();
+        assert_eq!(places.iter().filter(|place| place.refusal().is_none()).count(), 2);
+        let other = admission.enter(Some("192.0.2.2".parse().unwrap())).unwrap();
+        assert_eq!(other.refusal(), None);
+        drop((places, other));
         assert!(admission.by_ip.lock().is_empty());
+        assert_eq!(admission.connections.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn an_address_that_shows_later_is_counted_then_and_once() {
+        let admission = Arc::new(Admission::new(10, 1));
+        let ip: IpAddr = "192.0.2.1".parse().unwrap();
+        let [mut first, mut second] = std::array::from_fn(|_| admission.enter(None).unwrap());
+        assert_eq!([first.count_ip(ip), first.count_ip(ip)], [Ok(()), Ok(())]);
+        assert_eq!(second.count_ip(ip), Err(TOO_MANY));
+        drop(first);
+        assert_eq!(second.count_ip(ip), Ok(()));
     }
 }

@@ -7,12 +7,12 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
-use super::Config;
 use super::admission::{Admission, Permit};
 use super::tls::Tls;
 use super::upgrade::negotiate;
+use super::{Config, forwarded};
 use crate::envelope::Close;
 use crate::session::{self, Client};
 
@@ -57,7 +57,10 @@ impl Edge {
     }
 
     fn accept(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
-        let Some(permit) = self.admission.enter() else {
+        // Behind a proxy the client's address shows later.
+        let ip = peer.ip().to_canonical();
+        let ip = (!forwarded::is_trusted(ip, &self.config.trusted_proxies)).then_some(ip);
+        let Some(permit) = self.admission.enter(ip) else {
             tracing::warn!(%peer, "connection dropped: full, and too many are being told so");
             return;
         };
@@ -67,13 +70,14 @@ impl Edge {
             return;
         }
         let edge = Arc::clone(self);
+        let deadline = Instant::now() + edge.config.handshake_timeout;
         tokio::spawn(async move {
             match &edge.tls {
-                None => edge.serve(stream, peer.ip(), permit).await,
+                None => edge.serve(stream, peer.ip(), permit, deadline).await,
                 Some(tls) => {
                     let handshake = tls.acceptor().accept(stream);
-                    match timeout(edge.config.handshake_timeout, handshake).await {
-                        Ok(Ok(stream)) => edge.serve(stream, peer.ip(), permit).await,
+                    match timeout_at(deadline, handshake).await {
+                        Ok(Ok(stream)) => edge.serve(stream, peer.ip(), permit, deadline).await,
                         Ok(Err(error)) => {
                             tracing::debug!(%peer, %error, "TLS handshake failed");
                         }
@@ -84,27 +88,21 @@ impl Edge {
         });
     }
 
-    async fn serve<S>(&self, stream: S, peer: IpAddr, mut permit: Permit)
+    async fn serve<S>(&self, stream: S, peer: IpAddr, mut permit: Permit, deadline: Instant)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         // Boxed, so that the HTTP machinery takes no room in the session's task.
         let negotiated = Box::pin(negotiate(stream, peer, &self.config));
-        let Ok(upgraded) = timeout(self.config.handshake_timeout, negotiated).await else {
+        let Ok(upgraded) = timeout_at(deadline, negotiated).await else {
             tracing::debug!(%peer, "HTTP handshake took too long");
             return;
         };
         let Some(upgraded) = upgraded else { return };
-        let refusal = if !permit.is_admitted() {
-            Some(Close::Full("the gateway is full"))
-        } else if !permit.count_ip(upgraded.remote_ip) {
-            Some(Close::Full("too many connections from this address"))
-        } else {
-            None
-        };
+        let refusal = permit.refusal().or_else(|| permit.count_ip(upgraded.remote_ip).err());
         let socket = session::socket(upgraded.stream, upgraded.read_ahead, &self.worker).await;
         match refusal {
-            Some(close) => session::refuse(socket, &close).await,
+            Some(why) => session::refuse(socket, &Close::Full(why)).await,
             None => {
                 let client =
                     Client { remote_ip: upgraded.remote_ip, user_agent: upgraded.user_agent };

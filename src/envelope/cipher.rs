@@ -79,8 +79,8 @@ impl Cipher {
         self.seal(copy)
     }
 
-    /// Decrypts a frame: in place where nobody else holds its bytes, else
-    /// into a copy.
+    /// Decrypts a frame: in place where nobody else holds its bytes (a message
+    /// that came in fragments), else into a copy.
     pub fn open(&self, sealed: Bytes) -> Result<Bytes, Undecryptable> {
         let decryptor = cbc::Decryptor::inner_iv_init(&self.0.aes, &self.0.iv.into());
         let mut plain;

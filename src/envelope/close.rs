@@ -8,8 +8,11 @@ use std::borrow::Cow;
 /// Why the gateway closes a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Close {
-    /// 1001: the gateway is draining or stopping; connect again.
+    /// 1001: the gateway is draining; connect again. Calls under way are
+    /// answered first.
     GoingAway,
+    /// 1001: the gateway stops now; connect again.
+    Stopping,
     /// 1002: the client broke the WebSocket protocol itself (RFC 6455).
     FramingError,
     /// 1007: a text frame that is not UTF-8 (RFC 6455).
@@ -41,7 +44,7 @@ impl Close {
     /// The close code.
     pub const fn code(&self) -> u16 {
         match self {
-            Self::GoingAway => 1001,
+            Self::GoingAway | Self::Stopping => 1001,
             Self::FramingError => 1002,
             Self::InvalidText => 1007,
             Self::ProtocolError => 1008,
@@ -60,7 +63,7 @@ impl Close {
     /// The close frame's reason: at most 123 bytes.
     pub fn reason(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
-            Self::GoingAway => "going away",
+            Self::GoingAway | Self::Stopping => "going away",
             Self::FramingError | Self::ProtocolError => "protocol error",
             Self::InvalidText => "invalid text",
             Self::TooBig => "message too big",

@@ -15,7 +15,7 @@ use super::pattern::PublicMethods;
 use super::response::VerdictField;
 use super::route::Route;
 use super::status::StatusCodes;
-use super::table::RouteTable;
+use super::table::{Pending, RouteTable};
 
 /// Methods that the gateway answers itself.
 const RESERVED: [&str; 3] =
@@ -80,7 +80,7 @@ pub struct TableBuilder<U> {
     public: PublicMethods,
     routes: HashMap<Arc<str>, Arc<Route<U>>>,
     layouts: HashSet<Arc<Layout>>,
-    pending: BTreeMap<String, String>,
+    pending: BTreeMap<String, Pending>,
 }
 
 impl<U> TableBuilder<U> {
@@ -132,14 +132,16 @@ impl<U> TableBuilder<U> {
         Ok(added)
     }
 
-    /// A route whose descriptors are not known yet, and why.
-    pub fn pending_route(&mut self, name: &str, reason: &str) {
-        self.pending.insert(name.to_owned(), reason.to_owned());
+    /// A route whose descriptors are not known yet, and why. `public` as in
+    /// [`RouteSpec::public`].
+    pub fn pending_route(&mut self, name: &str, public: Option<bool>, reason: &str) {
+        self.pending.insert(name.to_owned(), Pending { reason: reason.to_owned(), public });
     }
 
     /// An exposed service whose descriptors are not known yet, and why.
     pub fn pending_service(&mut self, service: &str, reason: &str) {
-        self.pending.insert(format!("/{service}/"), reason.to_owned());
+        let pending = Pending { reason: reason.to_owned(), public: None };
+        self.pending.insert(format!("/{service}/"), pending);
     }
 
     /// The table.

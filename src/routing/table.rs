@@ -11,9 +11,18 @@ use super::route::Route;
 pub struct RouteTable<U> {
     routes: HashMap<Arc<str>, Arc<Route<U>>>,
     /// Routes, and services (ending in a slash), whose descriptors are not
-    /// known yet; and why.
-    pending: BTreeMap<String, String>,
+    /// known yet.
+    pending: BTreeMap<String, Pending>,
     public: PublicMethods,
+}
+
+/// A route whose descriptors are not known yet.
+#[derive(Debug)]
+pub(super) struct Pending {
+    /// Why not.
+    pub(super) reason: String,
+    /// Whether the method may be called before login; `None`: patterns decide.
+    pub(super) public: Option<bool>,
 }
 
 /// What a method leads to.
@@ -31,7 +40,7 @@ pub enum Lookup<'t, U> {
 impl<U> RouteTable<U> {
     pub(super) fn new(
         routes: HashMap<Arc<str>, Arc<Route<U>>>,
-        pending: BTreeMap<String, String>,
+        pending: BTreeMap<String, Pending>,
         public: PublicMethods,
     ) -> Self {
         Self { routes, pending, public }
@@ -47,13 +56,14 @@ impl<U> RouteTable<U> {
         }
         let service = method.rfind('/').and_then(|slash| method.get(..=slash));
         let pending = self.pending.get(method).or_else(|| self.pending.get(service?));
-        pending.map_or(Lookup::Unknown, |reason| Lookup::Pending(reason))
+        pending.map_or(Lookup::Unknown, |pending| Lookup::Pending(&pending.reason))
     }
 
-    /// Whether a method that is no route may be asked for before login. Routes
-    /// know it themselves.
+    /// Whether a method that is no route (yet) may be asked for before login.
+    /// Routes know it themselves.
     pub fn is_public(&self, method: &str) -> bool {
-        self.public.matches(method)
+        let pending = self.pending.get(method).and_then(|pending| pending.public);
+        pending.unwrap_or_else(|| self.public.matches(method))
     }
 
     /// All routes, by name.
@@ -65,7 +75,7 @@ impl<U> RouteTable<U> {
 
     /// Routes and services whose descriptors are not known yet, and why.
     pub fn pending(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.pending.iter().map(|(name, reason)| (name.as_str(), reason.as_str()))
+        self.pending.iter().map(|(name, pending)| (name.as_str(), pending.reason.as_str()))
     }
 
     /// How many routes there are.
@@ -88,7 +98,7 @@ mod tests {
     fn what_is_pending_is_told_from_what_is_unknown() {
         let public = PublicMethods::new(["**/white/**"]).unwrap();
         let mut builder = TableBuilder::<()>::new("commonReq", "commonResp", public);
-        builder.pending_route("/v1/a", "down");
+        builder.pending_route("/v1/a", Some(true), "down");
         builder.pending_service("pb.userService", "down too");
         let table = builder.build();
         assert!(matches!(table.lookup("/v1/a"), Lookup::Pending("down")));
@@ -96,6 +106,7 @@ mod tests {
         for method in ["/v1/b", "", "/", "/pb.userService", "/pb.userServices/Login"] {
             assert!(matches!(table.lookup(method), Lookup::Unknown), "{method}");
         }
-        assert!(table.is_public("/x/white/y"));
+        assert!(table.is_public("/x/white/y") && table.is_public("/v1/a"));
+        assert!(!table.is_public("/v1/b"));
     }
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use futures_util::{Sink, SinkExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use super::Socket;
 use crate::envelope::Close;
 
 /// How long a client may take to read what is left.
@@ -18,7 +18,7 @@ const FLUSH: Duration = Duration::from_secs(2);
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Closes a socket that gets no session.
-pub async fn refuse<S>(mut socket: WebSocketStream<S>, close: &Close)
+pub async fn refuse<S>(mut socket: Socket<S>, close: &Close)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -28,7 +28,7 @@ where
 /// Writes `frames` and the close frame, then closes the socket. Waits for a
 /// slow client four seconds at most.
 pub(super) async fn say_goodbye<S>(
-    socket: &mut WebSocketStream<S>,
+    socket: &mut Socket<S>,
     close: &Close,
     frames: impl Iterator<Item = Message>,
 ) where
@@ -43,7 +43,7 @@ pub(super) async fn say_goodbye<S>(
 }
 
 /// Ends the client's own close handshake.
-pub(super) async fn acknowledge<S>(socket: &mut WebSocketStream<S>)
+pub(super) async fn acknowledge<S>(socket: &mut Socket<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -66,7 +66,7 @@ where
 /// Closing a socket while the client's bytes are still coming makes the kernel
 /// send a reset, and that may overtake the close frame. So: say that nothing
 /// more comes, then wait for the client to be done.
-async fn hang_up<S>(socket: &mut WebSocketStream<S>)
+async fn hang_up<S>(socket: &mut Socket<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

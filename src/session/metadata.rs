@@ -34,9 +34,9 @@ pub(super) fn of_session(identity: &Identity) -> HeaderMap {
     set(X_PLATFORM, Member::Platform);
     set(X_FORWARDED_FOR, Member::Ip);
     let token = identity.value(Member::Token);
-    if !token.is_empty() {
-        let mut bearer = header_value(&format!("Bearer {token}"));
-        bearer.set_sensitive(true);
+    if !token.is_empty()
+        && let Some(bearer) = bearer(token)
+    {
         headers.insert(AUTHORIZATION, bearer);
     }
     headers
@@ -62,18 +62,16 @@ fn traceparent(trace_id: u128) -> HeaderValue {
     header_value(&format!("00-{trace_id:032x}-{span_id:016x}-00"))
 }
 
-/// Printable ASCII is passed as it is. Anything else is percent-encoded whole,
-/// as gRPC does for `grpc-message`.
+/// Text as a header's value: what is not printable ASCII is percent-encoded,
+/// and so are `%` and spaces, so that two texts never have the same value.
 fn header_value(text: &str) -> HeaderValue {
-    let is_plain = |byte: u8| (0x20..=0x7e).contains(&byte);
-    if text.bytes().all(is_plain)
-        && let Ok(value) = HeaderValue::from_str(text)
-    {
-        return value;
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'%';
+    if text.bytes().all(is_plain) {
+        return HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
     }
     let mut encoded = String::with_capacity(text.len() * 3);
     for byte in text.bytes() {
-        if is_plain(byte) && byte != b'%' {
+        if is_plain(byte) {
             encoded.push(char::from(byte));
         } else {
             encoded.push_str(&format!("%{byte:02X}"));
@@ -82,15 +80,33 @@ fn header_value(text: &str) -> HeaderValue {
     HeaderValue::try_from(encoded).unwrap_or(HeaderValue::from_static(""))
 }
 
+/// A bearer token as it is (RFC 6750). One that no header can hold is no token.
+fn bearer(token: &str) -> Option<HeaderValue> {
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return None;
+    }
+    let mut value = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_is_not_ascii_is_percent_encoded() {
-        assert_eq!(header_value("user 7%"), "user 7%");
+        assert_eq!(header_value("user-7"), "user-7");
+        assert_eq!(header_value("user 7%"), "user%207%25");
         assert_eq!(header_value("用户%"), "%E7%94%A8%E6%88%B7%25");
-        assert_eq!(header_value("a\r\nb: c"), "a%0D%0Ab: c");
+        assert_eq!(header_value("a\r\nb: c"), "a%0D%0Ab:%20c");
+    }
+
+    #[test]
+    fn a_token_is_passed_as_it_is_or_not_at_all() {
+        assert_eq!(bearer("a.b%2F=").unwrap(), "Bearer a.b%2F=");
+        assert_eq!(bearer("a b"), None);
+        assert_eq!(bearer("käse"), None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod identity;
 pub mod keys;
 mod metadata;
 mod request;
+mod stream;
 pub mod sweeper;
 mod task;
 
@@ -32,10 +33,11 @@ use crate::routing::RouteTable;
 use crate::upstream::Upstream;
 
 pub use closing::refuse;
+pub use stream::Pulse;
 pub use task::run;
 
-/// Small, because every session has it for as long as it lives; it grows
-/// while a larger message is read.
+/// Small, because every session has it for as long as it lives. It grows to
+/// hold the largest message that was read, and stays so.
 const READ_BUFFER: usize = 2 * 1024;
 /// Frames are gathered up to this size before they go to the socket.
 const WRITE_BUFFER: usize = 16 * 1024;
@@ -91,9 +93,12 @@ pub struct Client {
     pub user_agent: String,
 }
 
+/// A client's WebSocket.
+pub type Socket<S> = WebSocketStream<Pulse<S>>;
+
 /// A WebSocket over a stream whose HTTP upgrade is done. `read_ahead` is what
 /// came behind the request.
-pub async fn socket<S>(stream: S, read_ahead: Bytes, worker: &Worker) -> WebSocketStream<S>
+pub async fn socket<S>(stream: S, read_ahead: Bytes, worker: &Worker) -> Socket<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -103,5 +108,6 @@ where
         .max_message_size(Some(worker.config.max_message))
         .max_frame_size(Some(worker.config.max_message));
     let read_ahead = read_ahead.into();
+    let stream = Pulse::new(stream);
     WebSocketStream::from_partially_read(stream, read_ahead, Role::Server, Some(config)).await
 }

@@ -197,7 +197,7 @@ fn answer(
         upstream = route.upstream.name(),
         %code,
         status = ?status.code(),
-        message = status.message(),
+        error = status.message(),
         origin = ?error.origin,
         "call failed"
     );

@@ -176,6 +176,15 @@ impl Sweeper {
         }
     }
 
+    /// Has every session leave now, whatever is under way.
+    pub fn stop(&self) {
+        let mut inner = self.inner.lock();
+        inner.draining = true;
+        for (_, session) in &mut inner.sessions {
+            session.handle.outbox.close(Close::Stopping);
+        }
+    }
+
     /// Sweeps for ever.
     pub async fn run(self: Arc<Self>) {
         let mut tick = tokio::time::interval(self.timeouts.tick());

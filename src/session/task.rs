@@ -15,7 +15,6 @@ use futures_util::{FutureExt, Sink, SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
 use tokio_tungstenite::tungstenite::protocol::Message;
 
@@ -26,23 +25,28 @@ use super::handshake::{
 use super::identity::Identity;
 use super::request::{self, Answer, Failure, Finished, InFlight};
 use super::sweeper::{Handle, Stage, Watch};
-use super::{Client, Worker};
+use super::{Client, Socket, Worker};
 use crate::envelope::cipher::Cipher;
 use crate::envelope::codec::{self, Request};
 use crate::envelope::{Close, Code};
 use crate::outbox::Signal;
+use crate::proto::session::SetCxnParamsReq;
 
 /// Frames in a row that are no requests, after which a session is closed.
 const MAX_STRIKES: u8 = 8;
-/// Queued bytes from which writing comes before reading on.
+/// Queued bytes from which writing comes before anything else.
 const WRITE_FIRST: usize = 64 * 1024;
+/// Events in a row after which writing comes first, whatever is queued.
+const MAX_UNWRITTEN: u8 = 64;
+/// Times that a session may choose a key: once, and some to mend it.
+const MAX_KEYS: u8 = 8;
 
 /// Serves one client until its session ends.
 ///
 /// Dropping the future ends the session without a close frame. Calls under way
 /// are left to run out in either case, so that no other client of the same
 /// upstream connection is hurt.
-pub async fn run<S>(socket: WebSocketStream<S>, client: Client, worker: Arc<Worker>)
+pub async fn run<S>(socket: Socket<S>, client: Client, worker: Arc<Worker>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -74,22 +78,38 @@ enum Event {
     Finished(Finished),
     Decided(Step),
     Signal(Signal),
+    /// All that was queued before the key changes has been written.
+    Flushed(Switch),
     ReadFailed(Option<Error>),
     WriteFailed(Error),
 }
 
 struct Task<S> {
-    socket: WebSocketStream<S>,
+    socket: Socket<S>,
     worker: Arc<Worker>,
     handle: Arc<Handle>,
     _watch: Watch,
     identity: Identity,
     cipher: Option<Cipher>,
     deciding: Option<Deciding>,
+    /// Waits until all that was queued before it is written.
+    switching: Option<Switch>,
+    keys: u8,
     calls: FuturesUnordered<InFlight>,
     strikes: u8,
+    /// Events since it was last tried to write.
+    unwritten: u8,
+    /// The socket did not take all that it was given.
+    blocked: bool,
     /// Told to go as soon as the calls under way are answered.
     leaving: bool,
+}
+
+/// A setCxnParams that brings a key.
+struct Switch {
+    asked: Asked,
+    params: Box<SetCxnParamsReq>,
+    cipher: Cipher,
 }
 
 enum Never {}
@@ -98,7 +118,7 @@ impl<S> Task<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    fn new(socket: WebSocketStream<S>, client: Client, worker: Arc<Worker>) -> Self {
+    fn new(socket: Socket<S>, client: Client, worker: Arc<Worker>) -> Self {
         let handle = Arc::new(Handle::new(worker.config.outbox));
         let watch = worker.sweeper.watch(&handle, Instant::now());
         let session_id = format!("{:032x}", rand::random::<u128>());
@@ -110,8 +130,12 @@ where
             _watch: watch,
             cipher: None,
             deciding: None,
+            switching: None,
+            keys: 0,
             calls: FuturesUnordered::new(),
             strikes: 0,
+            unwritten: 0,
+            blocked: false,
             leaving: false,
             worker,
         }
@@ -147,6 +171,36 @@ where
 
     /// The next thing that happened. When nothing did: writes what is queued.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        self.unwritten += 1;
+        if (self.unwritten >= MAX_UNWRITTEN || self.handle.outbox.bytes() >= WRITE_FIRST)
+            && let Poll::Ready(Err(error)) = self.poll_write(cx)
+        {
+            return Poll::Ready(Event::WriteFailed(error));
+        }
+        let event = self.poll_sources(cx);
+        if self.socket.get_mut().take_sign() {
+            self.handle.heard();
+        }
+        if event.is_ready() {
+            return event;
+        }
+        let was_reading = self.may_read();
+        match self.poll_write(cx) {
+            Poll::Ready(Err(error)) => return Poll::Ready(Event::WriteFailed(error)),
+            Poll::Ready(Ok(())) => {
+                if let Some(switch) = self.switching.take() {
+                    return Poll::Ready(Event::Flushed(switch));
+                }
+                if !was_reading && self.may_read() {
+                    cx.waker().wake_by_ref();
+                }
+            }
+            Poll::Pending => {}
+        }
+        Poll::Pending
+    }
+
+    fn poll_sources(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         if let Poll::Ready(Some(finished)) = self.calls.poll_next_unpin(cx) {
             return Poll::Ready(Event::Finished(finished));
         }
@@ -159,40 +213,29 @@ where
         if let Poll::Ready(signal) = self.handle.outbox.poll_signal(cx) {
             return Poll::Ready(Event::Signal(signal));
         }
-        if self.handle.outbox.bytes() >= WRITE_FIRST
-            && let Poll::Ready(Err(error)) = self.poll_write(cx)
-        {
-            return Poll::Ready(Event::WriteFailed(error));
-        }
-        let reads = self.may_read();
         self.handle.set_paused(self.is_occupied());
-        if reads && let Poll::Ready(read) = self.socket.poll_next_unpin(cx) {
+        if self.may_read()
+            && let Poll::Ready(read) = self.socket.poll_next_unpin(cx)
+        {
             return Poll::Ready(match read {
                 Some(Ok(frame)) => Event::Frame(frame),
                 Some(Err(error)) => Event::ReadFailed(Some(error)),
                 None => Event::ReadFailed(None),
             });
         }
-        match self.poll_write(cx) {
-            // Room in the outbox may mean that reading can go on.
-            Poll::Ready(Ok(())) if !reads && self.may_read() => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Event::WriteFailed(error)),
-            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
-        }
+        Poll::Pending
     }
 
     /// Whether the next frame is wanted. If not, it stays in the socket, and
-    /// the client feels it: nothing is lost.
+    /// the client feels it: nothing is lost. From a client that does not read,
+    /// nothing is read either: every frame, a ping too, wants an answer.
     fn may_read(&self) -> bool {
-        !self.is_occupied() && !self.handle.outbox.is_congested()
+        !self.is_occupied() && !self.blocked && self.switching.is_none()
     }
 
     /// Whether the session waits for something that ends by itself, whatever
-    /// the client does. (Room in the outbox does not: a client that has stopped
-    /// reading must be found out by its silence.)
+    /// the client does. (That the client reads does not: one that has stopped
+    /// must be found out by its silence.)
     fn is_occupied(&self) -> bool {
         self.leaving
             || self.deciding.is_some()
@@ -201,11 +244,16 @@ where
 
     /// Seals and writes all that is queued, as far as the socket takes it.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.unwritten = 0;
+        let written = self.poll_drain(cx);
+        self.blocked = written.is_pending();
+        written
+    }
+
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             ready!(Pin::new(&mut self.socket).poll_ready(cx))?;
             let Some(frame) = self.handle.outbox.take() else { break };
-            // The client takes what it is sent: a sign of life while it is not read.
-            self.handle.heard();
             let sealed = seal(frame, self.cipher.as_ref());
             Pin::new(&mut self.socket).start_send(sealed)?;
         }
@@ -231,20 +279,25 @@ where
                 self.leave_if_done()
             }
             Event::Signal(Signal::Close(close)) => Err(Ended::Closed(close)),
+            Event::Flushed(switch) => {
+                self.cipher = Some(switch.cipher);
+                self.described(*switch.params, &switch.asked);
+                self.leave_if_done()
+            }
             Event::ReadFailed(error) => Err(read_failure(error)),
             Event::WriteFailed(error) => Err(Ended::Lost(error)),
         }
     }
 
     fn leave_if_done(&self) -> Result<(), Ended> {
-        if self.leaving && self.calls.is_empty() && self.deciding.is_none() {
+        let deciding = self.deciding.is_some() || self.switching.is_some();
+        if self.leaving && self.calls.is_empty() && !deciding {
             return Err(Ended::Closed(Close::GoingAway));
         }
         Ok(())
     }
 
     fn on_frame(&mut self, frame: Message) -> Result<(), Ended> {
-        self.handle.heard();
         let frame = match frame {
             Message::Binary(frame) => frame,
             // Text is no request, whatever it says.
@@ -314,15 +367,13 @@ where
     fn on_step(&mut self, step: Step) -> Result<(), Ended> {
         let Step { asked, outcome } = step;
         match outcome {
-            Outcome::Described { params, cipher } => {
-                if let Some(cipher) = cipher {
-                    self.switch_cipher(cipher)?;
+            Outcome::Described { params, cipher: None } => self.described(*params, &asked),
+            Outcome::Described { params, cipher: Some(cipher) } => {
+                self.keys += 1;
+                if self.keys > MAX_KEYS {
+                    return Err(Ended::Closed(Close::ProtocolError));
                 }
-                self.identity.describe(*params);
-                if self.handle.stage() == Stage::Connected {
-                    self.handle.set_stage(Stage::Described);
-                }
-                self.answer(&asked, &Answer::empty());
+                self.switching = Some(Switch { asked, params, cipher });
             }
             Outcome::LoggedIn { user_id, token, expires_at } => {
                 tracing::debug!(session = self.identity.session_id(), user = user_id, "logged in");
@@ -343,15 +394,12 @@ where
         Ok(())
     }
 
-    /// Everything queued so far still goes out as it was; all that follows is
-    /// sealed with `cipher`.
-    fn switch_cipher(&mut self, cipher: Cipher) -> Result<(), Ended> {
-        while let Some(frame) = self.handle.outbox.take() {
-            let sealed = seal(frame, self.cipher.as_ref());
-            Pin::new(&mut self.socket).start_send(sealed).map_err(Ended::Lost)?;
+    fn described(&mut self, params: SetCxnParamsReq, asked: &Asked) {
+        self.identity.describe(params);
+        if self.handle.stage() == Stage::Connected {
+            self.handle.set_stage(Stage::Described);
         }
-        self.cipher = Some(cipher);
-        Ok(())
+        self.answer(asked, &Answer::empty());
     }
 
     fn answer(&self, asked: &Asked, answer: &Answer) {

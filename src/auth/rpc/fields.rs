@@ -23,12 +23,10 @@ pub enum FieldProblem {
         hint: String,
     },
     /// The value does not fit the field.
-    #[error("does not fit {field}: {reason}")]
+    #[error("does not fit {field}")]
     WrongValue {
         /// The field and its type.
         field: String,
-        /// Why not.
-        reason: String,
     },
     /// Braces around a name that nothing is known by.
     #[error("`{{{name}}}` stands for nothing; {hint}")]
@@ -42,12 +40,10 @@ pub enum FieldProblem {
     #[error("a field of bytes cannot be filled by a placeholder")]
     PlaceholderInBytes,
     /// Everything fits by itself, but not together.
-    #[error("is no {message}: {reason}")]
+    #[error("is no {message}: its fields do not go together")]
     WrongMessage {
         /// The message's full name.
         message: String,
-        /// Why not.
-        reason: String,
     },
     /// A path goes on behind something that has no fields.
     #[error("`{before}` has nothing to be a field of: what stands before it is no message")]
@@ -134,9 +130,9 @@ pub(super) fn read(
     let object = Map::from_iter([(field.name().to_owned(), value)]);
     DynamicMessage::deserialize(message.clone(), Value::Object(object))
         .map(|read| read.get_field(field).into_owned())
-        .map_err(|error| FieldProblem::WrongValue {
+        // What the error says may quote a value from the environment.
+        .map_err(|_| FieldProblem::WrongValue {
             field: format!("{} ({})", field.full_name(), type_name(field)),
-            reason: error.to_string(),
         })
 }
 

@@ -153,10 +153,9 @@ impl Check {
     }
 
     fn whole(&mut self, message: &MessageDescriptor, sample: Value, at: Place<'_>) {
-        if let Err(error) = DynamicMessage::deserialize(message.clone(), sample) {
+        if DynamicMessage::deserialize(message.clone(), sample).is_err() {
             let message = message.full_name().to_owned();
-            let reason = error.to_string();
-            self.errors.push(at.error(FieldProblem::WrongMessage { message, reason }));
+            self.errors.push(at.error(FieldProblem::WrongMessage { message }));
         }
     }
 }

@@ -77,12 +77,12 @@ impl<U> Route<U> {
     pub fn prepare(&self, data: &Bytes, of_session: &[u8], req_id: &str) -> Result<Bytes, BadData> {
         if self.validate {
             DynamicMessage::decode(self.input.clone(), data.clone())
-                .map_err(|error| self.not_the_message(error))?;
+                .map_err(|error| self.not_the_message(&error))?;
         }
         match &self.slot {
             Some(slot) => splice(data, slot, of_session, req_id).map_err(|error| match error {
                 SpliceError::Malformed(error) => error.into(),
-                SpliceError::WireType { .. } => self.not_the_message(error),
+                SpliceError::WireType { .. } => self.not_the_message(&error),
             }),
             None => {
                 check(data)?;
@@ -96,7 +96,7 @@ impl<U> Route<U> {
         self.verdict?.read(response)
     }
 
-    fn not_the_message(&self, reason: impl ToString) -> BadData {
+    fn not_the_message(&self, reason: &impl ToString) -> BadData {
         let message = self.input.full_name().to_owned();
         BadData::NotTheMessage { message, reason: reason.to_string() }
     }

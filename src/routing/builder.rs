@@ -14,6 +14,7 @@ use super::identity::{Layout, Slot};
 use super::pattern::PublicMethods;
 use super::response::VerdictField;
 use super::route::Route;
+use super::shape::Shape;
 use super::status::StatusCodes;
 use super::table::{Pending, RouteTable};
 
@@ -218,7 +219,7 @@ impl<U> TableBuilder<U> {
                 layout
             }
         };
-        Ok(Some(Slot { number: field.number(), layout }))
+        Ok(Some(Slot { number: field.number(), layout, shape: Shape::of(input) }))
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use prost_reflect::{Kind, MessageDescriptor};
 
+use super::shape::Shape;
 use crate::wire;
 
 /// Something the gateway knows of a caller.
@@ -133,6 +134,8 @@ pub struct Slot {
     pub number: u32,
     /// What the field's message has.
     pub layout: Arc<Layout>,
+    /// The wire types of the request message's fields.
+    pub shape: Shape,
 }
 
 #[cfg(test)]

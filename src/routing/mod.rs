@@ -6,6 +6,7 @@
 //!   [`TableBuilder`] that turns every mistake into an error.
 //! - [`identity`] and [`splice`]: the caller's identity, put into requests on
 //!   the wire format.
+//! - [`shape`]: the wire types of fields, which decoders must not disagree on.
 //! - [`StatusCodes`]: what a gRPC status is to a client.
 //!
 //! All of it is pure. What an upstream is, is not known here: tables are
@@ -17,6 +18,7 @@ pub mod identity;
 mod pattern;
 mod response;
 mod route;
+pub mod shape;
 pub mod splice;
 mod status;
 pub mod suggest;

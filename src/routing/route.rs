@@ -10,7 +10,7 @@ use prost_reflect::{DynamicMessage, MessageDescriptor};
 
 use super::identity::{Layout, Slot};
 use super::response::VerdictField;
-use super::splice::{check, splice};
+use super::splice::{SpliceError, check, splice};
 use super::status::StatusCodes;
 use crate::wire::Malformed;
 
@@ -76,15 +76,14 @@ impl<U> Route<U> {
     /// [`Self::layout`].
     pub fn prepare(&self, data: &Bytes, of_session: &[u8], req_id: &str) -> Result<Bytes, BadData> {
         if self.validate {
-            DynamicMessage::decode(self.input.clone(), data.clone()).map_err(|error| {
-                BadData::NotTheMessage {
-                    message: self.input.full_name().to_owned(),
-                    reason: error.to_string(),
-                }
-            })?;
+            DynamicMessage::decode(self.input.clone(), data.clone())
+                .map_err(|error| self.not_the_message(&error))?;
         }
         match &self.slot {
-            Some(slot) => Ok(splice(data, slot, of_session, req_id)?),
+            Some(slot) => splice(data, slot, of_session, req_id).map_err(|error| match error {
+                SpliceError::Malformed(error) => error.into(),
+                SpliceError::WireType { .. } => self.not_the_message(&error),
+            }),
             None => {
                 check(data)?;
                 Ok(data.clone())
@@ -95,5 +94,10 @@ impl<U> Route<U> {
     /// The code in the response's `commonResp` and its bytes, if the code is not 0.
     pub fn verdict<'r>(&self, response: &'r [u8]) -> Option<(i32, Cow<'r, [u8]>)> {
         self.verdict?.read(response)
+    }
+
+    fn not_the_message(&self, reason: &impl ToString) -> BadData {
+        let message = self.input.full_name().to_owned();
+        BadData::NotTheMessage { message, reason: reason.to_string() }
     }
 }

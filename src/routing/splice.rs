@@ -10,6 +10,22 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::identity::Slot;
 use crate::wire::{self, Malformed};
 
+/// Why a message is not spliced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SpliceError {
+    /// It is no protobuf.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// Decoders would not agree on where its fields are; see [`super::shape`].
+    #[error("field {number} at byte {offset} has another wire type than the descriptor says")]
+    WireType {
+        /// The field's number.
+        number: u32,
+        /// Where in the message the field begins.
+        offset: usize,
+    },
+}
+
 /// Checks that `message` is well-formed at the top level; changes nothing.
 pub fn check(message: &[u8]) -> Result<(), Malformed> {
     wire::fields(message).try_for_each(|field| field.map(drop))
@@ -24,7 +40,7 @@ pub fn splice(
     slot: &Slot,
     of_session: &[u8],
     req_id: &str,
-) -> Result<Bytes, Malformed> {
+) -> Result<Bytes, SpliceError> {
     let req_id = slot.layout.req_id().filter(|_| !req_id.is_empty()).map(|number| (number, req_id));
     let req_id_len =
         req_id.map_or(0, |(number, id)| wire::len_prefix_len(number, id.len()) + id.len());
@@ -39,6 +55,8 @@ pub fn splice(
         if field.number == slot.number {
             out.put_slice(message.get(kept..field.start).unwrap_or_default());
             kept = field.end;
+        } else if !slot.shape.fits(&field) {
+            return Err(SpliceError::WireType { number: field.number, offset: field.start });
         }
     }
     out.put_slice(message.get(kept..).unwrap_or_default());
@@ -55,14 +73,15 @@ pub fn splice(
 mod tests {
     use super::*;
     use crate::proto::demo::{CommonReq, FILE_DESCRIPTOR_SET, LoginReq};
-    use crate::routing::{Descriptors, identity::Layout};
+    use crate::routing::{Descriptors, identity::Layout, shape::Shape};
     use prost::Message as _;
     use std::sync::Arc;
 
     fn slot() -> Slot {
         let demo = Descriptors::from_sets([FILE_DESCRIPTOR_SET]).unwrap();
-        let layout = Layout::of(&demo.pool().get_message_by_name("pb.CommonReq").unwrap());
-        Slot { number: 1, layout: Arc::new(layout) }
+        let message = |name| demo.pool().get_message_by_name(name).unwrap();
+        let layout = Arc::new(Layout::of(&message("pb.CommonReq")));
+        Slot { number: 1, layout, shape: Shape::of(&message("pb.LoginReq")) }
     }
 
     #[test]
@@ -83,6 +102,13 @@ mod tests {
         let message = [0x08, 0x07, 0x12, 0x01, b'x']; // field 1 as a varint, field 2 "x"
         let spliced = splice(&message, &slot(), b"", "").unwrap();
         assert_eq!(&*spliced, [0x12, 0x01, b'x', 0x0a, 0x00]);
+    }
+
+    #[test]
+    fn another_field_of_another_wire_type_is_refused() {
+        let message = [0x1a, 0x00, 0x10, 0x07]; // field 3 "", field 2 as a varint
+        let error = splice(&message, &slot(), b"", "").unwrap_err();
+        assert_eq!(error, SpliceError::WireType { number: 2, offset: 2 });
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from pathlib import Path
 
 import pytest
 from bridgehead.session.v1 import session_pb2 as session
@@ -287,6 +288,34 @@ def test_a_client_that_stops_reading_with_room_in_its_outbox_is_found_out(
             raw.queue_request(str(number), "/v1/probe/work", work)
         threading.Thread(target=raw.flush, daemon=True).start()
         gateway.wait_line(lambda line: '"code":3008' in line)
+
+
+def test_pings_of_a_client_that_does_not_read_take_no_memory(start_gateway, services):
+    """Every ping wants a pong, so none is read while none can be written. The kernel holds a few
+    megabytes for both sides; the gateway itself nothing to speak of."""
+    limits = {"ping_interval": "1s", "pong_timeout": "1s"}
+    gateway = start_gateway(gateway_config(services, session=limits))
+    with RawClient(gateway.url, receive_buffer=4096) as raw:
+        raw.queue_request("1", SET_CXN_PARAMS, cxn_params())
+        raw.flush()
+        before = resident_bytes(gateway)
+        for _ in range(1000):
+            raw.protocol.send_ping(b"x" * 125)
+        thousand = b"".join(raw.protocol.data_to_send())
+        raw.sock.settimeout(0.5)
+        try:
+            for _ in range(1000):
+                raw.sock.sendall(thousand)
+        except TimeoutError:
+            pass  # it reads no more: as it should be
+        assert resident_bytes(gateway) - before < 8 << 20
+        gateway.wait_line(lambda line: '"code":3008' in line)
+
+
+def resident_bytes(gateway):
+    status = Path(f"/proc/{gateway.process.pid}/status").read_text()
+    kibibytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))
+    return int(kibibytes) * 1024
 
 
 def test_a_client_that_answers_pings_stays(start_gateway, connect, pinging_config):

@@ -3,7 +3,7 @@
 import pytest
 from configuration import gateway_config
 from probe_pb2 import CommonReq, EchoBareReq, EchoReq, EchoResp, EchoSnakeReq
-from session_client import Code
+from session_client import Code, common_resp
 
 # Field 3 of EchoReq, whatever its content.
 IDENTITY_TAG = b"\x1a"
@@ -118,7 +118,6 @@ def test_it_is_dropped_behind_an_overlong_tag_too(caller):
         pytest.param(b"\x0a\x81\x00a", id="an overlong length"),
         pytest.param(b"\xa2\x06\x01b\x0a\x01a\x0a\x01c", id="fields out of order and repeated"),
         pytest.param(b"\x28\x01\x2a\x02\x03\x05", id="numbers unpacked and packed"),
-        pytest.param(b"\x08\x01", id="a wire type that the descriptor does not have"),
     ],
 )
 def test_all_other_bytes_reach_the_service_as_they_were(caller, data):
@@ -135,6 +134,14 @@ def test_all_other_bytes_reach_the_service_as_they_were(caller, data):
     assert only_identity.commonReq.userId == "alice"
     only_identity.ClearField("commonReq")
     assert only_identity == EchoReq()
+
+
+def test_a_wire_type_that_the_descriptor_does_not_have_is_not_the_message(caller):
+    """Decoders disagree about such a field, and some read more behind it than others: a place
+    to hide an identity in."""
+    answer = caller.call("/v1/probe/echo", b"\x08\x01")
+    assert answer.code == Code.RequestError
+    assert common_resp(answer).code == Code.RequestError
 
 
 def test_a_message_of_the_same_name_deeper_inside_is_the_clients_own(caller):

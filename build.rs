@@ -14,6 +14,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     let session = protox::compile(["bridgehead/session/v1/session.proto"], ["proto"])?;
     prost_build::Config::new().bytes(["."]).compile_fds(session)?;
 
+    let push = protox::compile(["bridgehead/push/v1/push.proto"], ["proto"])?;
+    fs::write(out.join("push_descriptors.bin"), push.encode_to_vec())?;
+    tonic_prost_build::configure().build_server(false).bytes(".").compile_fds(push.clone())?;
+    // The server apart: its codec refuses fields that it does not know.
+    let server = out.join("push_server");
+    fs::create_dir_all(&server)?;
+    tonic_prost_build::configure()
+        .build_client(false)
+        .codec_path("crate::push::codec::StrictCodec")
+        .extern_path(".bridgehead.push.v1", "crate::proto::push")
+        .out_dir(server)
+        .compile_fds(push)?;
+
     let demo = protox::compile(["user.proto", "relation.proto", "msg.proto"], ["proto/demo"])?;
     fs::write(out.join("demo_descriptors.bin"), demo.encode_to_vec())?;
     tonic_prost_build::configure().build_client(false).compile_fds(demo)?;

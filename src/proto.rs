@@ -1,10 +1,22 @@
 //! Messages generated from `proto/`: the session protocol that clients speak
-//! and, apart from it, the demo services. Nothing is written by hand here.
+//! the Push API that backends call and, apart from them, the demo services.
+//! Nothing is written by hand here.
 
 /// `bridgehead.session.v1`: what travels inside WebSocket frames.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 pub mod session {
     include!(concat!(env!("OUT_DIR"), "/bridgehead.session.v1.rs"));
+}
+
+/// `bridgehead.push.v1`: the messages and the client of the Push API. Its
+/// server is in `push`.
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::pedantic)]
+pub mod push {
+    include!(concat!(env!("OUT_DIR"), "/bridgehead.push.v1.rs"));
+
+    /// The serialized `FileDescriptorSet` of the Push API, for server reflection.
+    pub const FILE_DESCRIPTOR_SET: &[u8] =
+        include_bytes!(concat!(env!("OUT_DIR"), "/push_descriptors.bin"));
 }
 
 /// `pb`: the demo's user, relation and message services.

@@ -10,6 +10,7 @@
 //! socket came to be (`edge`).
 
 mod closing;
+mod confirmations;
 mod handshake;
 mod identity;
 pub mod keys;
@@ -29,6 +30,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::auth::Authenticator;
+use crate::registry::Registry;
 use crate::routing::RouteTable;
 use crate::upstream::Upstream;
 
@@ -80,6 +82,8 @@ pub struct Worker {
     pub services: Arc<ArcSwap<Services>>,
     /// Judges the worker's sessions by the clock.
     pub sweeper: Arc<sweeper::Sweeper>,
+    /// Where sessions that have logged in are found.
+    pub registry: Arc<Registry>,
     /// The RSA key of the handshake; `None`: encryption is refused.
     pub keys: Option<Arc<keys::KeyService>>,
 }

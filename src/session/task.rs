@@ -4,6 +4,7 @@
 //! be written is gathered until nothing else is ready: then it goes out in one
 //! write. So frames that arrive together are answered together.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,9 +17,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
-use tokio_tungstenite::tungstenite::protocol::Message;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
 
 use super::closing;
+use super::confirmations::Confirmations;
 use super::handshake::{
     self, Asked, Deciding, KEEP_ALIVE, Outcome, SET_CXN_PARAMS, SET_USER_PARAMS, Step,
 };
@@ -29,8 +31,9 @@ use super::{Client, Socket, Worker};
 use crate::envelope::cipher::Cipher;
 use crate::envelope::codec::{self, Request};
 use crate::envelope::{Close, Code};
-use crate::outbox::Signal;
+use crate::outbox::{Frame, Outbox, Reader, Signal, Ticket};
 use crate::proto::session::SetCxnParamsReq;
+use crate::registry::Membership;
 
 /// Frames in a row that are no requests, after which a session is closed.
 const MAX_STRIKES: u8 = 8;
@@ -38,6 +41,10 @@ const MAX_STRIKES: u8 = 8;
 const WRITE_FIRST: usize = 64 * 1024;
 /// Events in a row after which writing comes first, whatever is queued.
 const MAX_UNWRITTEN: u8 = 64;
+/// The close code of a close frame without one (RFC 6455, section 7.4.1).
+const NO_STATUS: u16 = 1005;
+/// The close code of a session that ended without a close frame.
+const ABNORMAL: u16 = 1006;
 /// Times that a session may choose a key: once, and some to mend it.
 const MAX_KEYS: u8 = 8;
 
@@ -60,10 +67,22 @@ where
 enum Ended {
     /// The gateway closes the session.
     Closed(Close),
-    /// The client sent a close frame.
-    ByClient,
+    /// The client sent a close frame, or just ended its side.
+    ByClient(Option<CloseFrame>),
     /// The connection broke.
     Lost(Error),
+}
+
+impl Ended {
+    /// The close code and its reason, for those that watch sessions.
+    fn told(&self) -> (u16, Cow<'_, str>) {
+        match self {
+            Self::Closed(close) => (close.code(), close.reason().into()),
+            Self::ByClient(Some(frame)) => (frame.code.into(), frame.reason.as_str().into()),
+            Self::ByClient(None) => (NO_STATUS, Cow::Borrowed("")),
+            Self::Lost(error) => (ABNORMAL, error.to_string().into()),
+        }
+    }
 }
 
 impl From<Close> for Ended {
@@ -89,13 +108,17 @@ struct Task<S> {
     worker: Arc<Worker>,
     handle: Arc<Handle>,
     _watch: Watch,
+    outbox: Reader,
     identity: Identity,
+    /// The session's place among those that pushes find, once it is logged in.
+    membership: Option<Membership>,
     cipher: Option<Cipher>,
     deciding: Option<Deciding>,
     /// Waits until all that was queued before it is written.
     switching: Option<Switch>,
     keys: u8,
     calls: FuturesUnordered<InFlight>,
+    confirmations: Confirmations,
     strikes: u8,
     /// Events since it was last tried to write.
     unwritten: u8,
@@ -119,20 +142,25 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     fn new(socket: Socket<S>, client: Client, worker: Arc<Worker>) -> Self {
-        let handle = Arc::new(Handle::new(worker.config.outbox));
+        let (outbox, reader) = Outbox::new(worker.config.outbox);
+        let handle = Arc::new(Handle::new(outbox));
         let watch = worker.sweeper.watch(&handle, Instant::now());
-        let session_id = format!("{:032x}", rand::random::<u128>());
-        tracing::debug!(session = session_id, ip = %client.remote_ip, "connected");
+        let ip = client.remote_ip;
+        let identity = Identity::new(client);
+        tracing::debug!(session = identity.session_id(), %ip, "connected");
         Self {
             socket,
-            identity: Identity::new(session_id, client),
+            identity,
+            membership: None,
             handle,
             _watch: watch,
+            outbox: reader,
             cipher: None,
             deciding: None,
             switching: None,
             keys: 0,
             calls: FuturesUnordered::new(),
+            confirmations: Confirmations::default(),
             strikes: 0,
             unwritten: 0,
             blocked: false,
@@ -152,16 +180,21 @@ where
     }
 
     async fn end(mut self, ended: Ended) {
-        self.handle.outbox.seal();
+        self.outbox.seal();
+        if let Some(membership) = self.membership.take() {
+            let (code, reason) = ended.told();
+            membership.leave(code, &reason);
+        }
         let session = self.identity.session_id();
         match ended {
             Ended::Closed(close) => {
-                tracing::debug!(session, code = close.code(), reason = %close.reason(), "closed");
-                let (outbox, cipher) = (&self.handle.outbox, self.cipher.as_ref());
+                tracing::debug!(session, code = close.code(), reason = close.reason(), "closed");
+                let (outbox, cipher) = (&self.outbox, self.cipher.as_ref());
                 let rest = std::iter::from_fn(|| outbox.take()).map(|frame| seal(frame, cipher));
-                closing::say_goodbye(&mut self.socket, &close, rest).await;
+                let confirmations = &mut self.confirmations;
+                closing::say_goodbye(&mut self.socket, &close, rest, confirmations).await;
             }
-            Ended::ByClient => {
+            Ended::ByClient(_) => {
                 tracing::debug!(session, "closed by the client");
                 closing::acknowledge(&mut self.socket).await;
             }
@@ -172,7 +205,7 @@ where
     /// The next thing that happened. When nothing did: writes what is queued.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         self.unwritten += 1;
-        if (self.unwritten >= MAX_UNWRITTEN || self.handle.outbox.bytes() >= WRITE_FIRST)
+        if (self.unwritten >= MAX_UNWRITTEN || self.outbox.outbox().bytes() >= WRITE_FIRST)
             && let Poll::Ready(Err(error)) = self.poll_write(cx)
         {
             return Poll::Ready(Event::WriteFailed(error));
@@ -210,7 +243,7 @@ where
             self.deciding = None;
             return Poll::Ready(Event::Decided(step));
         }
-        if let Poll::Ready(signal) = self.handle.outbox.poll_signal(cx) {
+        if let Poll::Ready(signal) = self.outbox.poll_signal(cx) {
             return Poll::Ready(Event::Signal(signal));
         }
         self.handle.set_paused(self.is_occupied());
@@ -253,11 +286,19 @@ where
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             ready!(Pin::new(&mut self.socket).poll_ready(cx))?;
-            let Some(frame) = self.handle.outbox.take() else { break };
-            let sealed = seal(frame, self.cipher.as_ref());
+            let Some(frame) = self.outbox.take() else { break };
+            let (sealed, ticket) = seal(frame, self.cipher.as_ref());
             Pin::new(&mut self.socket).start_send(sealed)?;
+            if let Some(ticket) = ticket {
+                self.confirmations.sent(ticket);
+            }
         }
-        Pin::new(&mut self.socket).poll_flush(cx)
+        if let Some(payload) = self.confirmations.ping_behind() {
+            Pin::new(&mut self.socket).start_send(Message::Ping(payload))?;
+        }
+        ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+        self.confirmations.written();
+        Poll::Ready(Ok(()))
     }
 
     fn on_event(&mut self, event: Event) -> Result<(), Ended> {
@@ -272,7 +313,7 @@ where
                 self.leave_if_done()
             }
             Event::Signal(Signal::Ping) => Pin::new(&mut self.socket)
-                .start_send(Message::Ping(Bytes::new()))
+                .start_send(Message::Ping(self.confirmations.heartbeat()))
                 .map_err(Ended::Lost),
             Event::Signal(Signal::Close(close)) if close.waits_for_calls() => {
                 self.leaving = true;
@@ -303,9 +344,13 @@ where
             // Text is no request, whatever it says.
             Message::Text(_) if self.cipher.is_none() => return self.strike(),
             Message::Text(_) => return Err(Ended::Closed(Close::ProtocolError)),
-            Message::Close(_) => return Err(Ended::ByClient),
+            Message::Close(frame) => return Err(Ended::ByClient(frame)),
+            Message::Pong(payload) => {
+                self.confirmations.pong(&payload);
+                return Ok(());
+            }
             // tungstenite has queued the pong.
-            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => return Ok(()),
+            Message::Ping(_) | Message::Frame(_) => return Ok(()),
         };
         match self.open(frame)? {
             Some(request) => {
@@ -380,6 +425,7 @@ where
                 self.identity.log_in(&user_id, &token, expires_at);
                 self.handle.set_stage(Stage::Authenticated);
                 self.answer(&asked, &Answer::empty());
+                self.join();
             }
             Outcome::LoginRefused { reason } => {
                 let session = self.identity.session_id();
@@ -392,6 +438,21 @@ where
             Outcome::Closed(close) => return Err(Ended::Closed(close)),
         }
         Ok(())
+    }
+
+    /// Lets pushes find the session, from behind the answer to its login on.
+    fn join(&mut self) {
+        let outbox = self.outbox.outbox();
+        let Some(presence) = self.identity.presence(outbox, self.cipher.is_some()) else { return };
+        match &mut self.membership {
+            None => self.membership = Some(self.worker.registry.join(presence)),
+            Some(membership) => {
+                if let Err(evicted) = membership.renew(presence) {
+                    // The order to close is in the outbox already.
+                    tracing::debug!(session = self.identity.session_id(), %evicted, "no login");
+                }
+            }
+        }
     }
 
     fn described(&mut self, params: SetCxnParamsReq, asked: &Asked) {
@@ -408,7 +469,7 @@ where
 
     fn put(&self, frame: BytesMut) {
         // An overflow comes back as the signal to close; nothing is left to do here.
-        if let Err(rejected) = self.handle.outbox.put(frame) {
+        if let Err(rejected) = self.outbox.answer(frame) {
             tracing::debug!(session = self.identity.session_id(), %rejected, "answer dropped");
         }
     }
@@ -420,16 +481,21 @@ enum Begun {
     Answered(Answer),
 }
 
-fn seal(frame: BytesMut, cipher: Option<&Cipher>) -> Message {
-    Message::Binary(match cipher {
-        None => frame.freeze(),
-        Some(cipher) => cipher.seal(frame),
-    })
+/// Encrypts a frame where the session does so. A push is shared with other
+/// sessions: only the encryption copies it.
+fn seal(frame: Frame, cipher: Option<&Cipher>) -> (Message, Option<Ticket>) {
+    let (sealed, ticket) = match (frame, cipher) {
+        (Frame::Answer(plain), None) => (plain.freeze(), None),
+        (Frame::Answer(plain), Some(cipher)) => (cipher.seal(plain), None),
+        (Frame::Push(plain, ticket), None) => (plain, ticket),
+        (Frame::Push(plain, ticket), Some(cipher)) => (cipher.seal_copy(&plain), ticket),
+    };
+    (Message::Binary(sealed), ticket)
 }
 
 fn read_failure(error: Option<Error>) -> Ended {
     match error {
-        None | Some(Error::ConnectionClosed | Error::AlreadyClosed) => Ended::ByClient,
+        None | Some(Error::ConnectionClosed | Error::AlreadyClosed) => Ended::ByClient(None),
         Some(Error::Capacity(CapacityError::MessageTooLong { .. })) => Close::TooBig.into(),
         Some(Error::Utf8(_)) => Close::InvalidText.into(),
         Some(Error::Protocol(error)) if is_lost(&error) => Ended::Lost(Error::Protocol(error)),

@@ -187,10 +187,23 @@ impl Reader {
     /// Queues an answer. Wakes nobody: the session's task, which is the caller,
     /// must look at the outbox before it rests.
     pub fn answer(&self, frame: BytesMut) -> Result<(), Rejected> {
+        self.put(frame, VecDeque::push_back)
+    }
+
+    /// The same, before all that is queued.
+    pub fn answer_first(&self, frame: BytesMut) -> Result<(), Rejected> {
+        self.put(frame, VecDeque::push_front)
+    }
+
+    fn put(
+        &self,
+        frame: BytesMut,
+        place: impl FnOnce(&mut VecDeque<Frame>, Frame),
+    ) -> Result<(), Rejected> {
         let mut inner = self.0.inner.lock();
         let admitted = inner.admit(self.0.limit, frame.len());
         match admitted {
-            Ok(()) => inner.frames.push_back(Frame::Answer(frame)),
+            Ok(()) => place(&mut inner.frames, Frame::Answer(frame)),
             Err(rejected) => {
                 let lost = inner.lost(rejected);
                 drop(inner);
@@ -312,6 +325,14 @@ mod tests {
         assert_eq!(outbox.bytes(), 210);
         assert!((1..=20).all(|len| taken(&reader) == Some(len)));
         assert_eq!((taken(&reader), outbox.bytes()), (None, 0));
+    }
+
+    #[test]
+    fn an_answer_can_go_before_the_pushes_that_wait() {
+        let (outbox, reader) = Outbox::new(1000);
+        outbox.push(frame(1), None);
+        reader.answer_first(answer(2)).unwrap();
+        assert_eq!((taken(&reader), taken(&reader)), (Some(2), Some(1)));
     }
 
     #[test]

@@ -31,7 +31,7 @@ use super::{Client, Socket, Worker};
 use crate::envelope::cipher::Cipher;
 use crate::envelope::codec::{self, Request};
 use crate::envelope::{Close, Code};
-use crate::outbox::{Frame, Outbox, Reader, Signal, Ticket};
+use crate::outbox::{Frame, Outbox, Reader, Rejected, Signal, Ticket};
 use crate::proto::session::SetCxnParamsReq;
 use crate::registry::Membership;
 
@@ -322,7 +322,11 @@ where
             Event::Signal(Signal::Close(close)) => Err(Ended::Closed(close)),
             Event::Flushed(switch) => {
                 self.cipher = Some(switch.cipher);
-                self.described(*switch.params, &switch.asked);
+                self.described(*switch.params);
+                // The first frame under the new key: a push may have come meanwhile.
+                let Asked { req_id, method } = &switch.asked;
+                let answer = codec::answer(req_id, method, Code::SUCCESS, &[]);
+                self.log_dropped(self.outbox.answer_first(answer));
                 self.leave_if_done()
             }
             Event::ReadFailed(error) => Err(read_failure(error)),
@@ -412,7 +416,10 @@ where
     fn on_step(&mut self, step: Step) -> Result<(), Ended> {
         let Step { asked, outcome } = step;
         match outcome {
-            Outcome::Described { params, cipher: None } => self.described(*params, &asked),
+            Outcome::Described { params, cipher: None } => {
+                self.described(*params);
+                self.answer(&asked, &Answer::empty());
+            }
             Outcome::Described { params, cipher: Some(cipher) } => {
                 self.keys += 1;
                 if self.keys > MAX_KEYS {
@@ -455,12 +462,11 @@ where
         }
     }
 
-    fn described(&mut self, params: SetCxnParamsReq, asked: &Asked) {
+    fn described(&mut self, params: SetCxnParamsReq) {
         self.identity.describe(params);
         if self.handle.stage() == Stage::Connected {
             self.handle.set_stage(Stage::Described);
         }
-        self.answer(asked, &Answer::empty());
     }
 
     fn answer(&self, asked: &Asked, answer: &Answer) {
@@ -468,8 +474,12 @@ where
     }
 
     fn put(&self, frame: BytesMut) {
-        // An overflow comes back as the signal to close; nothing is left to do here.
-        if let Err(rejected) = self.outbox.answer(frame) {
+        self.log_dropped(self.outbox.answer(frame));
+    }
+
+    /// An overflow comes back as the signal to close: nothing else is left to do.
+    fn log_dropped(&self, put: Result<(), Rejected>) {
+        if let Err(rejected) = put {
             tracing::debug!(session = self.identity.session_id(), %rejected, "answer dropped");
         }
     }

@@ -102,6 +102,13 @@ impl Identity {
         }
     }
 
+    /// Whether the client has said what a login needs to know of its device.
+    pub(super) fn has_device(&self) -> bool {
+        self.device
+            .as_ref()
+            .is_some_and(|device| !device.platform.is_empty() && !device.device_id.is_empty())
+    }
+
     /// The session as others may see it, once it is logged in.
     pub(super) fn presence(&self, outbox: &Arc<Outbox>, encrypted: bool) -> Option<Presence> {
         let (device, user) = (self.device.as_ref()?, self.user.as_ref()?);

@@ -11,6 +11,7 @@
 
 mod closing;
 mod confirmations;
+mod ended;
 mod handshake;
 mod identity;
 pub mod keys;

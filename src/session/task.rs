@@ -4,7 +4,6 @@
 //! be written is gathered until nothing else is ready: then it goes out in one
 //! write. So frames that arrive together are answered together.
 
-use std::borrow::Cow;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,11 +15,12 @@ use futures_util::{FutureExt, Sink, SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
+use tokio_tungstenite::tungstenite::error::Error;
+use tokio_tungstenite::tungstenite::protocol::Message;
 
 use super::closing;
 use super::confirmations::Confirmations;
+use super::ended::Ended;
 use super::handshake::{
     self, Asked, Deciding, KEEP_ALIVE, Outcome, SET_CXN_PARAMS, SET_USER_PARAMS, Step,
 };
@@ -41,10 +41,6 @@ const MAX_STRIKES: u8 = 8;
 const WRITE_FIRST: usize = 64 * 1024;
 /// Events in a row after which writing comes first, whatever is queued.
 const MAX_UNWRITTEN: u8 = 64;
-/// The close code of a close frame without one (RFC 6455, section 7.4.1).
-const NO_STATUS: u16 = 1005;
-/// The close code of a session that ended without a close frame.
-const ABNORMAL: u16 = 1006;
 /// Times that a session may choose a key: once, and some to mend it.
 const MAX_KEYS: u8 = 8;
 
@@ -60,35 +56,6 @@ where
     let mut task = Task::new(socket, client, worker);
     let Err(ended) = task.serve().await;
     task.end(ended).await;
-}
-
-/// Why the loop was left.
-#[derive(Debug)]
-enum Ended {
-    /// The gateway closes the session.
-    Closed(Close),
-    /// The client sent a close frame, or just ended its side.
-    ByClient(Option<CloseFrame>),
-    /// The connection broke.
-    Lost(Error),
-}
-
-impl Ended {
-    /// The close code and its reason, for those that watch sessions.
-    fn told(&self) -> (u16, Cow<'_, str>) {
-        match self {
-            Self::Closed(close) => (close.code(), close.reason().into()),
-            Self::ByClient(Some(frame)) => (frame.code.into(), frame.reason.as_str().into()),
-            Self::ByClient(None) => (NO_STATUS, Cow::Borrowed("")),
-            Self::Lost(error) => (ABNORMAL, error.to_string().into()),
-        }
-    }
-}
-
-impl From<Close> for Ended {
-    fn from(close: Close) -> Self {
-        Self::Closed(close)
-    }
 }
 
 /// What can happen to a session.
@@ -329,7 +296,7 @@ where
                 self.log_dropped(self.outbox.answer_first(answer));
                 self.leave_if_done()
             }
-            Event::ReadFailed(error) => Err(read_failure(error)),
+            Event::ReadFailed(error) => Err(Ended::by_reading(error)),
             Event::WriteFailed(error) => Err(Ended::Lost(error)),
         }
     }
@@ -447,7 +414,8 @@ where
         Ok(())
     }
 
-    /// Lets pushes find the session, from behind the answer to its login on.
+    /// Lets pushes find the session, from behind the answer to its login on,
+    /// and as what it has described itself since.
     fn join(&mut self) {
         let outbox = self.outbox.outbox();
         let Some(presence) = self.identity.presence(outbox, self.cipher.is_some()) else { return };
@@ -466,6 +434,9 @@ where
         self.identity.describe(params);
         if self.handle.stage() == Stage::Connected {
             self.handle.set_stage(Stage::Described);
+        }
+        if self.membership.is_some() && self.identity.has_device() {
+            self.join();
         }
     }
 
@@ -501,20 +472,4 @@ fn seal(frame: Frame, cipher: Option<&Cipher>) -> (Message, Option<Ticket>) {
         (Frame::Push(plain, ticket), Some(cipher)) => (cipher.seal_copy(&plain), ticket),
     };
     (Message::Binary(sealed), ticket)
-}
-
-fn read_failure(error: Option<Error>) -> Ended {
-    match error {
-        None | Some(Error::ConnectionClosed | Error::AlreadyClosed) => Ended::ByClient(None),
-        Some(Error::Capacity(CapacityError::MessageTooLong { .. })) => Close::TooBig.into(),
-        Some(Error::Utf8(_)) => Close::InvalidText.into(),
-        Some(Error::Protocol(error)) if is_lost(&error) => Ended::Lost(Error::Protocol(error)),
-        Some(Error::Protocol(_) | Error::Capacity(_)) => Close::FramingError.into(),
-        Some(error) => Ended::Lost(error),
-    }
-}
-
-fn is_lost(error: &tokio_tungstenite::tungstenite::error::ProtocolError) -> bool {
-    use tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake;
-    matches!(error, ResetWithoutClosingHandshake)
 }

@@ -48,7 +48,8 @@ impl PushService for Service {
         &self,
         request: Request<Streaming<PushRequest>>,
     ) -> Result<Response<Answers>, Status> {
-        Ok(Response::new(pushes::many(Arc::clone(&self.broker), request.into_inner())))
+        let broker = Arc::clone(&self.broker);
+        Ok(Response::new(pushes::many(broker, request.into_inner(), self.stopped.clone())))
     }
 
     async fn kick(&self, request: Request<KickRequest>) -> Result<Response<KickResponse>, Status> {

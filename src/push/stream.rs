@@ -1,7 +1,7 @@
 //! Pushes of one call, and their receipts: both directions at once, with an
 //! end to the patience for a backend that does not read.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use futures_util::stream::SelectAll;
 use futures_util::{Stream, StreamExt};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
 
-use super::{convert, is_too_large, requests};
+use super::{convert, is_too_large, requests, stopping};
 use crate::broker::{Broker, Receipt, Receipts};
 use crate::outbox::Confirm;
 use crate::proto::push::{PushReceipt, PushRequest};
@@ -77,12 +78,17 @@ pub(super) async fn one(broker: &Arc<Broker>, id: String, push: crate::broker::P
     answers
 }
 
-/// Sends pushes as they come, until there is one that cannot be sent.
-pub(super) fn many(broker: Arc<Broker>, requests: Streaming<PushRequest>) -> Answers {
+/// Sends pushes as they come, until there is one that cannot be sent, or the
+/// server stops.
+pub(super) fn many(
+    broker: Arc<Broker>,
+    requests: Streaming<PushRequest>,
+    stopped: watch::Receiver<bool>,
+) -> Answers {
     let (back, answers) = channel(READY);
     tokio::spawn(async move {
         // An error means that nobody is there to be told any more.
-        let _end = converse(&broker, requests, &back).await;
+        let _end = converse(&broker, requests, stopped, &back).await;
     });
     answers
 }
@@ -90,21 +96,32 @@ pub(super) fn many(broker: Arc<Broker>, requests: Streaming<PushRequest>) -> Ans
 async fn converse(
     broker: &Arc<Broker>,
     mut requests: Streaming<PushRequest>,
+    stopped: watch::Receiver<bool>,
     back: &Back,
 ) -> Result<(), Gone> {
+    let mut stop = pin!(stopping(stopped));
     let mut told = SelectAll::new();
+    let mut receipts_to_come = 0;
     let mut end = None;
     while end.is_none() || !told.is_empty() {
-        let waiting: usize = told.iter().map(|told: &Told| told.receipts.len()).sum();
-        let is_full = told.len() >= MAX_PUSHES || waiting >= MAX_RECEIPTS;
+        let is_full = told.len() >= MAX_PUSHES || receipts_to_come >= MAX_RECEIPTS;
         tokio::select! {
-            Some(receipt) = told.next() => back.give(Ok(receipt)).await?,
+            Some(receipt) = told.next() => {
+                receipts_to_come -= 1;
+                back.give(Ok(receipt)).await?;
+            }
             request = requests.message(), if end.is_none() && !is_full => {
                 match begin(broker, request).await {
-                    Ok(Some(begun)) => told.push(begun),
+                    Ok(Some(begun)) => {
+                        receipts_to_come += begun.receipts.len();
+                        told.push(begun);
+                    }
                     Ok(None) => end = Some(Ok(())),
                     Err(status) => end = Some(Err(status)),
                 }
+            }
+            () = &mut stop, if end.is_none() => {
+                end = Some(Err(Status::unavailable("the gateway stops")));
             }
             () = back.ready.closed() => return Err(Gone),
         }
@@ -139,6 +156,12 @@ struct Gone;
 
 impl Back {
     async fn give(&self, answer: Result<PushReceipt, Status>) -> Result<(), Gone> {
+        // Nearly always there is room, and no need for a clock.
+        let answer = match self.ready.try_send(answer) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Full(answer)) => answer,
+            Err(TrySendError::Closed(_)) => return Err(Gone),
+        };
         match timeout(PATIENCE, self.ready.send(answer)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Gone),

@@ -106,7 +106,8 @@ impl Edge {
             None => {
                 let client =
                     Client { remote_ip: upgraded.remote_ip, user_agent: upgraded.user_agent };
-                session::run(socket, client, Arc::clone(&self.worker)).await;
+                // A task of its own: this one has room for all that went before.
+                tokio::spawn(session::run(socket, client, Arc::clone(&self.worker), permit));
             }
         }
     }

@@ -44,18 +44,27 @@ const MAX_UNWRITTEN: u8 = 64;
 /// Times that a session may choose a key: once, and some to mend it.
 const MAX_KEYS: u8 = 8;
 
-/// Serves one client until its session ends.
+/// Serves one client until its session ends; `held` is dropped then.
 ///
 /// Dropping the future ends the session without a close frame. Calls under way
 /// are left to run out in either case, so that no other client of the same
 /// upstream connection is hurt.
-pub async fn run<S>(socket: Socket<S>, client: Client, worker: Arc<Worker>)
+pub fn run<S>(
+    socket: Socket<S>,
+    client: Client,
+    worker: Arc<Worker>,
+    held: impl Send,
+) -> impl Future<Output = ()> + Send
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let mut task = Task::new(socket, client, worker);
-    let Err(ended) = task.serve().await;
-    task.end(ended).await;
+    // Nothing is moved or nested in here that an idle session would pay for.
+    async move {
+        let Err(ended) = task.serve().await;
+        Box::pin(task.end(ended)).await;
+        drop(held);
+    }
 }
 
 /// What can happen to a session.
@@ -146,7 +155,7 @@ where
         }
     }
 
-    async fn end(mut self, ended: Ended) {
+    async fn end(&mut self, ended: Ended) {
         self.outbox.seal();
         if let Some(membership) = self.membership.take() {
             let (code, reason) = ended.told();

@@ -112,7 +112,8 @@ where
         .write_buffer_size(WRITE_BUFFER)
         .max_message_size(Some(worker.config.max_message))
         .max_frame_size(Some(worker.config.max_message));
-    let read_ahead = read_ahead.into();
+    // Copied: the session would keep the HTTP machinery's 8 KiB buffer else.
+    let read_ahead = read_ahead.to_vec();
     let stream = Pulse::new(stream);
     WebSocketStream::from_partially_read(stream, read_ahead, Role::Server, Some(config)).await
 }

@@ -106,9 +106,13 @@ async fn converse(
     while end.is_none() || !told.is_empty() {
         let is_full = told.len() >= MAX_PUSHES || receipts_to_come >= MAX_RECEIPTS;
         tokio::select! {
-            Some(receipt) = told.next() => {
-                receipts_to_come -= 1;
-                back.give(Ok(receipt)).await?;
+            // `None`: the last push was found to have no further receipt. That
+            // may be all there was to wait for.
+            receipt = told.next(), if !told.is_empty() => {
+                if let Some(receipt) = receipt {
+                    receipts_to_come -= 1;
+                    back.give(Ok(receipt)).await?;
+                }
             }
             request = requests.message(), if end.is_none() && !is_full => {
                 match begin(broker, request).await {

@@ -5,9 +5,12 @@
 //! pong can only come once the client's WebSocket stack has read everything
 //! before (RFC 6455, section 5.5.3). Every ping of the session carries a number
 //! that only grows, since a client may answer the latest of several pings
-//! alone: a pong acknowledges all frames up to its number.
+//! alone: a pong acknowledges all frames up to its number. Beside it stands a
+//! tag that cannot be foretold, so that no client can answer a ping that it
+//! has not read.
 
 use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
 
 use bytes::Bytes;
 
@@ -28,6 +31,9 @@ struct Inner {
     unread: VecDeque<(u64, Ticket)>,
     /// The number of the last ping that was sent.
     pings: u64,
+    /// Makes the tags. Another one every time, so that a late pong
+    /// acknowledges nothing that came after its ping.
+    secret: RandomState,
     /// Frames were sent behind the last ping that want one.
     wants_ping: bool,
 }
@@ -68,10 +74,7 @@ impl Confirmations {
     /// The client has answered a ping.
     pub(super) fn pong(&mut self, payload: &[u8]) {
         let Some(inner) = &mut self.0 else { return };
-        let Ok(number) = payload.try_into().map(u64::from_be_bytes) else { return };
-        if number > inner.pings {
-            return; // nobody has asked for it
-        }
+        let Some(number) = inner.number_in(payload) else { return };
         while inner.unread.front().is_some_and(|(ping, _)| *ping <= number) {
             if let Some((_, ticket)) = inner.unread.pop_front() {
                 let _done = ticket.reached(Confirm::Acknowledged);
@@ -94,16 +97,27 @@ impl Confirmations {
 
 impl Inner {
     fn new() -> Self {
-        // A number that no earlier ping of this session can have had, so that
-        // a late pong acknowledges nothing that came after its ping.
-        let pings = rand::random::<u64>() >> 1;
-        Self { unwritten: Vec::new(), unread: VecDeque::new(), pings, wants_ping: false }
+        Self {
+            unwritten: Vec::new(),
+            unread: VecDeque::new(),
+            pings: 0,
+            secret: RandomState::new(),
+            wants_ping: false,
+        }
     }
 
     fn ping(&mut self) -> Bytes {
         self.pings += 1;
         self.wants_ping = false;
-        Bytes::copy_from_slice(&self.pings.to_be_bytes())
+        let tag = self.secret.hash_one(self.pings);
+        [self.pings.to_be_bytes(), tag.to_be_bytes()].concat().into()
+    }
+
+    /// The number of the ping that a pong answers, if there was one.
+    fn number_in(&self, payload: &[u8]) -> Option<u64> {
+        let (number, tag) = payload.split_first_chunk()?;
+        let (number, tag) = (u64::from_be_bytes(*number), u64::from_be_bytes(tag.try_into().ok()?));
+        (number <= self.pings && tag == self.secret.hash_one(number)).then_some(number)
     }
 }
 
@@ -175,9 +189,18 @@ mod tests {
         let mut confirmations = Confirmations::default();
         sent(&ledger, &mut confirmations, 0, Confirm::Acknowledged);
         let ping = confirmations.ping_behind().unwrap();
-        let number = u64::from_be_bytes(ping.as_ref().try_into().unwrap());
-        for payload in [&b""[..], b"1234567", &u64::MAX.to_be_bytes(), &(number + 1).to_be_bytes()]
-        {
+        let (number, tag) = ping.split_at(8);
+        let next = 2u64.to_be_bytes();
+        let unasked: [&[u8]; 7] = [
+            b"",
+            b"1234567",
+            number,
+            &[number, b"\0\0\0\0\0\0\0\0"].concat(),
+            &[&next, tag].concat(),
+            &[&ping, &b"\0"[..]].concat(),
+            &[0xff; 16],
+        ];
+        for payload in unasked {
             confirmations.pong(payload);
         }
         assert!(settled(&ledger).is_empty());
@@ -187,6 +210,22 @@ mod tests {
         confirmations.pong(&ping);
         assert_eq!(settled(&ledger), [0]);
         drop(confirmations);
+    }
+
+    #[test]
+    fn an_earlier_pong_does_not_count_after_a_rest() {
+        let ledger = Arc::new(Ledger::default());
+        let mut confirmations = Confirmations::default();
+        sent(&ledger, &mut confirmations, 0, Confirm::Acknowledged);
+        let first = confirmations.ping_behind().unwrap();
+        confirmations.pong(&first);
+        assert!(!confirmations.is_waiting());
+        sent(&ledger, &mut confirmations, 1, Confirm::Acknowledged);
+        let second = confirmations.ping_behind().unwrap();
+        confirmations.pong(&first);
+        assert_eq!(settled(&ledger), [0]);
+        confirmations.pong(&second);
+        assert_eq!(settled(&ledger), [1]);
     }
 
     #[test]

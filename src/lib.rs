@@ -10,10 +10,12 @@
 //! - Composition: [`cli`], the commands; [`app`], the gateway as a whole;
 //!   [`config`], routes.yaml; [`client`], the other end of the protocol;
 //!   [`demo`], services to try things with.
-//! - Edges: [`edge`], the listener for clients.
-//! - Activity: [`session`], one task for each client; [`auth`], who may log in.
-//! - State and upstream I/O: [`outbox`], what waits to be written to a client;
-//!   [`upstream`], connections to services.
+//! - Edges: [`edge`], the listener for clients; [`push`], the gRPC API for
+//!   backends; [`tls`], the certificates of both.
+//! - Activity: [`session`], one task for each client; [`broker`], from a push to
+//!   its receipts; [`auth`], who may log in.
+//! - State and upstream I/O: [`registry`], who is connected; [`outbox`], what
+//!   waits to be written to a client; [`upstream`], connections to services.
 //! - Pure core: [`envelope`], what travels inside a frame; [`routing`], which
 //!   method goes where.
 //! - Leaves: [`proto`], generated messages; [`wire`], the protobuf wire format.
@@ -30,13 +32,17 @@ pub mod demo;
 
 // edges
 pub mod edge;
+pub mod push;
+pub mod tls;
 
 // activity
 pub mod auth;
+pub mod broker;
 pub mod session;
 
 // state and upstream I/O
 pub mod outbox;
+pub mod registry;
 pub mod upstream;
 
 // pure core

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 /// Each layer's top-level modules, the highest layer first.
 const LAYERS: &[(&str, &[&str])] = &[
     ("composition", &["main", "lib", "cli", "app", "config", "client", "demo"]),
-    ("edges", &["edge"]),
-    ("activity", &["session", "auth"]),
-    ("state and upstream I/O", &["upstream", "outbox"]),
+    ("edges", &["edge", "push", "tls"]),
+    ("activity", &["session", "broker", "auth"]),
+    ("state and upstream I/O", &["upstream", "registry", "outbox"]),
     ("pure core", &["envelope", "routing"]),
     ("leaves", &["proto", "wire"]),
 ];

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use crate::config::{ClientTls, Config, ErrorCodes, UpstreamConfig};
+use crate::config::{ClientTls, Config, ErrorCodes, OneSessionPer, UpstreamConfig};
 use crate::edge;
 use crate::proto::session::response_body;
+use crate::registry;
 use crate::routing::StatusCodes;
 use crate::session::{self, sweeper::Timeouts};
 use crate::upstream::{self, Address, Pem, TlsConfig};
@@ -37,6 +38,15 @@ pub(super) fn session(config: &Config) -> session::Config {
             ping_interval: session.ping_interval,
             pong: session.pong_timeout,
         },
+    }
+}
+
+pub(super) fn one_session_per(config: &Config) -> registry::OneSessionPer {
+    match config.session.one_session_per {
+        OneSessionPer::Device => registry::OneSessionPer::Device,
+        OneSessionPer::Platform => registry::OneSessionPer::Platform,
+        OneSessionPer::User => registry::OneSessionPer::User,
+        OneSessionPer::None => registry::OneSessionPer::None,
     }
 }
 

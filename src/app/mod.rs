@@ -8,6 +8,7 @@ mod authentication;
 mod components;
 mod files;
 mod log;
+mod push;
 mod reload;
 mod resolve;
 mod stop;
@@ -21,12 +22,15 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use crate::broker::Broker;
 use crate::config::{Config, Diagnostics, Loaded};
 use crate::edge;
-use crate::edge::tls::Tls;
 use crate::envelope::PrivateKey;
+use crate::push::Server;
+use crate::registry::Registry;
 use crate::session::Services;
 use crate::session::keys::KeyService;
+use crate::tls::{self, Tls};
 
 pub use log::start as start_log;
 pub use resolve::{Problem, Reflection, Resolved, Resolver};
@@ -53,6 +57,17 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// The push API's address cannot be had.
+    #[error("cannot listen on {address} (push.listen): {source}")]
+    PushListen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The push API cannot be served.
+    #[error(transparent)]
+    Push(#[from] crate::push::StartError),
     /// The system gives no threads.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -61,6 +76,7 @@ pub enum StartError {
 /// A gateway that accepts connections.
 pub struct App {
     address: SocketAddr,
+    push: Option<(Server, SocketAddr)>,
     workers: Workers,
     drain: Drain,
     reloader: Reloader,
@@ -96,6 +112,10 @@ impl App {
             problem.report(&loaded, &mut diagnostics);
             None
         });
+        let door = push::Door::new(config).unwrap_or_else(|problem| {
+            problem.report(&loaded, &mut diagnostics);
+            push::Door::default()
+        });
         if diagnostics.has_errors() {
             return Err(StartError::Config(diagnostics));
         }
@@ -107,15 +127,23 @@ impl App {
             .first()
             .map_or(Ok(listen), std::net::TcpListener::local_addr)
             .map_err(unavailable)?;
+        let push_listener = push::bind(config)?;
 
         let keys = key.map(|key| KeyService::start(key, workers)).transpose()?.map(Arc::new);
         let services = Arc::new(ArcSwap::from_pointee(made.services));
         let (replaced, on_replaced) = watch::channel(());
+        let registry = Registry::new(components::one_session_per(config));
+        let broker = Arc::new(Broker::new(push::node(), Arc::clone(&registry)));
+        let push = match push_listener {
+            Some(listener) => Some(push::serve(listener, &door, &broker).await?),
+            None => None,
+        };
         let parts = Parts {
             edge: components::edge(config),
             session: components::session(config),
             tls: tls.clone(),
             keys,
+            registry,
             services: Arc::clone(&services),
             replaced: on_replaced,
         };
@@ -135,17 +163,23 @@ impl App {
             services: Arc::clone(&services),
             replaced,
             tls,
+            door,
             key: reload::private_key(&loaded.config),
             started: loaded.config.clone(),
             running: loaded.config,
             pending: made.pending,
         };
-        Ok(Self { address, workers, drain, reloader, services })
+        Ok(Self { address, push, workers, drain, reloader, services })
     }
 
     /// Where clients connect.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where backends push, if they can.
+    pub fn push_address(&self) -> Option<SocketAddr> {
+        self.push.as_ref().map(|(_, address)| *address)
     }
 
     /// The client methods that lead somewhere, sorted.
@@ -167,7 +201,8 @@ impl App {
             stop = stop => stop,
             never = reloader.run() => match never {},
         };
-        stop::drain(self.workers, self.drain, stop).await;
+        let push = self.push.map(|(server, _)| server);
+        stop::drain(self.workers, push, self.drain, stop).await;
     }
 }
 
@@ -182,7 +217,8 @@ impl Problem {
 
 fn load_tls(config: &Config) -> Result<Option<Arc<Tls>>, Problem> {
     let Some(tls) = &config.edge.tls else { return Ok(None) };
-    let loaded = Tls::load(tls.cert.clone(), tls.key.clone());
+    let files = tls::Files { cert: tls.cert.clone(), key: tls.key.clone(), client_ca: None };
+    let loaded = Tls::load(files, tls::Protocol::Http1);
     let loaded = loaded.map_err(|error| Problem::at(["edge", "tls"], error.to_string()))?;
     Ok(Some(Arc::new(loaded)))
 }

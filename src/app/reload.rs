@@ -12,10 +12,11 @@ use tokio::time::sleep;
 
 use super::Read;
 use super::files::{Files, content_of};
+use super::push::Door;
 use super::resolve::{Reflection, Resolver};
-use crate::config::{Config, Diagnostics};
-use crate::edge::tls::Tls;
+use crate::config::{Config, Diagnostics, PushConfig};
 use crate::session::Services;
+use crate::tls::Tls;
 
 /// How long to wait before a server that was down is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -28,6 +29,7 @@ pub(super) struct Reloader {
     pub(super) services: Arc<ArcSwap<Services>>,
     pub(super) replaced: watch::Sender<()>,
     pub(super) tls: Option<Arc<Tls>>,
+    pub(super) door: Door,
     /// What the running services were made from.
     pub(super) running: Config,
     /// What the process was started with.
@@ -88,6 +90,7 @@ impl Reloader {
         for line in loaded.warnings.lines() {
             tracing::warn!(warning = %line, "configuration");
         }
+        self.door.reload(loaded.config.push.as_ref());
         self.running = loaded.config;
         self.replace(resolved.services, resolved.pending);
         tracing::info!(routes = self.services.load().routes.len(), "configuration reloaded");
@@ -128,6 +131,7 @@ impl Reloader {
         for (section, changed) in [
             ("edge", old.edge != new.edge),
             ("session", old.session != new.session),
+            ("push", is_push_changed(old.push.as_ref(), new.push.as_ref())),
             ("drain", old.drain != new.drain),
             ("log", old.log != new.log),
         ] {
@@ -139,6 +143,15 @@ impl Reloader {
             tracing::warn!("session.private_key has changed: the new key is used after a restart");
         }
     }
+}
+
+/// Whether more differs than a reload takes over: other tokens, and other
+/// contents of the certificates' files.
+fn is_push_changed(old: Option<&PushConfig>, new: Option<&PushConfig>) -> bool {
+    let (Some(old), Some(new)) = (old, new) else { return old.is_some() != new.is_some() };
+    old.listen != new.listen
+        || old.tls != new.tls
+        || (new.tokens.is_empty() && !old.tokens.is_empty())
 }
 
 /// A hash of the private key's file.

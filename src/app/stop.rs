@@ -6,6 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 use super::workers::Workers;
+use crate::push::Server;
 
 /// After the drain period, how long calls under way may still take.
 const GRACE: Duration = Duration::from_secs(10);
@@ -69,11 +70,15 @@ impl Signals {
     }
 }
 
-/// Lets every session finish and say goodbye, then ends the workers.
-pub(super) async fn drain(workers: Workers, drain: Drain, stop: Stop) {
+/// Lets every session finish and say goodbye, then ends the workers. Backends
+/// can push until the last session is gone.
+pub(super) async fn drain(workers: Workers, push: Option<Server>, drain: Drain, stop: Stop) {
     let began = Instant::now();
     let sessions = workers.sessions();
     tracing::info!(sessions, delay = ?drain.delay, period = ?drain.period, "draining");
+    if let Some(push) = &push {
+        push.drain().await;
+    }
     if stop == Stop::Scheduled {
         sleep(drain.delay).await;
     }
@@ -87,6 +92,9 @@ pub(super) async fn drain(workers: Workers, drain: Drain, stop: Stop) {
     let end = Instant::now() + GOODBYE;
     while workers.sessions() > 0 && Instant::now() < end {
         sleep(LOOK).await;
+    }
+    if let Some(push) = push {
+        push.stop().await;
     }
     workers.halt();
     tracing::info!(sessions, cut_off, took = ?began.elapsed(), "stopped");

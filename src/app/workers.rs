@@ -13,11 +13,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::edge::admission::Admission;
-use crate::edge::tls::Tls;
 use crate::edge::{self, Edge};
+use crate::registry::Registry;
 use crate::session::keys::KeyService;
 use crate::session::sweeper::Sweeper;
 use crate::session::{self, Services, Worker};
+use crate::tls::Tls;
 
 /// What every worker is made of.
 pub(super) struct Parts {
@@ -25,6 +26,7 @@ pub(super) struct Parts {
     pub(super) session: session::Config,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) keys: Option<Arc<KeyService>>,
+    pub(super) registry: Arc<Registry>,
     pub(super) services: Arc<ArcSwap<Services>>,
     /// Sees a change whenever `services` was replaced.
     pub(super) replaced: watch::Receiver<()>,
@@ -55,6 +57,7 @@ impl Workers {
                 config: parts.session.clone(),
                 services: Arc::clone(&parts.services),
                 sweeper: Arc::clone(&sweeper),
+                registry: Arc::clone(&parts.registry),
                 keys: parts.keys.clone(),
             });
             let edge = Edge::new(

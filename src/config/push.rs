@@ -34,7 +34,7 @@ impl Default for PushConfig {
 }
 
 /// The Push API's certificate, and whose certificates it asks for.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PushTls {
     /// PEM file: the certificate, then the chain up to the root.

@@ -10,11 +10,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::admission::{Admission, Permit};
-use super::tls::Tls;
 use super::upgrade::negotiate;
 use super::{Config, forwarded};
 use crate::envelope::Close;
 use crate::session::{self, Client};
+use crate::tls::Tls;
 
 /// After an accept that failed, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -106,7 +106,8 @@ impl Edge {
             None => {
                 let client =
                     Client { remote_ip: upgraded.remote_ip, user_agent: upgraded.user_agent };
-                session::run(socket, client, Arc::clone(&self.worker)).await;
+                // A task of its own: this one has room for all that went before.
+                tokio::spawn(session::run(socket, client, Arc::clone(&self.worker), permit));
             }
         }
     }

@@ -9,7 +9,6 @@ pub mod admission;
 pub mod bind;
 pub mod forwarded;
 mod listener;
-pub mod tls;
 mod upgrade;
 
 use std::time::Duration;

@@ -3,7 +3,8 @@
 //! Codes below 3000 are those of RFC 6455, section 7.4.1, and its registry;
 //! the others are the session protocol's own.
 
-use std::borrow::Cow;
+/// Bytes of a close frame's reason: what RFC 6455 leaves of a control frame.
+pub const MAX_REASON: usize = 123;
 
 /// Why the gateway closes a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,11 @@ pub enum Close {
     Platform,
     /// 3003: deviceId missing.
     DeviceId,
+    /// 3004: the same device, platform or user has logged in anew.
+    Replaced,
+    /// 3005: kicked by a backend, for this reason: at most
+    /// [`MAX_REASON`] bytes, the rest is cut off.
+    Kicked(Box<str>),
     /// 3006: too slow; its outbox overflowed.
     TooSlow,
     /// 3007: no valid setCxnParams, or no login, in time.
@@ -54,6 +60,8 @@ impl Close {
             Self::EncryptionUnavailable(_) => 3001,
             Self::Platform => 3002,
             Self::DeviceId => 3003,
+            Self::Replaced => 3004,
+            Self::Kicked(_) => 3005,
             Self::TooSlow => 3006,
             Self::HandshakeTimeout(_) => 3007,
             Self::Idle => 3008,
@@ -61,8 +69,8 @@ impl Close {
     }
 
     /// The close frame's reason: at most 123 bytes.
-    pub fn reason(&self) -> Cow<'static, str> {
-        Cow::Borrowed(match self {
+    pub fn reason(&self) -> &str {
+        match self {
             Self::GoingAway | Self::Stopping => "going away",
             Self::FramingError | Self::ProtocolError => "protocol error",
             Self::InvalidText => "invalid text",
@@ -70,10 +78,13 @@ impl Close {
             Self::AuthenticationFailed => "authentication failed",
             Self::Platform => "platform missing or unknown",
             Self::DeviceId => "deviceId missing",
+            Self::Replaced => "replaced by a newer connection",
+            Self::Kicked(why) if why.is_empty() => "kicked",
+            Self::Kicked(why) => &why[..why.floor_char_boundary(MAX_REASON)],
             Self::TooSlow => "too slow",
             Self::Full(why) | Self::EncryptionUnavailable(why) | Self::HandshakeTimeout(why) => why,
             Self::Idle => "idle",
-        })
+        }
     }
 
     /// Whether calls in flight are answered before the session is closed.

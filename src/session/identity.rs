@@ -1,5 +1,6 @@
 //! Who a session belongs to, and what calls say of it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -7,7 +8,9 @@ use bytes::Bytes;
 use hyper::HeaderMap;
 
 use super::{Client, metadata};
+use crate::outbox::Outbox;
 use crate::proto::session::SetCxnParamsReq;
+use crate::registry::{Presence, SessionId};
 use crate::routing::identity::{Layout, Member};
 
 /// Different layouts whose encoding a session keeps. Services nearly always
@@ -16,11 +19,14 @@ const MAX_ENCODED: usize = 4;
 
 /// The identity of one session: empty at first, filled by the handshake.
 pub(super) struct Identity {
+    id: SessionId,
     session_id: Box<str>,
+    remote_ip: IpAddr,
     ip: Box<str>,
     user_agent: Box<str>,
     device: Option<Box<Device>>,
     user: Option<Box<User>>,
+    connected_at: SystemTime,
     /// Boxed and made anew when the identity changes: an idle session pays
     /// for one pointer.
     prepared: Option<Box<Prepared>>,
@@ -29,18 +35,18 @@ pub(super) struct Identity {
 /// What setCxnParams told.
 struct Device {
     package_id: Box<str>,
-    platform: Box<str>,
-    device_id: Box<str>,
+    platform: Arc<str>,
+    device_id: Arc<str>,
     device_model: Box<str>,
     os_version: Box<str>,
-    app_version: Box<str>,
-    language: Box<str>,
+    app_version: Arc<str>,
+    language: Arc<str>,
     network_used: Box<str>,
 }
 
 /// What setUserParams told, once it was accepted.
 struct User {
-    user_id: Box<str>,
+    user_id: Arc<str>,
     token: Box<str>,
     expires_at: Option<SystemTime>,
 }
@@ -52,13 +58,17 @@ struct Prepared {
 }
 
 impl Identity {
-    pub(super) fn new(session_id: String, client: Client) -> Self {
+    pub(super) fn new(client: Client) -> Self {
+        let id = SessionId::random();
         Self {
-            session_id: session_id.into(),
+            id,
+            session_id: id.to_string().into(),
+            remote_ip: client.remote_ip,
             ip: client.remote_ip.to_string().into(),
             user_agent: client.user_agent.into(),
             device: None,
             user: None,
+            connected_at: SystemTime::now(),
             prepared: None,
         }
     }
@@ -90,6 +100,30 @@ impl Identity {
             Some(Some(at)) if at <= SystemTime::now() => Login::Expired,
             Some(_) => Login::Valid,
         }
+    }
+
+    /// Whether the client has said what a login needs to know of its device.
+    pub(super) fn has_device(&self) -> bool {
+        self.device
+            .as_ref()
+            .is_some_and(|device| !device.platform.is_empty() && !device.device_id.is_empty())
+    }
+
+    /// The session as others may see it, once it is logged in.
+    pub(super) fn presence(&self, outbox: &Arc<Outbox>, encrypted: bool) -> Option<Presence> {
+        let (device, user) = (self.device.as_ref()?, self.user.as_ref()?);
+        Some(Presence {
+            session_id: self.id,
+            user_id: Arc::clone(&user.user_id),
+            platform: Arc::clone(&device.platform),
+            device_id: Arc::clone(&device.device_id),
+            app_version: Arc::clone(&device.app_version),
+            language: Arc::clone(&device.language),
+            remote_ip: self.remote_ip,
+            encrypted,
+            connected_at: self.connected_at,
+            outbox: Arc::clone(outbox),
+        })
     }
 
     pub(super) fn session_id(&self) -> &str {

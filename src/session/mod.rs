@@ -10,6 +10,8 @@
 //! socket came to be (`edge`).
 
 mod closing;
+mod confirmations;
+mod ended;
 mod handshake;
 mod identity;
 pub mod keys;
@@ -29,6 +31,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::auth::Authenticator;
+use crate::registry::Registry;
 use crate::routing::RouteTable;
 use crate::upstream::Upstream;
 
@@ -80,6 +83,8 @@ pub struct Worker {
     pub services: Arc<ArcSwap<Services>>,
     /// Judges the worker's sessions by the clock.
     pub sweeper: Arc<sweeper::Sweeper>,
+    /// Where sessions that have logged in are found.
+    pub registry: Arc<Registry>,
     /// The RSA key of the handshake; `None`: encryption is refused.
     pub keys: Option<Arc<keys::KeyService>>,
 }
@@ -107,7 +112,8 @@ where
         .write_buffer_size(WRITE_BUFFER)
         .max_message_size(Some(worker.config.max_message))
         .max_frame_size(Some(worker.config.max_message));
-    let read_ahead = read_ahead.into();
+    // Copied: the session would keep the HTTP machinery's 8 KiB buffer else.
+    let read_ahead = read_ahead.to_vec();
     let stream = Pulse::new(stream);
     WebSocketStream::from_partially_read(stream, read_ahead, Role::Server, Some(config)).await
 }

@@ -41,7 +41,7 @@ impl Timeouts {
 #[derive(Debug)]
 pub struct Handle {
     /// What waits to be written.
-    pub outbox: Outbox,
+    pub outbox: Arc<Outbox>,
     heard: AtomicBool,
     paused: AtomicBool,
     stage: AtomicU8,
@@ -61,9 +61,9 @@ pub enum Stage {
 
 impl Handle {
     /// A handle of a session that has just connected.
-    pub fn new(outbox_limit: usize) -> Self {
+    pub fn new(outbox: Arc<Outbox>) -> Self {
         Self {
-            outbox: Outbox::new(outbox_limit),
+            outbox,
             heard: AtomicBool::new(true),
             paused: AtomicBool::new(false),
             stage: AtomicU8::new(Stage::Connected as u8),
@@ -165,14 +165,18 @@ impl Sweeper {
         self.len() == 0
     }
 
-    /// Has every session leave within `period`, spread evenly over it, and
-    /// every later one at once.
+    /// Has every session leave within `period`, and every later one at once.
+    /// The goodbyes are spread evenly over the period, each at a random moment
+    /// of its own share, so that workers and gateways that drain together do
+    /// not send their clients away in step.
     pub fn drain(&self, now: Instant, period: Duration) {
         let mut inner = self.inner.lock();
         inner.draining = true;
         let count = u32::try_from(inner.sessions.len()).unwrap_or(u32::MAX);
+        let share = 1.0 / f64::from(count.max(1));
         for (nth, (_, session)) in (0u32..).zip(inner.sessions.iter_mut()) {
-            session.leave = Some(now + period.mul_f64(f64::from(nth) / f64::from(count.max(1))));
+            let jitter = rand::random::<f64>();
+            session.leave = Some(now + period.mul_f64(share * (f64::from(nth) + jitter)));
         }
     }
 
@@ -250,7 +254,7 @@ impl Watched {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outbox::Signal;
+    use crate::outbox::{Reader, Signal};
     use futures_util::task::noop_waker_ref;
     use std::task::{Context, Poll};
 
@@ -259,6 +263,7 @@ mod tests {
     struct Fixture {
         sweeper: Arc<Sweeper>,
         handle: Arc<Handle>,
+        reader: Reader,
         watch: Option<Watch>,
         start: Instant,
     }
@@ -271,16 +276,17 @@ mod tests {
                 ping_interval: 25 * SECOND,
                 pong: 5 * SECOND,
             }));
-            let handle = Arc::new(Handle::new(100));
+            let (outbox, reader) = Outbox::new(100);
+            let handle = Arc::new(Handle::new(outbox));
             let start = Instant::now();
             let watch = Some(sweeper.watch(&handle, start));
             sweeper.sweep(start);
-            Self { sweeper, handle, watch, start }
+            Self { sweeper, handle, reader, watch, start }
         }
 
         fn after(&self, seconds: u32) -> Poll<Signal> {
             self.sweeper.sweep(self.start + seconds * SECOND);
-            self.handle.outbox.poll_signal(&mut Context::from_waker(noop_waker_ref()))
+            self.reader.poll_signal(&mut Context::from_waker(noop_waker_ref()))
         }
     }
 
@@ -341,19 +347,19 @@ mod tests {
     #[test]
     fn draining_spreads_the_goodbyes_over_the_period() {
         let f = Fixture::new();
-        let others: Vec<_> = (0..9).map(|_| Arc::new(Handle::new(100))).collect();
-        let watches: Vec<_> = others.iter().map(|h| f.sweeper.watch(h, f.start)).collect();
+        let (handles, readers): (Vec<_>, Vec<_>) = (0..9)
+            .map(|_| Outbox::new(100))
+            .map(|(outbox, reader)| (Arc::new(Handle::new(outbox)), reader))
+            .unzip();
+        let watches: Vec<_> = handles.iter().map(|h| f.sweeper.watch(h, f.start)).collect();
         f.sweeper.drain(f.start, 10 * SECOND);
-        for second in 0..10 {
+        for second in 1..=10 {
             f.sweeper.sweep(f.start + second * SECOND);
-            let leaving = others
-                .iter()
-                .chain([&f.handle])
-                .filter(|handle| handle.outbox.is_leaving())
-                .count();
-            assert_eq!(leaving, second as usize + 1);
+            let leaving = handles.iter().chain([&f.handle]);
+            let leaving = leaving.filter(|handle| handle.outbox.is_leaving()).count();
+            assert_eq!(leaving, second as usize);
         }
-        drop(watches);
+        drop((watches, readers));
     }
 
     #[test]

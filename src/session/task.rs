@@ -15,10 +15,12 @@ use futures_util::{FutureExt, Sink, SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
+use tokio_tungstenite::tungstenite::error::Error;
 use tokio_tungstenite::tungstenite::protocol::Message;
 
 use super::closing;
+use super::confirmations::Confirmations;
+use super::ended::Ended;
 use super::handshake::{
     self, Asked, Deciding, KEEP_ALIVE, Outcome, SET_CXN_PARAMS, SET_USER_PARAMS, Step,
 };
@@ -29,8 +31,9 @@ use super::{Client, Socket, Worker};
 use crate::envelope::cipher::Cipher;
 use crate::envelope::codec::{self, Request};
 use crate::envelope::{Close, Code};
-use crate::outbox::Signal;
+use crate::outbox::{Frame, Outbox, Reader, Rejected, Signal, Ticket};
 use crate::proto::session::SetCxnParamsReq;
+use crate::registry::Membership;
 
 /// Frames in a row that are no requests, after which a session is closed.
 const MAX_STRIKES: u8 = 8;
@@ -41,34 +44,26 @@ const MAX_UNWRITTEN: u8 = 64;
 /// Times that a session may choose a key: once, and some to mend it.
 const MAX_KEYS: u8 = 8;
 
-/// Serves one client until its session ends.
+/// Serves one client until its session ends; `held` is dropped then.
 ///
 /// Dropping the future ends the session without a close frame. Calls under way
 /// are left to run out in either case, so that no other client of the same
 /// upstream connection is hurt.
-pub async fn run<S>(socket: Socket<S>, client: Client, worker: Arc<Worker>)
+pub fn run<S>(
+    socket: Socket<S>,
+    client: Client,
+    worker: Arc<Worker>,
+    held: impl Send,
+) -> impl Future<Output = ()> + Send
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let mut task = Task::new(socket, client, worker);
-    let Err(ended) = task.serve().await;
-    task.end(ended).await;
-}
-
-/// Why the loop was left.
-#[derive(Debug)]
-enum Ended {
-    /// The gateway closes the session.
-    Closed(Close),
-    /// The client sent a close frame.
-    ByClient,
-    /// The connection broke.
-    Lost(Error),
-}
-
-impl From<Close> for Ended {
-    fn from(close: Close) -> Self {
-        Self::Closed(close)
+    // Nothing is moved or nested in here that an idle session would pay for.
+    async move {
+        let Err(ended) = task.serve().await;
+        Box::pin(task.end(ended)).await;
+        drop(held);
     }
 }
 
@@ -89,13 +84,17 @@ struct Task<S> {
     worker: Arc<Worker>,
     handle: Arc<Handle>,
     _watch: Watch,
+    outbox: Reader,
     identity: Identity,
+    /// The session's place among those that pushes find, once it is logged in.
+    membership: Option<Membership>,
     cipher: Option<Cipher>,
     deciding: Option<Deciding>,
     /// Waits until all that was queued before it is written.
     switching: Option<Switch>,
     keys: u8,
     calls: FuturesUnordered<InFlight>,
+    confirmations: Confirmations,
     strikes: u8,
     /// Events since it was last tried to write.
     unwritten: u8,
@@ -119,20 +118,25 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     fn new(socket: Socket<S>, client: Client, worker: Arc<Worker>) -> Self {
-        let handle = Arc::new(Handle::new(worker.config.outbox));
+        let (outbox, reader) = Outbox::new(worker.config.outbox);
+        let handle = Arc::new(Handle::new(outbox));
         let watch = worker.sweeper.watch(&handle, Instant::now());
-        let session_id = format!("{:032x}", rand::random::<u128>());
-        tracing::debug!(session = session_id, ip = %client.remote_ip, "connected");
+        let ip = client.remote_ip;
+        let identity = Identity::new(client);
+        tracing::debug!(session = identity.session_id(), %ip, "connected");
         Self {
             socket,
-            identity: Identity::new(session_id, client),
+            identity,
+            membership: None,
             handle,
             _watch: watch,
+            outbox: reader,
             cipher: None,
             deciding: None,
             switching: None,
             keys: 0,
             calls: FuturesUnordered::new(),
+            confirmations: Confirmations::default(),
             strikes: 0,
             unwritten: 0,
             blocked: false,
@@ -151,17 +155,22 @@ where
         }
     }
 
-    async fn end(mut self, ended: Ended) {
-        self.handle.outbox.seal();
+    async fn end(&mut self, ended: Ended) {
+        self.outbox.seal();
+        if let Some(membership) = self.membership.take() {
+            let (code, reason) = ended.told();
+            membership.leave(code, &reason);
+        }
         let session = self.identity.session_id();
         match ended {
             Ended::Closed(close) => {
-                tracing::debug!(session, code = close.code(), reason = %close.reason(), "closed");
-                let (outbox, cipher) = (&self.handle.outbox, self.cipher.as_ref());
+                tracing::debug!(session, code = close.code(), reason = close.reason(), "closed");
+                let (outbox, cipher) = (&self.outbox, self.cipher.as_ref());
                 let rest = std::iter::from_fn(|| outbox.take()).map(|frame| seal(frame, cipher));
-                closing::say_goodbye(&mut self.socket, &close, rest).await;
+                let confirmations = &mut self.confirmations;
+                closing::say_goodbye(&mut self.socket, &close, rest, confirmations).await;
             }
-            Ended::ByClient => {
+            Ended::ByClient(_) => {
                 tracing::debug!(session, "closed by the client");
                 closing::acknowledge(&mut self.socket).await;
             }
@@ -172,7 +181,7 @@ where
     /// The next thing that happened. When nothing did: writes what is queued.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         self.unwritten += 1;
-        if (self.unwritten >= MAX_UNWRITTEN || self.handle.outbox.bytes() >= WRITE_FIRST)
+        if (self.unwritten >= MAX_UNWRITTEN || self.outbox.outbox().bytes() >= WRITE_FIRST)
             && let Poll::Ready(Err(error)) = self.poll_write(cx)
         {
             return Poll::Ready(Event::WriteFailed(error));
@@ -210,7 +219,7 @@ where
             self.deciding = None;
             return Poll::Ready(Event::Decided(step));
         }
-        if let Poll::Ready(signal) = self.handle.outbox.poll_signal(cx) {
+        if let Poll::Ready(signal) = self.outbox.poll_signal(cx) {
             return Poll::Ready(Event::Signal(signal));
         }
         self.handle.set_paused(self.is_occupied());
@@ -253,11 +262,19 @@ where
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             ready!(Pin::new(&mut self.socket).poll_ready(cx))?;
-            let Some(frame) = self.handle.outbox.take() else { break };
-            let sealed = seal(frame, self.cipher.as_ref());
+            let Some(frame) = self.outbox.take() else { break };
+            let (sealed, ticket) = seal(frame, self.cipher.as_ref());
             Pin::new(&mut self.socket).start_send(sealed)?;
+            if let Some(ticket) = ticket {
+                self.confirmations.sent(ticket);
+            }
         }
-        Pin::new(&mut self.socket).poll_flush(cx)
+        if let Some(payload) = self.confirmations.ping_behind() {
+            Pin::new(&mut self.socket).start_send(Message::Ping(payload))?;
+        }
+        ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+        self.confirmations.written();
+        Poll::Ready(Ok(()))
     }
 
     fn on_event(&mut self, event: Event) -> Result<(), Ended> {
@@ -272,7 +289,7 @@ where
                 self.leave_if_done()
             }
             Event::Signal(Signal::Ping) => Pin::new(&mut self.socket)
-                .start_send(Message::Ping(Bytes::new()))
+                .start_send(Message::Ping(self.confirmations.heartbeat()))
                 .map_err(Ended::Lost),
             Event::Signal(Signal::Close(close)) if close.waits_for_calls() => {
                 self.leaving = true;
@@ -281,10 +298,14 @@ where
             Event::Signal(Signal::Close(close)) => Err(Ended::Closed(close)),
             Event::Flushed(switch) => {
                 self.cipher = Some(switch.cipher);
-                self.described(*switch.params, &switch.asked);
+                self.described(*switch.params);
+                // The first frame under the new key: a push may have come meanwhile.
+                let Asked { req_id, method } = &switch.asked;
+                let answer = codec::answer(req_id, method, Code::SUCCESS, &[]);
+                self.log_dropped(self.outbox.answer_first(answer));
                 self.leave_if_done()
             }
-            Event::ReadFailed(error) => Err(read_failure(error)),
+            Event::ReadFailed(error) => Err(Ended::by_reading(error)),
             Event::WriteFailed(error) => Err(Ended::Lost(error)),
         }
     }
@@ -303,9 +324,13 @@ where
             // Text is no request, whatever it says.
             Message::Text(_) if self.cipher.is_none() => return self.strike(),
             Message::Text(_) => return Err(Ended::Closed(Close::ProtocolError)),
-            Message::Close(_) => return Err(Ended::ByClient),
+            Message::Close(frame) => return Err(Ended::ByClient(frame)),
+            Message::Pong(payload) => {
+                self.confirmations.pong(&payload);
+                return Ok(());
+            }
             // tungstenite has queued the pong.
-            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => return Ok(()),
+            Message::Ping(_) | Message::Frame(_) => return Ok(()),
         };
         match self.open(frame)? {
             Some(request) => {
@@ -367,7 +392,10 @@ where
     fn on_step(&mut self, step: Step) -> Result<(), Ended> {
         let Step { asked, outcome } = step;
         match outcome {
-            Outcome::Described { params, cipher: None } => self.described(*params, &asked),
+            Outcome::Described { params, cipher: None } => {
+                self.described(*params);
+                self.answer(&asked, &Answer::empty());
+            }
             Outcome::Described { params, cipher: Some(cipher) } => {
                 self.keys += 1;
                 if self.keys > MAX_KEYS {
@@ -380,6 +408,7 @@ where
                 self.identity.log_in(&user_id, &token, expires_at);
                 self.handle.set_stage(Stage::Authenticated);
                 self.answer(&asked, &Answer::empty());
+                self.join();
             }
             Outcome::LoginRefused { reason } => {
                 let session = self.identity.session_id();
@@ -394,12 +423,30 @@ where
         Ok(())
     }
 
-    fn described(&mut self, params: SetCxnParamsReq, asked: &Asked) {
+    /// Lets pushes find the session, from behind the answer to its login on,
+    /// and as what it has described itself since.
+    fn join(&mut self) {
+        let outbox = self.outbox.outbox();
+        let Some(presence) = self.identity.presence(outbox, self.cipher.is_some()) else { return };
+        match &mut self.membership {
+            None => self.membership = Some(self.worker.registry.join(presence)),
+            Some(membership) => {
+                if let Err(evicted) = membership.renew(presence) {
+                    // The order to close is in the outbox already.
+                    tracing::debug!(session = self.identity.session_id(), %evicted, "no login");
+                }
+            }
+        }
+    }
+
+    fn described(&mut self, params: SetCxnParamsReq) {
         self.identity.describe(params);
         if self.handle.stage() == Stage::Connected {
             self.handle.set_stage(Stage::Described);
         }
-        self.answer(asked, &Answer::empty());
+        if self.membership.is_some() && self.identity.has_device() {
+            self.join();
+        }
     }
 
     fn answer(&self, asked: &Asked, answer: &Answer) {
@@ -407,8 +454,12 @@ where
     }
 
     fn put(&self, frame: BytesMut) {
-        // An overflow comes back as the signal to close; nothing is left to do here.
-        if let Err(rejected) = self.handle.outbox.put(frame) {
+        self.log_dropped(self.outbox.answer(frame));
+    }
+
+    /// An overflow comes back as the signal to close: nothing else is left to do.
+    fn log_dropped(&self, put: Result<(), Rejected>) {
+        if let Err(rejected) = put {
             tracing::debug!(session = self.identity.session_id(), %rejected, "answer dropped");
         }
     }
@@ -420,25 +471,14 @@ enum Begun {
     Answered(Answer),
 }
 
-fn seal(frame: BytesMut, cipher: Option<&Cipher>) -> Message {
-    Message::Binary(match cipher {
-        None => frame.freeze(),
-        Some(cipher) => cipher.seal(frame),
-    })
-}
-
-fn read_failure(error: Option<Error>) -> Ended {
-    match error {
-        None | Some(Error::ConnectionClosed | Error::AlreadyClosed) => Ended::ByClient,
-        Some(Error::Capacity(CapacityError::MessageTooLong { .. })) => Close::TooBig.into(),
-        Some(Error::Utf8(_)) => Close::InvalidText.into(),
-        Some(Error::Protocol(error)) if is_lost(&error) => Ended::Lost(Error::Protocol(error)),
-        Some(Error::Protocol(_) | Error::Capacity(_)) => Close::FramingError.into(),
-        Some(error) => Ended::Lost(error),
-    }
-}
-
-fn is_lost(error: &tokio_tungstenite::tungstenite::error::ProtocolError) -> bool {
-    use tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake;
-    matches!(error, ResetWithoutClosingHandshake)
+/// Encrypts a frame where the session does so. A push is shared with other
+/// sessions: only the encryption copies it.
+fn seal(frame: Frame, cipher: Option<&Cipher>) -> (Message, Option<Ticket>) {
+    let (sealed, ticket) = match (frame, cipher) {
+        (Frame::Answer(plain), None) => (plain.freeze(), None),
+        (Frame::Answer(plain), Some(cipher)) => (cipher.seal(plain), None),
+        (Frame::Push(plain, ticket), None) => (plain, ticket),
+        (Frame::Push(plain, ticket), Some(cipher)) => (cipher.seal_copy(&plain), ticket),
+    };
+    (Message::Binary(sealed), ticket)
 }

@@ -13,6 +13,9 @@ PROBE_ROUTES = {
     "/v1/probe/count": "probe.Probe/Count",
 }
 
+# The Push API, open to everybody on this machine.
+PUSH = {"listen": "127.0.0.1:0"}
+
 
 def probe_upstream(services, **settings):
     """The upstream of the probe services; a setting of None is left out."""

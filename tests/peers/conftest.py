@@ -1,5 +1,6 @@
 """Fixtures that all end-to-end tests share: the binary, keys, services and gateways."""
 
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -10,8 +11,10 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "target" / "peers" / "gen"))
 
 import credentials  # noqa: E402
-from configuration import gateway_config  # noqa: E402
+from configuration import PUSH, gateway_config  # noqa: E402
 from processes import Gateway, Services  # noqa: E402
+from push_client import PushClient  # noqa: E402
+from raw_client import RawClient  # noqa: E402
 from session_client import SessionClient  # noqa: E402
 
 
@@ -94,7 +97,8 @@ def share_gateway(binary, tmp_path_factory):
 def gateway(share_gateway, services, session_key):
     """A gateway with the usual configuration, shared by the tests of one file."""
     private_key = str(session_key.private_file)
-    return share_gateway(gateway_config(services, session={"private_key": private_key}))
+    session = {"private_key": private_key}
+    return share_gateway(gateway_config(services, session=session, push=PUSH))
 
 
 @pytest.fixture
@@ -111,6 +115,52 @@ def connect(request):
     yield open_connection
     for client in opened:
         client.close()
+
+
+@pytest.fixture
+def connect_raw(request):
+    """The same for clients that control every byte; with a user they log in."""
+    opened = []
+
+    def open_connection(target=None, *, user=None, **options):
+        target = target or request.getfixturevalue("gateway")
+        opened.append(RawClient(target.url, **options))
+        return opened[-1].log_in(user) if user else opened[-1]
+
+    yield open_connection
+    for raw in opened:
+        raw.sock.close()
+
+
+@pytest.fixture
+def open_backend(request):
+    """Opens channels to the Push API, closed with the test. Takes a gateway or an address."""
+    opened = []
+
+    def open_channel(target=None, **options):
+        target = target or request.getfixturevalue("gateway")
+        address = target if isinstance(target, str) else target.push_address
+        opened.append(PushClient(address, **options))
+        return opened[-1]
+
+    yield open_channel
+    for channel in opened:
+        channel.close()
+
+
+@pytest.fixture
+def backend(open_backend):
+    """A backend of the shared gateway."""
+    return open_backend()
+
+
+_users = itertools.count(1)
+
+
+@pytest.fixture
+def user():
+    """A user that no other test has."""
+    return f"u{next(_users)}"
 
 
 @pytest.fixture

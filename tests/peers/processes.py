@@ -115,6 +115,7 @@ class Gateway(Program):
         self.write_config(config)
         super().__init__([binary, "serve", "-c", self.config_file], cwd=self.directory, env=env)
         self.address = None
+        self.push_address = None
         self.tls = "tls" in config["edge"]
 
     def write_config(self, config):
@@ -125,6 +126,9 @@ class Gateway(Program):
         new.replace(self.config_file)
 
     def wait_listening(self):
+        if "push" in self.config:
+            event = self.wait_event(lambda event: event.get("message") == "push API listening")
+            self.push_address = event["address"]
         event = self.wait_event(lambda event: event.get("message") == "listening" and "address" in event)
         self.address = event["address"]
         return self
@@ -133,6 +137,11 @@ class Gateway(Program):
         """The first log event that matches, as a flat dictionary."""
         line = self.wait_line(lambda line: matches(as_event(line)), start=start, timeout=timeout)
         return as_event(line)
+
+    def memory(self):
+        """Resident memory now, bytes."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) * 1024
 
     @property
     def url(self):

@@ -9,7 +9,14 @@ import socket
 import time
 
 from bridgehead.session.v1 import session_pb2 as pb
-from session_client import PATIENCE, encode_request
+from session_client import (
+    PATIENCE,
+    SET_CXN_PARAMS,
+    SET_USER_PARAMS,
+    Code,
+    cxn_params,
+    encode_request,
+)
 from websockets.client import ClientProtocol
 from websockets.frames import Opcode
 from websockets.uri import parse_uri
@@ -48,6 +55,18 @@ class RawClient:
         data = message if isinstance(message, bytes) else message.SerializeToString()
         self.queue(encode_request(req_id, method, data))
 
+    def log_in(self, user, **params):
+        self.queue_request("describe", SET_CXN_PARAMS, cxn_params(**params))
+        self.queue_request("log in", SET_USER_PARAMS, pb.SetUserParamsReq(userId=user, token="t"))
+        self.flush()
+        answers = [self.next_answer() for _ in range(2)]
+        assert [answer.code for answer in answers] == [Code.Success] * 2, answers
+        return self
+
+    def pong(self, payload):
+        self.protocol.send_pong(payload)
+        self.flush()
+
     def frames(self, timeout=PATIENCE):
         """Every frame until the peer ends the stream; control frames too. Replies to none."""
         deadline = time.monotonic() + timeout
@@ -70,12 +89,23 @@ class RawClient:
     def next_frame(self, timeout=PATIENCE):
         return next(self.frames(timeout))
 
+    def next_of(self, opcode, timeout=PATIENCE):
+        """The next frame of a kind; the others before it are skipped."""
+        for frame in self.frames(timeout):
+            if frame.opcode is opcode:
+                return frame
+        raise AssertionError(f"the connection ended instead of a {opcode.name}")
+
+    def next_push(self, timeout=PATIENCE):
+        return pb.PushBody.FromString(self.next_of(Opcode.BINARY, timeout).data)
+
+    def next_ping(self, timeout=PATIENCE):
+        """What is in the next ping."""
+        return self.next_of(Opcode.PING, timeout).data
+
     def next_answer(self, timeout=PATIENCE):
         """The next answer; the control frames before it are skipped."""
-        for frame in self.frames(timeout):
-            if frame.opcode is Opcode.BINARY:
-                return pb.ResponseBody.FromString(pb.PushBody.FromString(frame.data).data)
-        raise AssertionError("the connection ended instead of an answer")
+        return pb.ResponseBody.FromString(self.next_push(timeout).data)
 
     def wait_closed(self, timeout=PATIENCE):
         """Reads to the end. Gives the close code, None where there was no close frame."""

@@ -59,9 +59,10 @@ ensure_venv() {
 
 ensure_generated() {
   local session=$root/proto/bridgehead/session/v1/session.proto
+  local push=$root/proto/bridgehead/push/v1/push.proto
   local probe=$here/proto/probe.proto
   local stamp
-  stamp=$(stamp_of "$session" "$probe" "$out/venv.stamp" "${BASH_SOURCE[0]}")
+  stamp=$(stamp_of "$session" "$push" "$probe" "$out/venv.stamp" "${BASH_SOURCE[0]}")
   if is_current "$out/gen.stamp" "$stamp"; then
     return
   fi
@@ -72,6 +73,8 @@ ensure_generated() {
     --python_out="$gen" --grpc_python_out="$gen" --descriptor_set_out="$gen/probe.binpb" \
     --include_imports "$probe"
   "$venv/bin/python" -m grpc_tools.protoc -I "$root/proto" --python_out="$gen" "$session"
+  "$venv/bin/python" -m grpc_tools.protoc -I "$root/proto" --python_out="$gen" \
+    --grpc_python_out="$gen" "$push"
   echo "$stamp" >"$out/gen.stamp"
 }
 

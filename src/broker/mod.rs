@@ -1,0 +1,112 @@
+//! From a push to its receipts.
+//!
+//! The broker takes what a backend wants ([`Push`]), has the registry select
+//! the sessions, puts one shared frame into their outboxes, and gathers what
+//! becomes of it ([`Receipts`]). It also lists, watches and kicks.
+//!
+//! Not here: gRPC and who may push (`push`), who is connected (`registry`),
+//! and how a frame comes to its client (`outbox`, `session`). This broker
+//! knows the sessions of its own gateway alone.
+
+mod receipts;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::envelope::{Close, codec};
+use crate::outbox::Confirm;
+use crate::registry::{Presence, Registry, Target, Watch};
+
+use receipts::Collector;
+pub use receipts::{Outcome, Receipt, Receipts, Subject};
+
+/// Sessions that get a push in one go; before more, others have their turn.
+const BATCH: usize = 256;
+
+/// What a backend wants to be sent.
+#[derive(Debug)]
+pub struct Push {
+    /// To whom.
+    pub target: Target,
+    /// `PushBody.event`.
+    pub event: i32,
+    /// `PushBody.data`.
+    pub data: Bytes,
+    /// How sure the backend wants to be.
+    pub confirm: Confirm,
+    /// How long receipts are waited for, from now on.
+    pub deadline: Duration,
+}
+
+/// Reaches the sessions of this gateway.
+pub struct Broker {
+    node: Arc<str>,
+    registry: Arc<Registry>,
+}
+
+impl Broker {
+    /// A broker of the sessions in `registry`. `node` is what this gateway is
+    /// called.
+    pub fn new(node: impl Into<Arc<str>>, registry: Arc<Registry>) -> Self {
+        Self { node: node.into(), registry }
+    }
+
+    /// What the gateway is called that a session lives on.
+    pub fn node(&self) -> &Arc<str> {
+        &self.node
+    }
+
+    /// Puts an event into the outbox of every session that the target selects.
+    /// When this returns all have it; the receipts come as they become known.
+    ///
+    /// A slow client holds nobody up: its outbox overflows, and its receipt
+    /// says so. The event is encoded once, and its bytes are shared.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the future may be dropped: all sessions get the event
+    /// nevertheless. A push that begins when this has returned comes behind it
+    /// at every session.
+    pub async fn push(&self, push: Push) -> Receipts {
+        let frame = codec::push(push.event, &push.data).freeze();
+        let selection = self.registry.select(&push.target);
+        let (collector, receipts) = Collector::new(selection, push.deadline);
+        if collector.len() <= BATCH {
+            collector.send(0..collector.len(), &frame, push.confirm);
+        } else {
+            // A task of its own, so that it ends whoever goes on waiting for it.
+            let sending = tokio::spawn(async move {
+                for start in (0..collector.len()).step_by(BATCH) {
+                    let end = collector.len().min(start + BATCH);
+                    collector.send(start..end, &frame, push.confirm);
+                    tokio::task::yield_now().await;
+                }
+            });
+            if let Err(error) = sending.await {
+                tracing::error!(%error, "a push was not sent to all");
+            }
+        }
+        receipts
+    }
+
+    /// Closes the sessions that a target selects, and says how many they were.
+    pub fn kick(&self, target: &Target, reason: &str) -> usize {
+        let selected = self.registry.select(target).present;
+        let kicked =
+            |presence: &&Arc<Presence>| self.registry.evict(presence, Close::Kicked(reason.into()));
+        selected.iter().filter(kicked).count()
+    }
+
+    /// The sessions that a target selects.
+    pub fn list(&self, target: &Target) -> Vec<Arc<Presence>> {
+        self.registry.select(target).present
+    }
+
+    /// The sessions that a target selects, and all that happens to them from
+    /// then on. See [`Registry::watch`].
+    pub fn watch(&self, target: Target) -> (Vec<Arc<Presence>>, Watch) {
+        self.registry.watch(target)
+    }
+}

@@ -1,0 +1,322 @@
+//! The receipts of one push: one for every session, every absent user and
+//! every absent session, each exactly once.
+
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use tokio::time::{Sleep, sleep};
+
+use crate::outbox::{Confirm, Ledger, Settled};
+use crate::registry::{Presence, Selection};
+
+/// What a pusher is told of one of those that it meant.
+#[derive(Debug, Clone)]
+pub struct Receipt {
+    /// What became of the event.
+    pub outcome: Outcome,
+    /// Of whom this is told.
+    pub subject: Subject,
+}
+
+/// What became of an event on its way to one session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It has come as far as was wanted.
+    Confirmed,
+    /// The user has no session.
+    Offline,
+    /// The session did not keep up, and is closed for it.
+    Overflowed,
+    /// The session ended, or was not there.
+    Closed,
+    /// The deadline came first.
+    Expired,
+}
+
+/// Of whom a receipt is.
+#[derive(Debug, Clone)]
+pub enum Subject {
+    /// A session.
+    Session(Arc<Presence>),
+    /// A session that is not there, by the name it was given.
+    NoSession(Box<str>),
+    /// A user without a session.
+    User(Arc<str>),
+}
+
+/// Sends the frames of one push, each with a ticket.
+pub(super) struct Collector {
+    present: Arc<[Arc<Presence>]>,
+    ledger: Arc<Ledger>,
+}
+
+/// The receipts as they become known; ends with the last.
+///
+/// Dropping it forgets those that are not known yet, and takes nothing back.
+pub struct Receipts {
+    /// Told first; nobody has to be waited for.
+    absent: Vec<Subject>,
+    present: Arc<[Arc<Presence>]>,
+    /// The slots whose receipt was not given yet.
+    waiting: Slots,
+    ledger: Arc<Ledger>,
+    /// Settled slots whose receipts are to be given next.
+    settled: Vec<(u32, Settled)>,
+    deadline: Pin<Box<Sleep>>,
+    is_over: bool,
+}
+
+impl Collector {
+    pub(super) fn new(selection: Selection, deadline: Duration) -> (Self, Receipts) {
+        let present: Arc<[_]> = selection.present.into();
+        let ledger = Arc::new(Ledger::default());
+        let users = selection.absent_users.into_iter().map(Subject::User);
+        let sessions = selection.absent_sessions.into_iter().map(Subject::NoSession);
+        let receipts = Receipts {
+            absent: users.chain(sessions).collect(),
+            waiting: Slots::all(present.len()),
+            present: Arc::clone(&present),
+            ledger: Arc::clone(&ledger),
+            settled: Vec::new(),
+            deadline: Box::pin(sleep(deadline)),
+            is_over: false,
+        };
+        (Self { present, ledger }, receipts)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.present.len()
+    }
+
+    /// Puts the frame into the outboxes of some of the sessions.
+    pub(super) fn send(&self, range: Range<usize>, frame: &Bytes, confirm: Confirm) {
+        for (slot, presence) in (0u32..).zip(&*self.present).take(range.end).skip(range.start) {
+            let ticket = self.ledger.ticket(slot, confirm);
+            presence.outbox.push(frame.clone(), Some(ticket));
+        }
+    }
+}
+
+impl Receipts {
+    /// Receipts that are still to come.
+    pub fn len(&self) -> usize {
+        self.absent.len() + self.waiting.len()
+    }
+
+    /// Whether none is to come.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn of_slot(&mut self, slot: usize, outcome: Outcome) -> Option<Receipt> {
+        let presence = self.waiting.take(slot).then(|| self.present.get(slot))??;
+        Some(Receipt { outcome, subject: Subject::Session(Arc::clone(presence)) })
+    }
+}
+
+impl Stream for Receipts {
+    type Item = Receipt;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Receipt>> {
+        let this = &mut *self;
+        if let Some(subject) = this.absent.pop() {
+            let outcome = match subject {
+                Subject::User(_) => Outcome::Offline,
+                Subject::Session(_) | Subject::NoSession(_) => Outcome::Closed,
+            };
+            return Poll::Ready(Some(Receipt { outcome, subject }));
+        }
+        loop {
+            while let Some((slot, settled)) = this.settled.pop() {
+                let receipt = this.of_slot(slot as usize, settled.into());
+                if receipt.is_some() {
+                    return Poll::Ready(receipt);
+                }
+            }
+            if this.waiting.len() == 0 {
+                return Poll::Ready(None);
+            }
+            if !this.is_over && this.ledger.poll_settled(cx, &mut this.settled).is_ready() {
+                // In the order in which they were settled.
+                this.settled.reverse();
+                continue;
+            }
+            if !this.is_over {
+                std::task::ready!(this.deadline.as_mut().poll(cx));
+                this.is_over = true;
+                this.ledger.close();
+            }
+            let Some(slot) = this.waiting.first() else { return Poll::Ready(None) };
+            return Poll::Ready(this.of_slot(slot, Outcome::Expired));
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.len(), Some(self.len()))
+    }
+}
+
+impl Drop for Receipts {
+    fn drop(&mut self) {
+        self.ledger.close();
+    }
+}
+
+impl From<Settled> for Outcome {
+    fn from(settled: Settled) -> Self {
+        match settled {
+            Settled::Confirmed => Self::Confirmed,
+            Settled::Overflowed => Self::Overflowed,
+            Settled::Closed => Self::Closed,
+        }
+    }
+}
+
+/// A set of slots: one bit each.
+struct Slots {
+    bits: Box<[u64]>,
+    len: usize,
+    /// No earlier word has a bit.
+    first: usize,
+}
+
+impl Slots {
+    fn all(len: usize) -> Self {
+        let word = |nth: usize| match len - nth * 64 {
+            rest @ ..64 => (1 << rest) - 1,
+            _ => u64::MAX,
+        };
+        Self { bits: (0..len.div_ceil(64)).map(word).collect(), len, first: 0 }
+    }
+
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Takes a slot out; whether it was in.
+    fn take(&mut self, slot: usize) -> bool {
+        let Some(word) = self.bits.get_mut(slot / 64) else { return false };
+        let bit = 1 << (slot % 64);
+        let was_in = *word & bit != 0;
+        *word &= !bit;
+        self.len -= usize::from(was_in);
+        was_in
+    }
+
+    fn first(&mut self) -> Option<usize> {
+        while let Some(word) = self.bits.get(self.first) {
+            if *word != 0 {
+                return Some(self.first * 64 + word.trailing_zeros() as usize);
+            }
+            self.first += 1;
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+
+    use super::*;
+    use crate::outbox::{Outbox, Reader};
+    use crate::registry::{SessionId, Target};
+
+    fn session(user: &str, limit: usize) -> (Arc<Presence>, Reader) {
+        let (outbox, reader) = Outbox::new(limit);
+        let presence = Presence {
+            session_id: SessionId::random(),
+            user_id: user.into(),
+            platform: "ios".into(),
+            device_id: "d".into(),
+            app_version: "".into(),
+            language: "".into(),
+            remote_ip: [127, 0, 0, 1].into(),
+            encrypted: false,
+            connected_at: std::time::SystemTime::now(),
+            outbox,
+        };
+        (Arc::new(presence), reader)
+    }
+
+    fn named(receipt: &Receipt) -> (Outcome, String) {
+        let name = match &receipt.subject {
+            Subject::Session(presence) => presence.user_id.to_string(),
+            Subject::NoSession(name) => name.to_string(),
+            Subject::User(user) => format!("absent {user}"),
+        };
+        (receipt.outcome, name)
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn everybody_gets_one_receipt_and_the_rest_expires() {
+        let sessions: Vec<_> = (0..200).map(|n| session(&n.to_string(), 100)).collect();
+        let selection = Selection {
+            present: sessions.iter().map(|(presence, _)| Arc::clone(presence)).collect(),
+            absent_users: vec!["u".into()],
+            absent_sessions: vec!["s".into()],
+        };
+        let (collector, receipts) = Collector::new(selection, SECOND);
+        assert_eq!(receipts.len(), 202);
+        collector.send(0..200, &Bytes::from_static(b"hello"), Confirm::Written);
+        // 0 to 99 end, the others stay silent.
+        let mut ended = sessions;
+        let silent = ended.split_off(100);
+        drop(ended);
+        let mut all: Vec<_> = receipts.map(|receipt| named(&receipt)).collect().await;
+        drop(silent);
+        assert_eq!(all.len(), 202);
+        assert_eq!(all.iter().filter(|(outcome, _)| *outcome == Outcome::Expired).count(), 100);
+        assert_eq!(all.iter().filter(|(outcome, _)| *outcome == Outcome::Closed).count(), 101);
+        assert!(all.contains(&(Outcome::Offline, "absent u".into())));
+        all.sort_by(|a, b| a.1.cmp(&b.1));
+        all.dedup_by(|a, b| a.1 == b.1);
+        assert_eq!(all.len(), 202, "nobody is told of twice");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_settled_at_the_deadline_is_told_as_it_is() {
+        let (presence, reader) = session("a", 100);
+        let selection = Selection { present: vec![presence], ..Selection::default() };
+        let (collector, mut receipts) = Collector::new(selection, SECOND);
+        collector.send(0..1, &Bytes::from_static(b"x"), Confirm::Written);
+        sleep(2 * SECOND).await;
+        drop(reader);
+        assert_eq!(named(&receipts.next().await.unwrap()), (Outcome::Closed, "a".into()));
+        assert!(receipts.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_push_to_nobody_has_no_receipts() {
+        let registry = crate::registry::Registry::new(crate::registry::OneSessionPer::None);
+        let broker = crate::broker::Broker::new("n", registry);
+        let push = crate::broker::Push {
+            target: Target::everyone(),
+            event: 0,
+            data: Bytes::new(),
+            confirm: Confirm::Queued,
+            deadline: SECOND,
+        };
+        assert!(broker.push(push).await.next().await.is_none());
+    }
+
+    #[test]
+    fn slots_are_taken_once() {
+        for len in [0, 1, 63, 64, 65, 200] {
+            let mut slots = Slots::all(len);
+            assert!(!slots.take(len));
+            for slot in (0..len).rev() {
+                assert!(slots.take(slot));
+                assert!(!slots.take(slot));
+            }
+            assert_eq!((slots.len(), slots.first()), (0, None));
+        }
+    }
+}

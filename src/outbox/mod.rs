@@ -1,0 +1,422 @@
+//! The outbox: what waits to be written to one session's socket.
+//!
+//! Answers and pushes share it, so there is one order and one back-pressure
+//! rule. Anybody on any thread may put something in ([`Outbox`]); the session's
+//! task alone takes out, seals and writes ([`Reader`]). It counts bytes and has
+//! one overflow policy: a session whose client does not keep up is closed
+//! ([`Close::TooSlow`]), and whoever puts in is never blocked.
+//!
+//! A push brings a [`Ticket`] along, which says what becomes of it.
+
+mod ticket;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+
+use crate::envelope::Close;
+
+pub use ticket::{Confirm, Ledger, Settled, Ticket};
+
+/// A bounded queue of frames for one session, as those see it that put in.
+#[derive(Debug)]
+pub struct Outbox {
+    limit: usize,
+    inner: Mutex<Inner>,
+}
+
+/// The session's side of its outbox. When it is dropped the outbox is sealed,
+/// and what it still held is given up.
+#[derive(Debug)]
+pub struct Reader(Arc<Outbox>);
+
+/// A serialized, not yet sealed frame.
+#[derive(Debug)]
+pub enum Frame {
+    /// The answer to a request: the session's own.
+    Answer(BytesMut),
+    /// A push, whose bytes many sessions share.
+    Push(Bytes, Option<Ticket>),
+}
+
+impl Frame {
+    fn len(&self) -> usize {
+        match self {
+            Self::Answer(bytes) => bytes.len(),
+            Self::Push(bytes, _) => bytes.len(),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    frames: VecDeque<Frame>,
+    bytes: usize,
+    ping: bool,
+    /// Why to close, until the session's task has been told.
+    close: Option<Close>,
+    /// The session was asked to leave once its calls are answered.
+    leaving: bool,
+    /// Nothing goes in any more.
+    sealed: bool,
+    waker: Option<Waker>,
+}
+
+/// What the session's task has to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Send a WebSocket ping.
+    Ping,
+    /// Close the session. Given once.
+    Close(Close),
+}
+
+/// The outbox took nothing: the session is closed or being closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// This very frame was too much; the session is being closed as too slow.
+    #[error("the outbox overflowed")]
+    Overflowed,
+    /// The session was already closing.
+    #[error("the session is closing")]
+    Closed,
+}
+
+impl Outbox {
+    /// An outbox that overflows when a frame is put behind `limit` or more bytes.
+    /// One frame always fits into an empty outbox, however large it is.
+    pub fn new(limit: usize) -> (Arc<Self>, Reader) {
+        let outbox = Arc::new(Self { limit, inner: Mutex::default() });
+        (Arc::clone(&outbox), Reader(outbox))
+    }
+
+    /// Queues a push and wakes the session. The ticket, if there is one, tells
+    /// what becomes of it, now or later.
+    pub fn push(&self, frame: Bytes, ticket: Option<Ticket>) {
+        let mut inner = self.inner.lock();
+        match inner.admit(self.limit, frame.len()) {
+            Ok(()) => {
+                let ticket = ticket.and_then(|ticket| ticket.reached(Confirm::Queued));
+                inner.frames.push_back(Frame::Push(frame, ticket));
+                let waker = inner.waker.take();
+                drop(inner);
+                wake(waker);
+            }
+            Err(rejected) => {
+                let lost = inner.lost(rejected);
+                let waker = inner.waker.take();
+                drop(inner);
+                wake(waker);
+                give_up(lost);
+                if let Some(ticket) = ticket {
+                    ticket.settle(rejected.into());
+                }
+            }
+        }
+    }
+
+    /// Asks the session to send a ping.
+    pub fn ping(&self) {
+        let mut inner = self.inner.lock();
+        inner.ping = true;
+        wake(inner.waker.take());
+    }
+
+    /// Asks the session to close. The first reason wins, but a session that
+    /// is still finishing its calls ([`Close::waits_for_calls`]) can be closed
+    /// for another. Frames queued before are still written; later ones are
+    /// rejected unless calls are waited for.
+    pub fn close(&self, why: Close) {
+        let mut inner = self.inner.lock();
+        if inner.sealed || (inner.leaving && why.waits_for_calls()) {
+            return;
+        }
+        inner.leaving = true;
+        inner.sealed = !why.waits_for_calls();
+        inner.close = Some(why);
+        wake(inner.waker.take());
+    }
+
+    /// Whether the session has been asked to close.
+    pub fn is_leaving(&self) -> bool {
+        self.inner.lock().leaving
+    }
+
+    /// Bytes queued now.
+    pub fn bytes(&self) -> usize {
+        self.inner.lock().bytes
+    }
+}
+
+impl Inner {
+    /// Counts a frame that is to be queued, or starts closing.
+    fn admit(&mut self, limit: usize, len: usize) -> Result<(), Rejected> {
+        if self.sealed {
+            return Err(Rejected::Closed);
+        }
+        if self.bytes >= limit {
+            self.close = Some(Close::TooSlow);
+            self.leaving = true;
+            self.sealed = true;
+            self.bytes = 0;
+            return Err(Rejected::Overflowed);
+        }
+        self.bytes += len;
+        Ok(())
+    }
+
+    /// The queued frames that a rejection costs: all of them, where the outbox
+    /// has overflowed. To be given up outside of the lock.
+    fn lost(&mut self, rejected: Rejected) -> VecDeque<Frame> {
+        match rejected {
+            Rejected::Overflowed => std::mem::take(&mut self.frames),
+            Rejected::Closed => VecDeque::new(),
+        }
+    }
+}
+
+impl Reader {
+    /// The side of those that put in.
+    pub fn outbox(&self) -> &Arc<Outbox> {
+        &self.0
+    }
+
+    /// Queues an answer. Wakes nobody: the session's task, which is the caller,
+    /// must look at the outbox before it rests.
+    pub fn answer(&self, frame: BytesMut) -> Result<(), Rejected> {
+        self.put(frame, VecDeque::push_back)
+    }
+
+    /// The same, before all that is queued.
+    pub fn answer_first(&self, frame: BytesMut) -> Result<(), Rejected> {
+        self.put(frame, VecDeque::push_front)
+    }
+
+    fn put(
+        &self,
+        frame: BytesMut,
+        place: impl FnOnce(&mut VecDeque<Frame>, Frame),
+    ) -> Result<(), Rejected> {
+        let mut inner = self.0.inner.lock();
+        let admitted = inner.admit(self.0.limit, frame.len());
+        match admitted {
+            Ok(()) => place(&mut inner.frames, Frame::Answer(frame)),
+            Err(rejected) => {
+                let lost = inner.lost(rejected);
+                drop(inner);
+                give_up(lost);
+            }
+        }
+        admitted
+    }
+
+    /// Rejects all that comes from now on.
+    pub fn seal(&self) {
+        self.0.inner.lock().sealed = true;
+    }
+
+    /// The oldest frame.
+    pub fn take(&self) -> Option<Frame> {
+        let mut inner = self.0.inner.lock();
+        let frame = inner.frames.pop_front()?;
+        inner.bytes -= frame.len();
+        if inner.frames.is_empty() && inner.frames.capacity() > 16 {
+            // An idle session keeps no buffer from its busiest moment.
+            inner.frames = VecDeque::new();
+        }
+        Some(frame)
+    }
+
+    /// Waits for a signal, or for frames to come: `Pending` registers the
+    /// task for both.
+    pub fn poll_signal(&self, cx: &mut Context<'_>) -> Poll<Signal> {
+        let mut inner = self.0.inner.lock();
+        if let Some(close) = inner.close.take() {
+            return Poll::Ready(Signal::Close(close));
+        }
+        if std::mem::take(&mut inner.ping) {
+            return Poll::Ready(Signal::Ping);
+        }
+        match &mut inner.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut inner = self.0.inner.lock();
+        inner.sealed = true;
+        inner.bytes = 0;
+        let frames = std::mem::take(&mut inner.frames);
+        inner.waker = None;
+        drop(inner);
+        // Tickets settle without the lock.
+        drop(frames);
+    }
+}
+
+impl From<Rejected> for Settled {
+    fn from(rejected: Rejected) -> Self {
+        match rejected {
+            Rejected::Overflowed => Self::Overflowed,
+            Rejected::Closed => Self::Closed,
+        }
+    }
+}
+
+/// Tells what became of the frames of an outbox that has overflowed.
+fn give_up(frames: VecDeque<Frame>) {
+    for frame in frames {
+        if let Frame::Push(_, Some(ticket)) = frame {
+            ticket.settle(Settled::Overflowed);
+        }
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::task::noop_waker_ref;
+
+    fn frame(len: usize) -> Bytes {
+        BytesMut::zeroed(len).freeze()
+    }
+
+    fn answer(len: usize) -> BytesMut {
+        BytesMut::zeroed(len)
+    }
+
+    fn signal(reader: &Reader) -> Poll<Signal> {
+        reader.poll_signal(&mut Context::from_waker(noop_waker_ref()))
+    }
+
+    fn taken(reader: &Reader) -> Option<usize> {
+        reader.take().map(|frame| frame.len())
+    }
+
+    fn settled(ledger: &Ledger) -> Vec<(u32, Settled)> {
+        let mut into = Vec::new();
+        let _any = ledger.poll_settled(&mut Context::from_waker(noop_waker_ref()), &mut into);
+        into
+    }
+
+    #[test]
+    fn answers_and_pushes_leave_in_the_order_in_which_they_came() {
+        let (outbox, reader) = Outbox::new(1000);
+        for len in 1..=20 {
+            if len % 2 == 0 {
+                outbox.push(frame(len), None);
+            } else {
+                reader.answer(answer(len)).unwrap();
+            }
+        }
+        assert_eq!(outbox.bytes(), 210);
+        assert!((1..=20).all(|len| taken(&reader) == Some(len)));
+        assert_eq!((taken(&reader), outbox.bytes()), (None, 0));
+    }
+
+    #[test]
+    fn an_answer_can_go_before_the_pushes_that_wait() {
+        let (outbox, reader) = Outbox::new(1000);
+        outbox.push(frame(1), None);
+        reader.answer_first(answer(2)).unwrap();
+        assert_eq!((taken(&reader), taken(&reader)), (Some(2), Some(1)));
+    }
+
+    #[test]
+    fn a_frame_larger_than_the_limit_fits_when_nothing_waits() {
+        let (_, reader) = Outbox::new(10);
+        assert_eq!(reader.answer(answer(1000)), Ok(()));
+        assert_eq!(reader.answer(answer(1)), Err(Rejected::Overflowed));
+    }
+
+    #[test]
+    fn an_overflow_gives_the_memory_back_and_closes_once() {
+        let (outbox, reader) = Outbox::new(10);
+        reader.answer(answer(10)).unwrap();
+        assert_eq!(reader.answer(answer(1)), Err(Rejected::Overflowed));
+        assert_eq!(reader.answer(answer(1)), Err(Rejected::Closed));
+        assert_eq!((outbox.bytes(), taken(&reader)), (0, None));
+        outbox.close(Close::Idle);
+        assert_eq!(signal(&reader), Poll::Ready(Signal::Close(Close::TooSlow)));
+        assert_eq!(signal(&reader), Poll::Pending);
+    }
+
+    #[test]
+    fn an_overflow_is_told_to_everyone_whose_frame_is_lost() {
+        let (outbox, _reader) = Outbox::new(10);
+        let ledger = Arc::new(Ledger::default());
+        for slot in 0..4 {
+            outbox.push(frame(5), Some(ledger.ticket(slot, Confirm::Written)));
+        }
+        let lost = |slot| (slot, Settled::Overflowed);
+        assert_eq!(settled(&ledger), [lost(0), lost(1), lost(2), (3, Settled::Closed)]);
+    }
+
+    #[test]
+    fn an_answer_that_overflows_takes_the_queued_pushes_along() {
+        let (outbox, reader) = Outbox::new(10);
+        let ledger = Arc::new(Ledger::default());
+        outbox.push(frame(10), Some(ledger.ticket(0, Confirm::Acknowledged)));
+        assert_eq!(reader.answer(answer(1)), Err(Rejected::Overflowed));
+        assert_eq!(settled(&ledger), [(0, Settled::Overflowed)]);
+    }
+
+    #[test]
+    fn a_push_is_queued_at_once_and_only_where_it_is() {
+        let (outbox, reader) = Outbox::new(10);
+        let ledger = Arc::new(Ledger::default());
+        outbox.push(frame(1), Some(ledger.ticket(0, Confirm::Queued)));
+        reader.seal();
+        outbox.push(frame(1), Some(ledger.ticket(1, Confirm::Queued)));
+        assert_eq!(settled(&ledger), [(0, Settled::Confirmed), (1, Settled::Closed)]);
+    }
+
+    #[test]
+    fn what_is_left_when_the_session_is_gone_was_closed() {
+        let (outbox, reader) = Outbox::new(10);
+        let ledger = Arc::new(Ledger::default());
+        outbox.push(frame(1), Some(ledger.ticket(0, Confirm::Written)));
+        drop(reader);
+        outbox.push(frame(1), Some(ledger.ticket(1, Confirm::Written)));
+        assert_eq!(settled(&ledger), [(0, Settled::Closed), (1, Settled::Closed)]);
+        assert_eq!(outbox.bytes(), 0);
+    }
+
+    #[test]
+    fn a_close_lets_queued_frames_out_and_no_more_in() {
+        let (outbox, reader) = Outbox::new(10);
+        reader.answer(answer(3)).unwrap();
+        outbox.close(Close::Idle);
+        outbox.close(Close::GoingAway);
+        assert_eq!(reader.answer(answer(3)), Err(Rejected::Closed));
+        outbox.push(frame(4), None);
+        assert_eq!(signal(&reader), Poll::Ready(Signal::Close(Close::Idle)));
+        assert_eq!((taken(&reader), taken(&reader)), (Some(3), None));
+    }
+
+    #[test]
+    fn a_session_that_leaves_still_takes_frames_until_it_is_sealed() {
+        let (outbox, reader) = Outbox::new(10);
+        outbox.close(Close::GoingAway);
+        assert_eq!(signal(&reader), Poll::Ready(Signal::Close(Close::GoingAway)));
+        outbox.close(Close::GoingAway);
+        assert_eq!(signal(&reader), Poll::Pending);
+        assert_eq!(reader.answer(answer(3)), Ok(()));
+        outbox.close(Close::Idle);
+        assert_eq!(signal(&reader), Poll::Ready(Signal::Close(Close::Idle)));
+        assert_eq!(reader.answer(answer(3)), Err(Rejected::Closed));
+    }
+}

@@ -1,0 +1,184 @@
+//! Tickets: what becomes of one frame of a push, told exactly once.
+//!
+//! A [`Ticket`] travels with its frame through the outbox and the session.
+//! Whoever brings it as far as its pusher wanted, or cannot, settles it; one
+//! that is dropped says that its session closed. A [`Ledger`] gathers what the
+//! tickets of one push have come to. What that means to the pusher is not
+//! known here.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+
+/// How far a frame must come before its pusher is content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Confirm {
+    /// It waits in the outbox.
+    Queued,
+    /// The socket has taken it.
+    Written,
+    /// The client has answered a ping that was sent behind it.
+    Acknowledged,
+}
+
+/// What became of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// It has come as far as was wanted.
+    Confirmed,
+    /// The session did not keep up; the frame is lost.
+    Overflowed,
+    /// The session ended before.
+    Closed,
+}
+
+/// One frame's claim to be settled once.
+#[derive(Debug)]
+pub struct Ticket {
+    /// `None`: settled.
+    ledger: Option<Arc<Ledger>>,
+    slot: u32,
+    confirm: Confirm,
+}
+
+/// What the tickets of one push have come to.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    inner: Mutex<Entries>,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    /// Settled since the last look, by the numbers of the tickets.
+    settled: Vec<(u32, Settled)>,
+    /// Nobody looks any more.
+    closed: bool,
+    waker: Option<Waker>,
+}
+
+impl Ledger {
+    /// A ticket with a number of the caller's choice.
+    pub fn ticket(self: &Arc<Self>, slot: u32, confirm: Confirm) -> Ticket {
+        Ticket { ledger: Some(Arc::clone(self)), slot, confirm }
+    }
+
+    /// Moves what was settled since the last look into `into`, which must be
+    /// empty. Waits until there is something. Only one task may wait.
+    pub fn poll_settled(&self, cx: &mut Context<'_>, into: &mut Vec<(u32, Settled)>) -> Poll<()> {
+        let mut entries = self.inner.lock();
+        if !entries.settled.is_empty() {
+            std::mem::swap(&mut entries.settled, into);
+            return Poll::Ready(());
+        }
+        match &mut entries.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Forgets what is settled from now on.
+    pub fn close(&self) {
+        let mut entries = self.inner.lock();
+        entries.closed = true;
+        entries.settled = Vec::new();
+        entries.waker = None;
+    }
+
+    fn settle(&self, slot: u32, settled: Settled) {
+        let waker = {
+            let mut entries = self.inner.lock();
+            if entries.closed {
+                return;
+            }
+            entries.settled.push((slot, settled));
+            entries.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl Ticket {
+    /// The frame has come so far. Gives the ticket back where that is not
+    /// far enough.
+    pub fn reached(self, stage: Confirm) -> Option<Self> {
+        if stage < self.confirm {
+            return Some(self);
+        }
+        self.settle(Settled::Confirmed);
+        None
+    }
+
+    /// How far the frame must come.
+    pub fn confirm(&self) -> Confirm {
+        self.confirm
+    }
+
+    /// The frame comes no further.
+    pub fn settle(mut self, settled: Settled) {
+        if let Some(ledger) = self.ledger.take() {
+            ledger.settle(self.slot, settled);
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(ledger) = self.ledger.take() {
+            ledger.settle(self.slot, Settled::Closed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::task::noop_waker_ref;
+
+    use super::*;
+
+    fn settled(ledger: &Ledger) -> Vec<(u32, Settled)> {
+        let mut into = Vec::new();
+        let mut cx = Context::from_waker(noop_waker_ref());
+        let polled = ledger.poll_settled(&mut cx, &mut into);
+        assert_eq!(polled.is_ready(), !into.is_empty());
+        into
+    }
+
+    #[test]
+    fn a_ticket_is_settled_when_its_frame_has_come_far_enough() {
+        let ledger = Arc::new(Ledger::default());
+        let ticket = ledger.ticket(7, Confirm::Written);
+        let ticket = ticket.reached(Confirm::Queued).unwrap();
+        assert_eq!(settled(&ledger), []);
+        assert!(ticket.reached(Confirm::Written).is_none());
+        assert_eq!(settled(&ledger), [(7, Settled::Confirmed)]);
+        assert_eq!(settled(&ledger), []);
+    }
+
+    #[test]
+    fn a_later_stage_includes_the_earlier_ones() {
+        let ledger = Arc::new(Ledger::default());
+        assert!(ledger.ticket(1, Confirm::Queued).reached(Confirm::Acknowledged).is_none());
+        assert_eq!(settled(&ledger), [(1, Settled::Confirmed)]);
+    }
+
+    #[test]
+    fn a_ticket_that_is_lost_says_so_and_a_settled_one_does_not() {
+        let ledger = Arc::new(Ledger::default());
+        drop(ledger.ticket(1, Confirm::Queued));
+        ledger.ticket(2, Confirm::Queued).settle(Settled::Overflowed);
+        assert_eq!(settled(&ledger), [(1, Settled::Closed), (2, Settled::Overflowed)]);
+    }
+
+    #[test]
+    fn a_closed_ledger_keeps_nothing() {
+        let ledger = Arc::new(Ledger::default());
+        ledger.ticket(1, Confirm::Queued).settle(Settled::Closed);
+        ledger.close();
+        drop(ledger.ticket(2, Confirm::Queued));
+        assert_eq!(settled(&ledger), []);
+    }
+}

@@ -1,0 +1,154 @@
+//! The Push API: the gRPC server through which backends reach clients.
+//!
+//! Protocol in, nothing decided: requests are checked and turned into what the
+//! [`broker`](crate::broker) understands, and what it says is streamed back.
+//! Who may call is settled here: bearer tokens ([`tokens`]), certificates
+//! ([`crate::tls`]). Nothing here knows of WebSockets.
+
+pub mod codec;
+mod convert;
+mod incoming;
+mod requests;
+mod service;
+mod stream;
+pub mod tokens;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Response};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tonic::service::InterceptorLayer;
+use tonic::transport::Server as Transport;
+
+use crate::broker::Broker;
+use crate::proto::push::FILE_DESCRIPTOR_SET;
+use crate::tls::Tls;
+use generated::push_service_server::PushServiceServer;
+use service::Service;
+use tokens::Tokens;
+
+/// The server's side of the Push API as generated, with [`codec`] for its codec.
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::pedantic)]
+mod generated {
+    include!(concat!(env!("OUT_DIR"), "/push_server/bridgehead.push.v1.rs"));
+}
+
+/// The largest request: gRPC's usual 4 MiB.
+const MAX_REQUEST: usize = 4 * 1024 * 1024;
+/// Calls at once over one connection.
+const MAX_CALLS: u32 = 1024;
+/// Backends that vanish without a word are found out by HTTP/2 pings.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long calls may take to end when the server stops.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// A running server. Dropping it ends it at once.
+pub struct Server {
+    stop: watch::Sender<bool>,
+    health: tonic_health::server::HealthReporter,
+    task: JoinHandle<()>,
+}
+
+/// Why the server cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The listener cannot be used.
+    #[error("{0}")]
+    Listener(#[from] io::Error),
+    /// The descriptors that were compiled in cannot be reflected.
+    #[error("the push API has no reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+impl Server {
+    /// Serves on a bound listener, in the runtime that this is called in.
+    pub async fn start(
+        listener: std::net::TcpListener,
+        tls: Option<Arc<Tls>>,
+        tokens: Arc<Tokens>,
+        broker: Arc<Broker>,
+    ) -> Result<Self, StartError> {
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        let (stop, stopped) = watch::channel(false);
+        let (health, health_service) = tonic_health::server::health_reporter();
+        health.set_serving::<PushServiceServer<Service>>().await;
+        let service = PushServiceServer::new(Service::new(broker, stopped.clone()))
+            .max_decoding_message_size(MAX_REQUEST);
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
+        // Health is open: probes of schedulers have no tokens.
+        let guard = InterceptorLayer::new(tokens::Guard::new(tokens));
+        let router = Transport::builder()
+            .max_concurrent_streams(MAX_CALLS)
+            .http2_keepalive_interval(Some(PING_INTERVAL))
+            .http2_keepalive_timeout(Some(PING_TIMEOUT))
+            .layer(tower::util::MapResponseLayer::new(mend_status))
+            .add_service(health_service)
+            .add_service(tower::Layer::layer(&guard, service))
+            .add_service(tower::Layer::layer(&guard, v1))
+            .add_service(tower::Layer::layer(&guard, v1alpha));
+        let incoming = incoming::accept(listener, tls, stopped.clone());
+        let task = tokio::spawn(async move {
+            let serving = router.serve_with_incoming_shutdown(incoming, stopping(stopped));
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "the push API has failed");
+            }
+        });
+        Ok(Self { stop, health, task })
+    }
+
+    /// Says that it is not well to go on with this gateway, and serves on.
+    pub async fn drain(&self) {
+        self.health.set_not_serving::<PushServiceServer<Service>>().await;
+        self.health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+    }
+
+    /// Ends watches, lets other calls finish for two seconds, and stops.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        if tokio::time::timeout(GOODBYE, &mut self.task).await.is_err() {
+            tracing::warn!("calls of the push API were cut off");
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Waits until the server is to stop.
+async fn stopping(mut stopped: watch::Receiver<bool>) {
+    // An error means that the server was dropped: the end as well.
+    let _end = stopped.wait_for(|stop| *stop).await;
+}
+
+/// tonic refuses a message over the limit with `OUT_OF_RANGE`; gRPC's own code
+/// for that, which other implementations use, is `RESOURCE_EXHAUSTED`.
+fn mend_status<B>(mut response: Response<B>) -> Response<B> {
+    let headers = response.headers_mut();
+    let is_out_of_range = headers.get("grpc-status").is_some_and(|status| status == "11");
+    let is_too_large = |message: &HeaderValue| is_too_large(message.as_bytes());
+    if is_out_of_range && headers.get("grpc-message").is_some_and(is_too_large) {
+        headers.insert("grpc-status", HeaderValue::from_static("8"));
+    }
+    response
+}
+
+/// Whether a status message is tonic's of a message over the limit. In headers
+/// it is percent-encoded.
+fn is_too_large(message: &[u8]) -> bool {
+    message.starts_with(b"Error, decoded message length too large")
+        || message.starts_with(b"Error,%20decoded%20message%20length%20too%20large")
+}

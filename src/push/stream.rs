@@ -1,0 +1,197 @@
+//! Pushes of one call, and their receipts: both directions at once, with an
+//! end to the patience for a backend that does not read.
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::stream::SelectAll;
+use futures_util::{Stream, StreamExt};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tonic::{Code, Status, Streaming};
+
+use super::{convert, is_too_large, requests, stopping};
+use crate::broker::{Broker, Receipt, Receipts};
+use crate::outbox::Confirm;
+use crate::proto::push::{PushReceipt, PushRequest};
+
+/// Receipts that wait for the connection to take them.
+const READY: usize = 64;
+/// A backend that takes no receipt for so long is not waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Pushes of one call under way at once; while there are as many, no further
+/// request is read.
+const MAX_PUSHES: usize = 1024;
+/// The same for the receipts that are still to come, unless one push alone
+/// has more.
+const MAX_RECEIPTS: usize = 256 * 1024;
+
+/// What is sent back.
+pub(super) struct Answers {
+    ready: mpsc::Receiver<Result<PushReceipt, Status>>,
+    gave_up: Arc<AtomicBool>,
+}
+
+/// Where answers are given to a backend.
+struct Back {
+    ready: mpsc::Sender<Result<PushReceipt, Status>>,
+    /// The backend has not read for too long.
+    gave_up: Arc<AtomicBool>,
+}
+
+fn channel(capacity: usize) -> (Back, Answers) {
+    let (sender, ready) = mpsc::channel(capacity);
+    let gave_up = Arc::new(AtomicBool::new(false));
+    (Back { ready: sender, gave_up: Arc::clone(&gave_up) }, Answers { ready, gave_up })
+}
+
+impl Stream for Answers {
+    type Item = Result<PushReceipt, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let answer = std::task::ready!(self.ready.poll_recv(cx));
+        if answer.is_none() && self.gave_up.swap(false, Ordering::AcqRel) {
+            let text = format!("no receipt was read for {} s", PATIENCE.as_secs());
+            return Poll::Ready(Some(Err(Status::resource_exhausted(text))));
+        }
+        Poll::Ready(answer)
+    }
+}
+
+/// Sends one push; the request has been found good.
+pub(super) async fn one(broker: &Arc<Broker>, id: String, push: crate::broker::Push) -> Answers {
+    let confirm = push.confirm;
+    let receipts = broker.push(push).await;
+    let (back, answers) = channel(READY.min(receipts.len().max(1)));
+    let mut told = Told { receipts, id, confirm, node: Arc::clone(broker.node()) };
+    tokio::spawn(async move {
+        while let Some(receipt) = told.next().await {
+            if back.give(Ok(receipt)).await.is_err() {
+                return;
+            }
+        }
+    });
+    answers
+}
+
+/// Sends pushes as they come, until there is one that cannot be sent, or the
+/// server stops.
+pub(super) fn many(
+    broker: Arc<Broker>,
+    requests: Streaming<PushRequest>,
+    stopped: watch::Receiver<bool>,
+) -> Answers {
+    let (back, answers) = channel(READY);
+    tokio::spawn(async move {
+        // An error means that nobody is there to be told any more.
+        let _end = converse(&broker, requests, stopped, &back).await;
+    });
+    answers
+}
+
+async fn converse(
+    broker: &Arc<Broker>,
+    mut requests: Streaming<PushRequest>,
+    stopped: watch::Receiver<bool>,
+    back: &Back,
+) -> Result<(), Gone> {
+    let mut stop = pin!(stopping(stopped));
+    let mut told = SelectAll::new();
+    let mut receipts_to_come = 0;
+    let mut end = None;
+    while end.is_none() || !told.is_empty() {
+        let is_full = told.len() >= MAX_PUSHES || receipts_to_come >= MAX_RECEIPTS;
+        tokio::select! {
+            // `None`: the last push was found to have no further receipt. That
+            // may be all there was to wait for.
+            receipt = told.next(), if !told.is_empty() => {
+                if let Some(receipt) = receipt {
+                    receipts_to_come -= 1;
+                    back.give(Ok(receipt)).await?;
+                }
+            }
+            request = requests.message(), if end.is_none() && !is_full => {
+                match begin(broker, request).await {
+                    Ok(Some(begun)) => {
+                        receipts_to_come += begun.receipts.len();
+                        told.push(begun);
+                    }
+                    Ok(None) => end = Some(Ok(())),
+                    Err(status) => end = Some(Err(status)),
+                }
+            }
+            () = &mut stop, if end.is_none() => {
+                end = Some(Err(Status::unavailable("the gateway stops")));
+            }
+            () = back.ready.closed() => return Err(Gone),
+        }
+    }
+    match end {
+        Some(Err(status)) => back.give(Err(status)).await,
+        _ => Ok(()),
+    }
+}
+
+async fn begin(
+    broker: &Arc<Broker>,
+    request: Result<Option<PushRequest>, Status>,
+) -> Result<Option<Told>, Status> {
+    let Some(request) = request.map_err(mend)? else { return Ok(None) };
+    let (id, push) = requests::push(request)?;
+    let confirm = push.confirm;
+    let receipts = broker.push(push).await;
+    Ok(Some(Told { receipts, id, confirm, node: Arc::clone(broker.node()) }))
+}
+
+/// As `super::mend_status`, for a message within a stream.
+fn mend(status: Status) -> Status {
+    if status.code() == Code::OutOfRange && is_too_large(status.message().as_bytes()) {
+        return Status::resource_exhausted(status.message());
+    }
+    status
+}
+
+/// Nobody reads the answers any more.
+struct Gone;
+
+impl Back {
+    async fn give(&self, answer: Result<PushReceipt, Status>) -> Result<(), Gone> {
+        // Nearly always there is room, and no need for a clock.
+        let answer = match self.ready.try_send(answer) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Full(answer)) => answer,
+            Err(TrySendError::Closed(_)) => return Err(Gone),
+        };
+        match timeout(PATIENCE, self.ready.send(answer)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Gone),
+            Err(_) => {
+                tracing::warn!(patience = ?PATIENCE, "a backend does not read its receipts");
+                self.gave_up.store(true, Ordering::Release);
+                Err(Gone)
+            }
+        }
+    }
+}
+
+/// Receipts as messages.
+struct Told {
+    receipts: Receipts,
+    id: String,
+    confirm: Confirm,
+    node: Arc<str>,
+}
+
+impl Stream for Told {
+    type Item = PushReceipt;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<PushReceipt>> {
+        let this = &mut *self;
+        let tell = |receipt: Receipt| convert::receipt(receipt, &this.id, this.confirm, &this.node);
+        this.receipts.poll_next_unpin(cx).map(|receipt| receipt.map(tell))
+    }
+}

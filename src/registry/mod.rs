@@ -1,0 +1,361 @@
+//! Who is connected: every logged-in session of this gateway, by user, device
+//! and session id.
+//!
+//! A session is here from its login until it begins to close ([`Membership`]).
+//! Joining enforces that the newest session of a device (or platform, or user)
+//! is the only one: see [`OneSessionPer`].
+//!
+//! The registry knows outboxes, into which others put; it sends nothing itself
+//! but the order to close. It knows nothing of other gateways.
+//!
+//! # Locks
+//!
+//! Three sharded tables hold the same presences. They are locked in the order
+//! users, devices, sessions. The lock of a session's user is held over every
+//! change to it, so what happens to one user's sessions has one order; the
+//! sessions' table alone decides who is there for those that look at all.
+
+mod presence;
+mod shards;
+mod target;
+mod watch;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use parking_lot::MutexGuard;
+
+use crate::envelope::Close;
+use shards::{Shards, Table, remove};
+use target::By;
+use watch::Watcher;
+
+pub use presence::{NoSessionId, Presence, SessionId};
+pub use target::Target;
+pub use watch::{Behind, Change, Event, Watch};
+
+/// The close code of a session that ended without a close frame (RFC 6455,
+/// section 7.4.1).
+const ABNORMAL: u16 = 1006;
+
+/// Which earlier sessions a login ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OneSessionPer {
+    /// Those of the same user, platform and device.
+    #[default]
+    Device,
+    /// Those of the same user and platform.
+    Platform,
+    /// Those of the same user.
+    User,
+    /// None.
+    None,
+}
+
+impl OneSessionPer {
+    /// Whether a newer session of the same user ends an older one.
+    fn ends(self, older: &Presence, newer: &Presence) -> bool {
+        match self {
+            Self::Device => older.platform == newer.platform && older.device_id == newer.device_id,
+            Self::Platform => older.platform == newer.platform,
+            Self::User => true,
+            Self::None => false,
+        }
+    }
+}
+
+/// The logged-in sessions of this gateway.
+pub struct Registry {
+    policy: OneSessionPer,
+    users: Shards<Table>,
+    devices: Shards<Table>,
+    sessions: Shards<Sessions>,
+}
+
+/// A shard of the sessions' table, and who watches it.
+#[derive(Default)]
+struct Sessions {
+    table: Table,
+    watchers: Vec<Arc<Watcher>>,
+}
+
+/// What a target selects.
+#[derive(Debug, Default)]
+pub struct Selection {
+    /// The sessions, each once.
+    pub present: Vec<Arc<Presence>>,
+    /// The named users without a session that the target would select; one
+    /// whose sessions are merely excepted is not among them.
+    pub absent_users: Vec<Arc<str>>,
+    /// The named sessions that are not there.
+    pub absent_sessions: Vec<Box<str>>,
+}
+
+/// A session's place in the registry, until this is dropped.
+pub struct Membership {
+    registry: Arc<Registry>,
+    presence: Arc<Presence>,
+}
+
+/// The session was ended by somebody else: a newer one, or a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the session was ended")]
+pub struct Evicted;
+
+impl Registry {
+    /// A registry of nobody.
+    pub fn new(policy: OneSessionPer) -> Arc<Self> {
+        let (users, devices) = (Shards::new(), Shards::new());
+        Arc::new(Self { policy, users, devices, sessions: Shards::new() })
+    }
+
+    /// Sessions that are here now.
+    pub fn len(&self) -> usize {
+        self.sessions.all().map(|shard| shard.table.len()).sum()
+    }
+
+    /// Whether nobody is here.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes a session in that has logged in for the first time, and closes
+    /// those that it replaces.
+    pub fn join(self: &Arc<Self>, presence: Presence) -> Membership {
+        let presence = Arc::new(presence);
+        let mut users = self.users.lock(self.user_hash(&presence));
+        self.admit(&mut users, &presence, None);
+        drop(users);
+        Membership { registry: Arc::clone(self), presence }
+    }
+
+    /// Ends a session of somebody else's: it is out of the registry at once,
+    /// and is told to close. `false`: it was not there any more.
+    ///
+    /// A session that has logged in anew as the same user is the same.
+    pub fn evict(&self, presence: &Presence, why: Close) -> bool {
+        let mut users = self.users.lock(self.user_hash(presence));
+        let found = users
+            .iter_hash(self.user_hash(presence))
+            .find(|known| known.session_id == presence.session_id)
+            .map(Arc::clone);
+        let Some(found) = found else { return false };
+        self.dismiss(&mut users, &found, why.code(), why.reason());
+        found.outbox.close(why);
+        true
+    }
+
+    /// The sessions that a target selects, at one moment for each of them.
+    /// Nobody is held up for longer than a part of the table takes.
+    pub fn select(&self, target: &Target) -> Selection {
+        let mut selection = Selection::default();
+        let mut excepted = Vec::new();
+        let mut absent_sessions = target.impossible_sessions().to_vec();
+        let mut consider = |presence: &Arc<Presence>| {
+            if target.includes(presence) {
+                let excepts = target.excepts(presence);
+                let chosen = if excepts { &mut excepted } else { &mut selection.present };
+                chosen.push(Arc::clone(presence));
+            }
+        };
+        match target.by() {
+            By::Sessions(ids) => {
+                for id in ids {
+                    let hash = self.sessions.hash(id);
+                    let shard = self.sessions.lock(hash);
+                    match shard.table.find(hash, |known| known.session_id == *id) {
+                        Some(presence) => consider(presence),
+                        None => absent_sessions.push(id.to_string().into()),
+                    }
+                }
+            }
+            By::Users(users) => {
+                for user in users {
+                    let hash = self.users.hash(&**user);
+                    let table = self.users.lock(hash);
+                    table.iter_hash(hash).filter(|p| p.user_id == *user).for_each(&mut consider);
+                }
+            }
+            By::Devices(devices) => {
+                for device in devices {
+                    let hash = self.devices.hash(&**device);
+                    let table = self.devices.lock(hash);
+                    let same = table.iter_hash(hash).filter(|p| *p.device_id == **device);
+                    same.for_each(&mut consider);
+                }
+            }
+            By::Nothing => {
+                for shard in self.sessions.all() {
+                    shard.table.iter().for_each(&mut consider);
+                }
+            }
+        }
+        selection.absent_sessions = absent_sessions;
+        selection.note_absent_users(target, &excepted);
+        selection
+    }
+
+    /// Watches the sessions that a target selects: those that are here now,
+    /// and then all that happens to them. Between the two nothing is missed,
+    /// and nothing is told twice.
+    pub fn watch(self: &Arc<Self>, target: Target) -> (Vec<Arc<Presence>>, Watch) {
+        let (watch, watcher) = Watch::new(self, target);
+        let mut present = Vec::new();
+        for mut shard in self.sessions.all() {
+            let wanted = shard.table.iter().filter(|presence| watcher.wants(presence));
+            present.extend(wanted.map(Arc::clone));
+            shard.watchers.push(Arc::clone(&watcher));
+        }
+        (present, watch)
+    }
+
+    fn unwatch(&self, watcher: &Arc<Watcher>) {
+        for mut shard in self.sessions.all() {
+            shard.watchers.retain(|known| !Arc::ptr_eq(known, watcher));
+        }
+    }
+
+    /// Brings a session in, in place of its own earlier presence where there
+    /// is one. `users` is the locked shard of its user.
+    fn admit(&self, users: &mut Table, new: &Arc<Presence>, old: Option<&Arc<Presence>>) {
+        let hash = self.user_hash(new);
+        let is_rival = |known: &&Arc<Presence>| {
+            known.user_id == new.user_id
+                && known.session_id != new.session_id
+                && self.policy.ends(known, new)
+        };
+        let rivals: Vec<_> = users.iter_hash(hash).filter(is_rival).map(Arc::clone).collect();
+        for rival in rivals {
+            self.dismiss(users, &rival, Close::Replaced.code(), Close::Replaced.reason());
+            rival.outbox.close(Close::Replaced);
+        }
+        users.insert_unique(hash, Arc::clone(new), |known| self.user_hash(known));
+
+        let hash = self.device_hash(new);
+        if let Some(old) = old {
+            self.forget_device(old);
+        }
+        let mut devices = self.devices.lock(hash);
+        devices.insert_unique(hash, Arc::clone(new), |known| self.device_hash(known));
+        drop(devices);
+
+        let hash = self.sessions.hash(&new.session_id);
+        let mut shard = self.sessions.lock(hash);
+        if let Some(old) = old {
+            remove(&mut shard.table, hash, old, |known| self.sessions.hash(&known.session_id));
+        }
+        let rehash = |known: &Arc<Presence>| self.sessions.hash(&known.session_id);
+        shard.table.insert_unique(hash, Arc::clone(new), rehash);
+        match old {
+            Some(old) if old.is_same(new) => {}
+            Some(old) => {
+                let reason = "the session has logged in anew".into();
+                shard.tell(old, Change::Disconnected { code: 0, reason });
+                shard.tell(new, Change::Connected);
+            }
+            None => shard.tell(new, Change::Connected),
+        }
+    }
+
+    /// Takes a session out; `false`: this presence is not here. `users` is the
+    /// locked shard of its user.
+    fn dismiss(
+        &self,
+        users: &mut Table,
+        presence: &Arc<Presence>,
+        code: u16,
+        reason: &str,
+    ) -> bool {
+        let hash = self.user_hash(presence);
+        if !remove(users, hash, presence, |known| self.user_hash(known)) {
+            return false;
+        }
+        self.forget_device(presence);
+        let hash = self.sessions.hash(&presence.session_id);
+        let mut shard = self.sessions.lock(hash);
+        remove(&mut shard.table, hash, presence, |known| self.sessions.hash(&known.session_id));
+        shard.tell(presence, Change::Disconnected { code, reason: reason.into() });
+        true
+    }
+
+    fn forget_device(&self, presence: &Arc<Presence>) {
+        let hash = self.device_hash(presence);
+        let mut devices: MutexGuard<'_, Table> = self.devices.lock(hash);
+        remove(&mut devices, hash, presence, |known| self.device_hash(known));
+    }
+
+    fn user_hash(&self, presence: &Presence) -> u64 {
+        self.users.hash(&*presence.user_id)
+    }
+
+    fn device_hash(&self, presence: &Presence) -> u64 {
+        self.devices.hash(&*presence.device_id)
+    }
+}
+
+impl Sessions {
+    fn tell(&mut self, presence: &Arc<Presence>, change: Change) {
+        if self.watchers.is_empty() {
+            return;
+        }
+        let event = Event { change, presence: Arc::clone(presence), at: SystemTime::now() };
+        self.watchers.retain(|watcher| watcher.tell(&event));
+    }
+}
+
+impl Selection {
+    fn note_absent_users(&mut self, target: &Target, excepted: &[Arc<Presence>]) {
+        if target.named_users().is_empty() {
+            return;
+        }
+        let found = self.present.iter().chain(excepted);
+        let mut found: Vec<&str> = found.map(|presence| &*presence.user_id).collect();
+        found.sort_unstable();
+        let is_absent = |user: &&Arc<str>| found.binary_search(&&***user).is_err();
+        self.absent_users = target.named_users().iter().filter(is_absent).cloned().collect();
+    }
+}
+
+impl Membership {
+    /// The session as others see it.
+    pub fn presence(&self) -> &Arc<Presence> {
+        &self.presence
+    }
+
+    /// The session has logged in again, perhaps as another user. Pushes find
+    /// it as the one or the other at every moment, and once.
+    pub fn renew(&mut self, presence: Presence) -> Result<(), Evicted> {
+        let registry = &self.registry;
+        let (old, new) = (&self.presence, Arc::new(presence));
+        let (old_hash, new_hash) = (registry.user_hash(old), registry.user_hash(&new));
+        let mut users = registry.users.lock_both(old_hash, new_hash);
+        if !remove(users.first(), old_hash, old, |known| registry.user_hash(known)) {
+            return Err(Evicted);
+        }
+        registry.admit(users.second(), &new, Some(old));
+        drop(users);
+        self.presence = new;
+        Ok(())
+    }
+
+    /// Leaves, with the close code and its reason for those that watch.
+    pub fn leave(self, code: u16, reason: &str) {
+        self.end(code, reason);
+        // The drop that follows finds nothing to do.
+    }
+
+    fn end(&self, code: u16, reason: &str) {
+        let hash = self.registry.user_hash(&self.presence);
+        let mut users = self.registry.users.lock(hash);
+        self.registry.dismiss(&mut users, &self.presence, code, reason);
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.end(ABNORMAL, "the connection was lost");
+    }
+}
+
+#[cfg(test)]
+mod tests;

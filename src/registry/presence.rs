@@ -1,0 +1,105 @@
+//! One logged-in session, as others see it.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::outbox::Outbox;
+
+/// The name of a session: 128 random bits, written as 32 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(u128);
+
+/// A text that is no session's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a session id is 32 lowercase hexadecimal digits")]
+pub struct NoSessionId;
+
+impl SessionId {
+    /// A new one.
+    pub fn random() -> Self {
+        Self(rand::random())
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for SessionId {
+    type Err = NoSessionId;
+
+    /// Only what [`Display`](fmt::Display) writes, so that a session has one name.
+    fn from_str(text: &str) -> Result<Self, NoSessionId> {
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if text.len() != 32 || !text.bytes().all(is_digit) {
+            return Err(NoSessionId);
+        }
+        u128::from_str_radix(text, 16).map(Self).map_err(|_| NoSessionId)
+    }
+}
+
+/// A logged-in session: who it is, and where its pushes go. It does not
+/// change; a session that logs in anew gets a new one.
+#[derive(Debug, Clone)]
+pub struct Presence {
+    /// The session's name.
+    pub session_id: SessionId,
+    /// The user it is logged in as.
+    pub user_id: Arc<str>,
+    /// `ios`, `web`, …
+    pub platform: Arc<str>,
+    /// The device, as the client names it.
+    pub device_id: Arc<str>,
+    /// The version of the client application; may be empty.
+    pub app_version: Arc<str>,
+    /// The client's language; may be empty.
+    pub language: Arc<str>,
+    /// Where the client is, proxies seen through.
+    pub remote_ip: IpAddr,
+    /// Whether its frames are encrypted.
+    pub encrypted: bool,
+    /// When its WebSocket was opened.
+    pub connected_at: SystemTime,
+    /// Where pushes to it are put.
+    pub outbox: Arc<Outbox>,
+}
+
+impl Presence {
+    /// Whether two presences of one session say the same to others.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.user_id == other.user_id
+            && self.platform == other.platform
+            && self.device_id == other.device_id
+            && self.app_version == other.app_version
+            && self.language == other.language
+            && self.encrypted == other.encrypted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_id_is_read_as_it_is_written() {
+        let id = SessionId(0xab);
+        assert_eq!(id.to_string(), "000000000000000000000000000000ab");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for text in
+            ["", "ab", "+00000000000000000000000000000ab", "000000000000000000000000000000AB"]
+        {
+            assert_eq!(text.parse::<SessionId>(), Err(NoSessionId), "{text}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Which sessions a backend means.
+
+use std::borrow::Borrow;
+use std::sync::Arc;
+
+use super::presence::{Presence, SessionId};
+
+/// Conditions that all must hold. Without any, every session is meant: whether
+/// that may be said without words is the caller's to decide.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Target {
+    users: Values<Arc<str>>,
+    platforms: Values<Box<str>>,
+    devices: Values<Box<str>>,
+    sessions: Values<SessionId>,
+    /// Names that no session can have, as they were given.
+    impossible: Values<Box<str>>,
+    excepted: Values<SessionId>,
+}
+
+/// A sorted set.
+type Values<T> = Vec<T>;
+
+impl Target {
+    /// Every session.
+    pub fn everyone() -> Self {
+        Self::default()
+    }
+
+    /// Only sessions of these users, if there are any.
+    #[must_use]
+    pub fn users(mut self, users: impl IntoIterator<Item = impl Into<Arc<str>>>) -> Self {
+        self.users = values(users);
+        self
+    }
+
+    /// Only sessions of these platforms, if there are any.
+    #[must_use]
+    pub fn platforms(mut self, platforms: impl IntoIterator<Item = impl Into<Box<str>>>) -> Self {
+        self.platforms = values(platforms);
+        self
+    }
+
+    /// Only sessions of these devices, if there are any.
+    #[must_use]
+    pub fn devices(mut self, devices: impl IntoIterator<Item = impl Into<Box<str>>>) -> Self {
+        self.devices = values(devices);
+        self
+    }
+
+    /// Only these sessions, if there are any.
+    #[must_use]
+    pub fn sessions<T: AsRef<str>>(mut self, sessions: impl IntoIterator<Item = T>) -> Self {
+        for session in sessions {
+            let session = session.as_ref();
+            match session.parse() {
+                Ok(id) => self.sessions.push(id),
+                Err(_) => self.impossible.push(session.into()),
+            }
+        }
+        self.sessions = values(self.sessions);
+        self.impossible = values(self.impossible);
+        self
+    }
+
+    /// Not these sessions.
+    #[must_use]
+    pub fn except<T: AsRef<str>>(mut self, sessions: impl IntoIterator<Item = T>) -> Self {
+        // A name that no session can have excepts none.
+        let excepted = sessions.into_iter().filter_map(|id| id.as_ref().parse::<SessionId>().ok());
+        self.excepted = values(excepted);
+        self
+    }
+
+    /// Whether a session is meant, apart from the excepted ones.
+    pub(super) fn includes(&self, presence: &Presence) -> bool {
+        allows::<_, str>(&self.users, &presence.user_id)
+            && allows::<_, str>(&self.platforms, &presence.platform)
+            && allows::<_, str>(&self.devices, &presence.device_id)
+            && !self.names_only_impossible_sessions()
+            && allows(&self.sessions, &presence.session_id)
+    }
+
+    /// Whether a session is excepted.
+    pub(super) fn excepts(&self, presence: &Presence) -> bool {
+        self.excepted.binary_search(&presence.session_id).is_ok()
+    }
+
+    /// Whether a session is meant.
+    pub fn selects(&self, presence: &Presence) -> bool {
+        self.includes(presence) && !self.excepts(presence)
+    }
+
+    pub(super) fn by(&self) -> By<'_> {
+        if !self.sessions.is_empty() || self.names_only_impossible_sessions() {
+            By::Sessions(&self.sessions)
+        } else if !self.users.is_empty() {
+            By::Users(&self.users)
+        } else if !self.devices.is_empty() {
+            By::Devices(&self.devices)
+        } else {
+            By::Nothing
+        }
+    }
+
+    /// The users it names.
+    pub(super) fn named_users(&self) -> &[Arc<str>] {
+        &self.users
+    }
+
+    /// The names it gives that no session can have.
+    pub(super) fn impossible_sessions(&self) -> &[Box<str>] {
+        &self.impossible
+    }
+
+    fn names_only_impossible_sessions(&self) -> bool {
+        self.sessions.is_empty() && !self.impossible.is_empty()
+    }
+}
+
+/// The condition that finds the sessions soonest.
+pub(super) enum By<'a> {
+    Sessions(&'a [SessionId]),
+    Users(&'a [Arc<str>]),
+    Devices(&'a [Box<str>]),
+    /// All of them have to be looked at.
+    Nothing,
+}
+
+fn values<T: Ord>(given: impl IntoIterator<Item = impl Into<T>>) -> Values<T> {
+    let mut values: Vec<T> = given.into_iter().map(Into::into).collect();
+    values.sort_unstable();
+    values.dedup();
+    values
+}
+
+fn allows<T: Borrow<Q>, Q: Ord + ?Sized>(values: &Values<T>, value: &Q) -> bool {
+    values.is_empty() || values.binary_search_by(|known| known.borrow().cmp(value)).is_ok()
+}

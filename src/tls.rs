@@ -1,0 +1,173 @@
+//! TLS for those that connect to the gateway: certificates and keys from PEM
+//! files, read again when they change. What is served over it is not known here.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::CryptoProvider;
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
+
+/// Why a certificate or key cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file that cannot be read, or holds no PEM of the kind it should.
+    #[error("{what} `{}`: {source}", path.display())]
+    Pem {
+        /// `certificate`, `private key` or `client authorities`.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: rustls_pki_types::pem::Error,
+    },
+    /// A certificate file without a certificate.
+    #[error("{what} `{}`: no certificate in this file", path.display())]
+    Empty {
+        /// `certificate` or `client authorities`.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+    /// Authorities that no client can be judged by.
+    #[error("client authorities `{}`: {source}", path.display())]
+    ClientCa {
+        /// The file.
+        path: PathBuf,
+        /// What rustls says.
+        source: VerifierBuilderError,
+    },
+    /// A certificate and a key that do not belong together, or are not fit for use.
+    #[error("certificate `{}` and private key `{}`: {source}", cert.display(), key.display())]
+    Unusable {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// What rustls says.
+        source: rustls::Error,
+    },
+}
+
+/// What a listener's TLS is made from.
+#[derive(Debug, Clone)]
+pub struct Files {
+    /// The certificate chain.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Authorities, one of which must have signed a client's certificate.
+    /// Absent: clients need none.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// The application protocol that is agreed on (ALPN, RFC 7301).
+#[derive(Debug, Clone, Copy)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+/// A listener's TLS, with certificates that can be replaced while it runs.
+#[derive(Debug)]
+pub struct Tls {
+    files: Files,
+    protocol: Protocol,
+    current: ArcSwap<ServerConfig>,
+}
+
+impl Tls {
+    /// Reads the files.
+    pub fn load(files: Files, protocol: Protocol) -> Result<Self, TlsError> {
+        let current = ArcSwap::new(read(&files, protocol)?);
+        Ok(Self { files, protocol, current })
+    }
+
+    /// Reads all files again. New connections get the new certificates; when
+    /// the files are bad the old ones go on.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        self.current.store(read(&self.files, self.protocol)?);
+        Ok(())
+    }
+
+    /// An acceptor with the certificates of this moment.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.current.load_full())
+    }
+}
+
+fn read(files: &Files, protocol: Protocol) -> Result<Arc<ServerConfig>, TlsError> {
+    let Files { cert, key, client_ca } = files;
+    let chain = certificates("certificate", cert)?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsError::Pem {
+        what: "private key",
+        path: key.into(),
+        source,
+    })?;
+    let unusable = |source| TlsError::Unusable { cert: cert.into(), key: key.into(), source };
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(unusable)?;
+    let builder = match client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => builder.with_client_cert_verifier(verifier(path, provider)?),
+    };
+    let mut config = builder.with_single_cert(chain, private).map_err(unusable)?;
+    config.alpn_protocols = vec![match protocol {
+        Protocol::Http1 => b"http/1.1".to_vec(),
+        Protocol::Http2 => b"h2".to_vec(),
+    }];
+    Ok(Arc::new(config))
+}
+
+fn verifier(
+    path: &Path,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    let wrong = |source| TlsError::ClientCa { path: path.into(), source };
+    for certificate in certificates("client authorities", path)? {
+        roots.add(certificate).map_err(|_| wrong(VerifierBuilderError::NoRootAnchors))?;
+    }
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().map_err(wrong)
+}
+
+fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|source| TlsError::Pem { what, path: path.into(), source })?;
+    if found.is_empty() {
+        return Err(TlsError::Empty { what, path: path.into() });
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_replacement_keeps_the_old_certificate() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
+        let (cert, key) = (dir.path().join("tls.crt"), dir.path().join("tls.key"));
+        std::fs::write(&cert, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let files = Files { cert: cert.clone(), key, client_ca: None };
+        let tls = Tls::load(files, Protocol::Http1).unwrap();
+        let before = tls.current.load_full();
+
+        std::fs::write(&cert, "not a certificate").unwrap();
+        let error = tls.reload().unwrap_err().to_string();
+        assert!(error.contains("tls.crt"), "{error}");
+        assert!(Arc::ptr_eq(&before, &tls.current.load_full()));
+    }
+}

@@ -34,6 +34,11 @@ impl Failure {
         Self { help: Some(help.into()), ..self }
     }
 
+    /// Where it happened, of several places.
+    pub(super) fn within(self, place: &str) -> Self {
+        Self { message: format!("{place}: {}", self.message), ..self }
+    }
+
     /// Standard output is gone. Whoever read it has seen enough, and needs no
     /// message.
     pub(super) fn unprintable(error: &io::Error) -> Self {

@@ -198,6 +198,14 @@ impl Crowd {
     }
 }
 
+impl Crowd {
+    /// Says goodbye on every session.
+    pub(super) async fn close(self) {
+        let closing = stream::iter(self.sessions).map(Session::close);
+        closing.for_each_concurrent(OPENING, |ended| async { drop(ended.await) }).await;
+    }
+}
+
 /// The address to connect from, where one has too few ports for all sessions.
 fn source(url: &str, sessions: usize, nth: usize) -> Option<IpAddr> {
     let uri: Uri = url.parse().ok()?;

@@ -9,6 +9,15 @@ use crate::cli::failure::Failure;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Process(u32);
 
+/// What it has taken until a moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sample {
+    /// CPU time of all threads, in user space and in the kernel. It is counted
+    /// in ticks, mostly of 10 ms.
+    pub(super) cpu: Duration,
+    pub(super) memory: Memory,
+}
+
 /// Resident memory, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Memory {
@@ -22,7 +31,7 @@ impl Process {
     /// A process that is there.
     pub(super) fn find(pid: u32) -> Result<Self, Failure> {
         let process = Self(pid);
-        process.cpu().and(process.memory()).map(|_| process).map_err(|_| {
+        process.sample().map(|_| process).map_err(|_| {
             Failure::usage(format!("there is no process {pid} in /proc"))
                 .help("--pid is that of the gateway, and it must run on this machine, with Linux")
         })
@@ -32,16 +41,11 @@ impl Process {
         self.0
     }
 
-    /// CPU time until now, of all threads, in user space and in the kernel. It
-    /// is counted in ticks, mostly of 10 ms.
-    pub(super) fn cpu(self) -> Result<Duration, Failure> {
+    pub(super) fn sample(self) -> Result<Sample, Failure> {
         let ticks = self.read("stat", cpu_ticks)?;
         let a_second = rustix::param::clock_ticks_per_second();
-        Ok(Duration::from_secs(ticks) / u32::try_from(a_second).unwrap_or(100))
-    }
-
-    pub(super) fn memory(self) -> Result<Memory, Failure> {
-        self.read("status", memory)
+        let cpu = Duration::from_secs(ticks) / u32::try_from(a_second).unwrap_or(100);
+        Ok(Sample { cpu, memory: self.read("status", memory)? })
     }
 
     fn read<T>(self, name: &str, parse: fn(&str) -> Option<T>) -> Result<T, Failure> {
@@ -90,7 +94,7 @@ mod tests {
     #[test]
     fn this_process_is_there_and_has_taken_something() {
         let process = Process::find(std::process::id()).unwrap();
-        let memory = process.memory().unwrap();
+        let memory = process.sample().unwrap().memory;
         assert!(memory.peak >= memory.resident && memory.resident > 0);
         assert!(Process::find(u32::MAX).is_err());
     }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tonic::Streaming;
 
 use super::arrivals::{Arrivals, EVENT, HEADER};
-use super::crowd::CrowdArgs;
+use super::crowd::{CrowdArgs, Plan};
 use super::process::Process;
 use super::receipts::Receipts;
 use super::report::{Gateway as Taken, Millis, Report};
@@ -71,6 +71,20 @@ pub(super) struct Push {
     connection: Connection,
 }
 
+/// What is to be done, once there are sessions.
+struct Course {
+    rounds: usize,
+    size: usize,
+    /// How long a round may take.
+    patience: Duration,
+    everyone: bool,
+    /// What receipts should say.
+    wanted: Outcome,
+    /// All but the target, the data and the id.
+    request: PushRequest,
+    process: Option<Process>,
+}
+
 /// A run that is under way.
 struct Run {
     arrivals: Arc<Arrivals>,
@@ -86,71 +100,83 @@ struct Run {
 
 impl Push {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let Self { crowd, rounds, size, confirm, deadline, everyone, pid, json, connection } = self;
-        let (rounds, size) = (usize::from(rounds), size as usize);
-        let request_deadline =
-            deadline.try_into().map_err(|_| Failure::usage("--deadline is too long"))?;
-        let process = pid.map(Process::find).transpose()?;
-        let plan = crowd.plan()?;
+        let process = self.pid.map(Process::find).transpose()?;
+        let plan = self.crowd.plan()?;
+        let request = PushRequest {
+            event: EVENT,
+            confirm: push::Confirm::from(self.confirm).into(),
+            deadline: Some(
+                self.deadline.try_into().map_err(|_| Failure::usage("--deadline is too long"))?,
+            ),
+            ..PushRequest::default()
+        };
+        let course = Course {
+            rounds: self.rounds.into(),
+            size: self.size as usize,
+            patience: self.deadline.saturating_add(GRACE),
+            everyone: self.everyone,
+            wanted: outcome(self.confirm),
+            request,
+            process,
+        };
+        let (json, connection) = (self.json, self.connection);
         runtime::block_on_threads(runtime::cores(), async move {
-            let gateway = connection.open().await?;
-            let target = Target { user_ids: plan.users().names().collect(), ..Target::default() };
-            must_be_nobody(&gateway, target.clone()).await?;
-
-            let before = process.map(Process::memory).transpose()?;
-            let (sessions, readers) = (plan.sessions(), plan.readers());
-            let is_encrypted = plan.is_encrypted();
-            let receipts = Receipts::new(plan.users().clone(), readers, outcome(confirm));
-            let arrivals = Arc::new(Arrivals::new(sessions, readers, rounds));
-            let bar = bar("opening sessions", sessions);
-            let crowd = plan.open(gateway.timeout, &arrivals, &bar).await?;
-            bar.finish_and_clear();
-            let open = process.map(Process::memory).transpose()?;
-
-            let everyone = Target { everyone, ..Target::default() };
-            let request = PushRequest {
-                target: Some(if everyone.everyone { everyone } else { target }),
-                event: EVENT,
-                confirm: push::Confirm::from(confirm).into(),
-                deadline: Some(request_deadline),
-                ..PushRequest::default()
-            };
-            let patience = deadline.saturating_add(GRACE);
-            let mut run = Run::start(gateway, arrivals, receipts, request, size, patience).await?;
-            let cpu = process.map(Process::cpu).transpose()?;
-            let times = run.rounds(rounds).await?;
-            let cpu = match (process, cpu) {
-                (Some(process), Some(cpu)) => Some(process.cpu()?.saturating_sub(cpu)),
-                _ => None,
-            };
-            let after = process.map(Process::memory).transpose()?;
-            let failures = crowd.settle().await;
-            let (arrivals, receipts) = run.end(sessions).await?;
-
-            let (deliveries, faults, latencies) = arrivals.outcome(rounds);
-            let mut report = Report {
-                sessions,
-                stalled_sessions: sessions - readers,
-                encrypted: is_encrypted,
-                size,
-                confirm: outcome(confirm).as_str_name(),
-                rounds,
-                open_seconds: crowd.opened_in.as_secs_f64(),
-                deliveries,
-                arrival_ms: Millis::of(&latencies),
-                ..Report::default()
-            };
-            report.set_times(&times);
-            report.set_faults(faults, &receipts, &failures);
-            if let (Some(process), Some(before), Some(open), Some(after), Some(cpu)) =
-                (process, before, open, after, cpu)
-            {
-                report.gateway =
-                    Some(Taken::new(process.pid(), cpu, deliveries, [before, open, after]));
-            }
+            let report = course.measure(plan, connection.open().await?).await?;
             print(&if json { report.json()? } else { report.to_string() })?;
             report.verdict()
         })
+    }
+}
+
+impl Course {
+    async fn measure(self, plan: Plan, gateway: Gateway) -> Result<Report, Failure> {
+        let target = Target { user_ids: plan.users().names().collect(), ..Target::default() };
+        must_be_nobody(&gateway, target.clone()).await?;
+        let sample = || self.process.map(Process::sample).transpose();
+        let before = sample()?;
+
+        let mut report = Report {
+            sessions: plan.sessions(),
+            stalled_sessions: plan.sessions() - plan.readers(),
+            encrypted: plan.is_encrypted(),
+            size: self.size,
+            confirm: self.wanted.as_str_name(),
+            ..Report::default()
+        };
+        let arrivals = Arrivals::new(plan.sessions(), plan.readers(), self.rounds);
+        let arrivals = Arc::new(arrivals);
+        let receipts = Receipts::new(plan.users().clone(), plan.readers(), self.wanted);
+        let bar = bar("opening sessions", plan.sessions());
+        let crowd = plan.open(gateway.timeout, &arrivals, &bar).await?;
+        bar.finish_and_clear();
+        report.open_seconds = crowd.opened_in.as_secs_f64();
+
+        let everyone = Target { everyone: true, ..Target::default() };
+        let request = PushRequest {
+            target: Some(if self.everyone { everyone } else { target }),
+            ..self.request.clone()
+        };
+        let (size, patience) = (self.size, self.patience);
+        let mut run = Run::start(gateway, arrivals, receipts, request, size, patience).await?;
+        let open = sample()?;
+        let times = run.rounds(self.rounds).await?;
+        let after = sample()?;
+        let gone = crowd.settle().await;
+        let (arrivals, receipts) = run.end(report.sessions).await?;
+        crowd.close().await;
+
+        report.rounds = times.len();
+        let (deliveries, faults, latencies) = arrivals.outcome(times.len());
+        report.deliveries = deliveries;
+        report.arrival_ms = Millis::of(&latencies);
+        report.set_times(&times);
+        report.set_faults(faults, &receipts, &gone);
+        if let (Some(process), Some(before), Some(open), Some(after)) =
+            (self.process, before, open, after)
+        {
+            report.gateway = Some(Taken::new(process, [before, open, after], deliveries));
+        }
+        Ok(report)
     }
 }
 
@@ -206,7 +232,7 @@ impl Run {
         Ok(Self { arrivals, receipts, gateway, requests, answers, request, size, patience })
     }
 
-    /// Pushes so often. Returns when the last receipt of each round came, and
+    /// Pushes so often, or until something is lost. Returns when the last receipt of each round came, and
     /// how long each took.
     async fn rounds(&mut self, rounds: usize) -> Result<Vec<(Duration, Duration)>, Failure> {
         let bar = bar("pushing", rounds);
@@ -214,14 +240,16 @@ impl Run {
         for round in 0..rounds {
             let started = Instant::now();
             let ended = timeout(self.patience, self.round(round)).await;
+            let is_complete = ended.is_ok();
+            ended.unwrap_or(Ok(()))?;
             let last = self.receipts.last_of(round);
-            let whole = match ended {
-                Ok(ended) => ended.map(|()| last.max(self.arrivals.last_of(round)))?,
-                // Something was lost: it is counted at the end.
-                Err(_) => started.elapsed(),
-            };
+            let in_time = last.max(self.arrivals.last_of(round));
+            let whole = if is_complete { in_time } else { started.elapsed() };
             times.push((last, whole));
             bar.inc(1);
+            if !is_complete {
+                break; // something was lost, and would be so again
+            }
         }
         bar.finish_and_clear();
         Ok(times)

@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::arrivals::Faults;
-use super::process::Memory;
+use super::process::{Process, Sample};
 use super::receipts::{Outcomes, Receipts};
 use crate::cli::failure::Failure;
 use crate::client::CallError;
@@ -112,20 +112,22 @@ fn ratio(of: f64, to: u64) -> f64 {
 }
 
 impl Gateway {
+    /// Samples from before there were sessions, with all of them open, and
+    /// after the rounds.
     pub(super) fn new(
-        pid: u32,
-        cpu: Duration,
+        process: Process,
+        [before, open, after]: [Sample; 3],
         deliveries: u64,
-        [before, open, after]: [Memory; 3],
     ) -> Self {
+        let cpu = after.cpu.saturating_sub(open.cpu).as_secs_f64();
         Self {
-            pid,
-            cpu_seconds: cpu.as_secs_f64(),
-            cpu_us_per_delivery: ratio(cpu.as_secs_f64() * 1e6, deliveries),
-            resident_bytes_before: before.resident,
-            resident_bytes_open: open.resident,
-            resident_bytes_after: after.resident,
-            resident_bytes_peak: after.peak,
+            pid: process.pid(),
+            cpu_seconds: cpu,
+            cpu_us_per_delivery: ratio(cpu * 1e6, deliveries),
+            resident_bytes_before: before.memory.resident,
+            resident_bytes_open: open.memory.resident,
+            resident_bytes_after: after.memory.resident,
+            resident_bytes_peak: after.memory.peak,
         }
     }
 }
@@ -194,7 +196,7 @@ impl Display for AllFaults {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let counts = self.counts();
         let counts = counts.iter().filter(|(count, _)| *count > 0);
-        let counts: Vec<_> = counts.map(|(count, what)| format!("{count} {what}")).collect();
+        let counts: Vec<_> = counts.map(|(count, what)| format!("{what}: {count}")).collect();
         f.write_str(&counts.join(", "))?;
         match &self.first_session_lost {
             Some(why) => write!(f, " (the first: {why})"),
@@ -238,9 +240,10 @@ impl Display for Report {
         if let Some(gateway) = &self.gateway {
             gateway.fmt(f)?;
         }
-        match self.faults.are_none() {
-            true => f.write_str("every session got every push once and in order"),
-            false => write!(f, "wrong: {}", self.faults),
+        if self.faults.are_none() {
+            f.write_str("every session got every push once and in order")
+        } else {
+            write!(f, "wrong: {}", self.faults)
         }
     }
 }
@@ -273,6 +276,7 @@ fn told(outcomes: &Outcomes) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::bench::process::Memory;
 
     #[test]
     fn faults_fail_and_are_named() {
@@ -282,15 +286,16 @@ mod tests {
         report.faults.sessions_lost = 1;
         report.faults.first_session_lost = Some("it is full".to_owned());
         let (text, is_usage) = report.verdict().unwrap_err().text();
-        assert_eq!(text, "3 pushes lost, 1 sessions lost (the first: it is full)\n");
+        assert_eq!(text, "pushes lost: 3, sessions lost: 1 (the first: it is full)\n");
         assert!(!is_usage);
     }
 
     #[test]
     fn the_json_says_its_units() {
         let memory = Memory { resident: 1 << 20, peak: 2 << 20 };
-        let cpu = Duration::from_millis(20);
-        let gateway = Some(Gateway::new(7, cpu, 1000, [memory; 3]));
+        let process = Process::find(std::process::id()).unwrap();
+        let samples = [5, 10, 30].map(|ms| Sample { cpu: Duration::from_millis(ms), memory });
+        let gateway = Some(Gateway::new(process, samples, 1000));
         let mut report = Report { deliveries: 1000, gateway, ..Report::default() };
         report.set_times(&[(Duration::from_millis(4), Duration::from_millis(5)); 2]);
         let json: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();

@@ -17,7 +17,7 @@
 //! - State and upstream I/O: [`registry`], who is connected; [`outbox`], what
 //!   waits to be written to a client; [`upstream`], connections to services.
 //! - Pure core: [`envelope`], what travels inside a frame; [`routing`], which
-//!   method goes where.
+//!   method goes where; [`callout`], RPCs that the configuration makes up.
 //! - Leaves: [`proto`], generated messages; [`wire`], the protobuf wire format.
 //!
 //! The library is there for the binary and its tests; its interface is not
@@ -46,6 +46,7 @@ pub mod registry;
 pub mod upstream;
 
 // pure core
+pub mod callout;
 pub mod envelope;
 pub mod routing;
 

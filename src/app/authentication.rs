@@ -8,7 +8,8 @@ use http::HeaderMap;
 use http::uri::PathAndQuery;
 
 use super::resolve::Problem;
-use crate::auth::{Authenticator, Jwt, Rpc, jwt, rpc};
+use crate::auth::{Authenticator, Jwt, Login, Rpc, jwt, rpc};
+use crate::callout::{self, Callout};
 use crate::config::{Auth, RpcCall};
 use crate::routing::Descriptors;
 use crate::upstream::{Call, Upstream};
@@ -80,7 +81,7 @@ fn by_rpc(config: &RpcCall, callee: Callee, problems: &mut Vec<Problem>) -> Opti
             return None;
         }
     };
-    let judge = rpc::Config {
+    let callout = callout::Config {
         method,
         request: config.request.clone(),
         accept_when: config.accept_when.clone(),
@@ -91,8 +92,9 @@ fn by_rpc(config: &RpcCall, callee: Callee, problems: &mut Vec<Problem>) -> Opti
             Call { path: path.clone(), metadata: HeaderMap::new(), message, timeout, retry: false };
         upstream.call(worker, call).map(|result| result.map_err(|error| error.status)).boxed()
     });
-    match Rpc::new(judge, call) {
-        Ok(rpc) => Some(Authenticator::Rpc(rpc)),
+    let placeholders: Vec<_> = Login::placeholders().collect();
+    match Callout::new(callout, &placeholders) {
+        Ok(callout) => Some(Authenticator::Rpc(Rpc::new(callout, call))),
         Err(errors) => {
             for error in errors {
                 // `request.connParam.userId` leads to that very key in the file.

@@ -13,7 +13,8 @@
 //! - Edges: [`edge`], the listener for clients; [`push`], the gRPC API for
 //!   backends; [`tls`], the certificates of both.
 //! - Activity: [`session`], one task for each client; [`broker`], from a push to
-//!   its receipts; [`auth`], who may log in.
+//!   its receipts; [`auth`], who may log in; [`hooks`], RPCs that are told of
+//!   sessions.
 //! - State and upstream I/O: [`registry`], who is connected; [`outbox`], what
 //!   waits to be written to a client; [`upstream`], connections to services.
 //! - Pure core: [`envelope`], what travels inside a frame; [`routing`], which
@@ -38,6 +39,7 @@ pub mod tls;
 // activity
 pub mod auth;
 pub mod broker;
+pub mod hooks;
 pub mod session;
 
 // state and upstream I/O

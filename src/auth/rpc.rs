@@ -6,23 +6,14 @@
 use std::future::{Future, ready};
 use std::sync::Arc;
 
-use bytes::Bytes;
-use futures_util::future::{BoxFuture, Either};
+use futures_util::future::Either;
 use tonic::{Code, Status};
 
 use super::{Login, Verdict};
-use crate::callout::{Answer, Callout};
+use crate::callout::{Answer, Call, Callout};
 
 /// What a client is told when the service gives no reason of its own.
 const REFUSED: &str = "login refused";
-
-/// Calls the RPC: request message in, response message out, both serialized.
-/// The number is the [worker](Login::worker) that the session lives on.
-///
-/// What is returned must end by itself, with an error if need be: nothing here
-/// puts an end to a call.
-pub type Call =
-    Arc<dyn Fn(usize, Bytes) -> BoxFuture<'static, Result<Bytes, Status>> + Send + Sync>;
 
 /// Judges logins by an RPC. A clone is cheap and shares everything.
 #[derive(Clone)]
@@ -80,6 +71,7 @@ fn judge_status(status: &Status, rpc: &str) -> Verdict {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use parking_lot::Mutex;
     use prost::Message as _;
     use prost_reflect::{DynamicMessage, MessageDescriptor};

@@ -7,7 +7,8 @@
 //! against the method's descriptors when they are made, so that a field that
 //! does not exist is found before the first call is.
 //!
-//! How the call travels is not known here, nor what a yes or a no does.
+//! How the call travels is not known here ([`Call`] is given by others), nor what
+//! a yes or a no does.
 
 mod fields;
 mod pattern;
@@ -15,9 +16,13 @@ mod placeholders;
 mod template;
 mod text;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use prost_reflect::{DynamicMessage, MethodDescriptor};
 use serde_json::{Map, Value as Json};
+use tonic::Status;
 
 pub use fields::FieldProblem;
 pub use pattern::Pattern;
@@ -48,6 +53,14 @@ pub struct ConfigError {
     #[source]
     pub problem: FieldProblem,
 }
+
+/// Calls the RPC: request message in, response message out, both serialized.
+/// The number is the worker whose connections are used.
+///
+/// What is returned must end by itself, with an error if need be: nothing here
+/// puts an end to a call.
+pub type Call =
+    Arc<dyn Fn(usize, Bytes) -> BoxFuture<'static, Result<Bytes, Status>> + Send + Sync>;
 
 /// A callout that fits its method.
 #[derive(Debug)]

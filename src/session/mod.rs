@@ -16,6 +16,7 @@ mod handshake;
 mod identity;
 pub mod keys;
 mod metadata;
+mod news;
 mod request;
 mod stream;
 pub mod sweeper;

@@ -21,6 +21,7 @@ use http::{HeaderValue, Response};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tonic::server::NamedService;
 use tonic::service::InterceptorLayer;
 use tonic::transport::Server as Transport;
 
@@ -116,6 +117,10 @@ impl Server {
     /// Ends watches, lets other calls finish for two seconds, and stops.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
+        // What is forgotten ends its watches as well.
+        for service in ["", PushServiceServer::<Service>::NAME] {
+            self.health.clear_service_status(service).await;
+        }
         if tokio::time::timeout(GOODBYE, &mut self.task).await.is_err() {
             tracing::warn!("calls of the push API were cut off");
         }

@@ -3,11 +3,10 @@
 //! Everything that can be wrong with the command line is found before
 //! anything is sent.
 
-mod catalogue;
 mod explain;
-mod json;
+mod pushed;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,16 +16,13 @@ use hyper::http::{HeaderName, HeaderValue};
 use prost_reflect::MessageDescriptor;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::catalogue::{self, Catalogue};
 use super::failure::Failure;
+use super::files::{file, unusable};
 use super::output::print;
-use super::{diagnose, runtime};
+use super::{json, runtime};
 use crate::client::{Options, Pushes, Session, Tls};
-use crate::config;
 use crate::envelope::PublicKey;
-use catalogue::Catalogue;
-
-/// The configuration that is read where none is named.
-const DEFAULT_CONFIG: &str = "routes.yaml";
 
 /// Call a method as a client does, and print the answer.
 #[derive(Debug, Args)]
@@ -65,13 +61,8 @@ pub(super) struct Call {
     /// How long connecting and calling may take, each.
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
     timeout: Duration,
-    /// The gateway's configuration, which names methods and their descriptors
-    /// [default: routes.yaml, if it exists; else the methods of the demo].
-    #[arg(short, long, value_name = "FILE", conflicts_with = "descriptors")]
-    config: Option<PathBuf>,
-    /// Descriptors of the method: a serialized `FileDescriptorSet`. May be repeated.
-    #[arg(long, value_name = "FILE")]
-    descriptors: Vec<PathBuf>,
+    #[command(flatten)]
+    source: catalogue::Source,
     /// What the method leads to, of those descriptors: package.Service/Method.
     #[arg(long, requires = "descriptors")]
     rpc: Option<String>,
@@ -127,26 +118,7 @@ impl Call {
 
     /// Where it is said which messages the method takes and returns.
     async fn catalogue(&self) -> Result<Catalogue, Failure> {
-        let mut catalogue = match &self.config {
-            Some(path) => {
-                let loaded = config::load(path, &config::process_environment);
-                let loaded = loaded.map_err(|wrong| diagnose::unusable(&wrong))?;
-                Catalogue::of_gateway(&loaded.config).await
-            }
-            None if !self.descriptors.is_empty() => {
-                Catalogue::from_files(&self.descriptors).map_err(explain::unknown)?
-            }
-            None => {
-                // The file may well be for something else: what is wrong with it
-                // is nobody's business here, and the demo's own hints must work.
-                let path = Path::new(DEFAULT_CONFIG);
-                let gateway = match config::load_tolerant(path, &config::process_environment).0 {
-                    Some(loaded) => Catalogue::of_gateway(&loaded.config).await,
-                    None => Catalogue::default(),
-                };
-                gateway.or(Catalogue::demo().map_err(explain::unknown)?)
-            }
-        };
+        let mut catalogue = self.source.catalogue().await?;
         if let (Some(method), Some(rpc)) = (&self.method, &self.rpc) {
             catalogue.add(method, rpc).map_err(explain::unknown)?;
         }
@@ -198,7 +170,7 @@ async fn listen(
     loop {
         tokio::select! {
             push = pushes.next() => match push {
-                Some(push) => print(&json::push_line(&push, catalogue))?,
+                Some(push) => print(&pushed::line(&push, catalogue))?,
                 None => return Err(explain::closed(&session.closed().await)),
             },
             _ = interrupt.recv() => {
@@ -214,15 +186,6 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let name = name.trim().parse().map_err(|_| format!("`{}` is no header name", name.trim()))?;
     let value = value.trim().parse().map_err(|_| "a header's value is visible ASCII text")?;
     Ok((name, value))
-}
-
-fn file(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path)
-        .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))
-}
-
-fn unusable(path: &Path, error: &dyn std::fmt::Display) -> Failure {
-    Failure::usage(format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]

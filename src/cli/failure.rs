@@ -34,6 +34,11 @@ impl Failure {
         Self { help: Some(help.into()), ..self }
     }
 
+    /// The same, said of something.
+    pub(super) fn of(self, what: &str) -> Self {
+        Self { message: format!("{what}: {}", self.message), ..self }
+    }
+
     /// Standard output is gone. Whoever read it has seen enough, and needs no
     /// message.
     pub(super) fn unprintable(error: &io::Error) -> Self {

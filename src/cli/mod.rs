@@ -7,15 +7,22 @@
 //! error.
 
 mod call;
+mod catalogue;
 mod check;
 mod demo;
 mod diagnose;
 mod failure;
+mod files;
+mod json;
 mod keygen;
+mod kick;
 mod output;
+mod push;
+mod push_api;
 mod runtime;
 mod schema;
 mod serve;
+mod sessions;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -38,6 +45,9 @@ enum Command {
     Demo(demo::Demo),
     Check(check::Check),
     Call(Box<call::Call>),
+    Push(Box<push::Push>),
+    Sessions(sessions::Sessions),
+    Kick(kick::Kick),
     Keygen(keygen::Keygen),
     Schema(schema::Schema),
 }
@@ -62,6 +72,9 @@ impl Command {
             Self::Check(command) => command.run(),
             Self::Schema(command) => command.run(),
             Self::Call(command) => command.run(),
+            Self::Push(command) => command.run(),
+            Self::Sessions(command) => command.run(),
+            Self::Kick(command) => command.run(),
             Self::Keygen(command) => command.run(),
         }
     }

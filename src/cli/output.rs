@@ -1,4 +1,4 @@
-//! Results: what goes to standard output.
+//! Results: what goes to standard output; and notes beside them.
 
 use std::io::{self, Write as _};
 
@@ -11,4 +11,10 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
     out.write_all(format!("{text}\n").as_bytes())
         .and_then(|()| out.flush())
         .map_err(|error| Failure::unprintable(&error))
+}
+
+/// Prints a line to standard error: what is no result, but good to know.
+pub(super) fn note(text: &str) {
+    // Nowhere to say so, if even this cannot be printed.
+    drop(io::stderr().lock().write_all(format!("{text}\n").as_bytes()));
 }

@@ -1,4 +1,4 @@
-//! A client of the session protocol, over WebSocket.
+//! The other end of the wire: a client of the session protocol, over WebSocket.
 //!
 //! [`Session::connect`] opens a session and describes the device, with
 //! encryption if asked; [`Session::login`] names the user; [`Session::call`]
@@ -6,6 +6,8 @@
 //! sends by itself. Messages are bytes here: which they are, and how they look
 //! as JSON, is for whoever uses this. Sessions that are lost are not opened
 //! again.
+//!
+//! [`push::connect`] is apart from that: a backend's connection to the Push API.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -22,6 +24,8 @@
 mod closed;
 mod connection;
 mod options;
+mod place;
+pub mod push;
 mod session;
 mod socket;
 mod tls;
@@ -29,8 +33,8 @@ mod tls;
 pub use closed::Closed;
 pub use connection::{Push, Pushes};
 pub use options::Options;
+pub use place::DialError;
 pub use session::{CallError, ConnectError, Refusal, Session};
-pub use socket::DialError;
 pub use tls::{Tls, TlsError};
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ use tokio_tungstenite::tungstenite::Message;
 use super::closed::Closed;
 use super::connection::{self, Connection, Outgoing, Pushes};
 use super::options::Options;
-use super::socket::{self, DialError, Socket};
+use super::place::DialError;
+use super::socket::{self, Socket};
 use crate::envelope::rsa::WrapError;
 use crate::envelope::{Cipher, Code, PublicKey};
 use crate::proto::session::{

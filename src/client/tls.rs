@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
@@ -11,11 +11,13 @@ use tokio_rustls::rustls::client::danger::{
 use tokio_rustls::rustls::crypto::{
     CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
 };
+use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio_rustls::rustls::{
     self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 
-/// Whose certificates are believed. Made once for any number of sessions.
+/// Whose certificates are believed, and which is shown if one is asked for.
+/// Made once for any number of connections.
 #[derive(Debug, Clone)]
 pub struct Tls(Arc<ClientConfig>);
 
@@ -31,6 +33,12 @@ pub enum TlsError {
     /// A certificate that cannot be an authority's.
     #[error("holds a certificate that cannot be used: {0}")]
     BadCertificate(rustls::Error),
+    /// No private key.
+    #[error("holds no private key (-----BEGIN PRIVATE KEY-----): {0}")]
+    NoKey(String),
+    /// A certificate to show that does not work, or not with its key.
+    #[error("the certificate and its key cannot be used: {0}")]
+    BadIdentity(rustls::Error),
     /// The library refuses its own defaults.
     #[error("TLS cannot be set up: {0}")]
     Library(rustls::Error),
@@ -46,13 +54,8 @@ impl Tls {
     /// Believes the authorities in a PEM file, and no others.
     pub fn with_authorities(pem: &[u8]) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(pem) {
-            let certificate =
-                certificate.map_err(|error| TlsError::BrokenPem(error.to_string()))?;
+        for certificate in certificates(pem)? {
             roots.add(certificate).map_err(TlsError::BadCertificate)?;
-        }
-        if roots.is_empty() {
-            return Err(TlsError::NoCertificate);
         }
         Self::trusting(roots)
     }
@@ -78,9 +81,37 @@ impl Tls {
         Ok(Self(Arc::new(config)))
     }
 
+    /// Shows a certificate where the server asks for one: a PEM file with the
+    /// certificate, then its chain, and one with its private key.
+    pub fn with_identity(self, chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
+        let chain = certificates(chain)?;
+        let key = PrivateKeyDer::from_pem_slice(key)
+            .map_err(|error| TlsError::NoKey(error.to_string()))?;
+        let pair = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())
+            .map_err(TlsError::BadIdentity)?;
+        let mut config = Arc::unwrap_or_clone(self.0);
+        config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(pair));
+        Ok(Self(Arc::new(config)))
+    }
+
     pub(super) fn connector(&self) -> TlsConnector {
         TlsConnector::from(Arc::clone(&self.0))
     }
+
+    /// The same, with HTTP/2 as the only protocol that is offered.
+    pub(super) fn http2_connector(&self) -> TlsConnector {
+        let mut config = ClientConfig::clone(&self.0);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        TlsConnector::from(Arc::new(config))
+    }
+}
+
+/// The certificates in a PEM file: one at least.
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| TlsError::BrokenPem(error.to_string()))?;
+    if found.is_empty() { Err(TlsError::NoCertificate) } else { Ok(found) }
 }
 
 /// Takes any certificate for anybody's, but still asks for proof of its key.

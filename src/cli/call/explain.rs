@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use super::catalogue::CatalogueError;
+use crate::cli::catalogue::CatalogueError;
 use crate::cli::failure::Failure;
 use crate::client::{CallError, Closed, ConnectError, DialError};
 use crate::envelope::Code;
@@ -40,7 +40,7 @@ pub(super) fn connecting(error: ConnectError) -> Failure {
 fn dialling(error: &DialError) -> (bool, &'static str) {
     match error {
         DialError::Url { .. } => (true, ""),
-        DialError::TlsSetup(_) => (false, ""),
+        DialError::TlsSetup(_) | DialError::Http2 { .. } | DialError::Timeout { .. } => (false, ""),
         DialError::Unreachable { source, .. } if source.kind() == ErrorKind::ConnectionRefused => {
             (false, "is the gateway running? Start one with `bridgehead demo`")
         }

@@ -1,29 +1,24 @@
 //! Messages as JSON, and back: protobuf's canonical mapping.
 
-use std::fmt::Write as _;
-use std::io::Read as _;
+use std::path::Path;
 
 use bytes::Bytes;
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor, SerializeOptions};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::catalogue::Catalogue;
-use crate::cli::failure::Failure;
-use crate::client::Push;
-use crate::proto::session::PushEvent;
+use super::failure::Failure;
+use super::files::file_or_stdin;
 
 /// The text that an argument stands for: `-` is standard input, `@file` a file.
 pub(super) fn text(argument: &str) -> Result<String, Failure> {
-    let mut text = String::new();
-    let read = match (argument, argument.strip_prefix('@')) {
-        ("-", _) => std::io::stdin().lock().read_to_string(&mut text).map(|_| text),
-        (_, Some(path)) => std::fs::read_to_string(path),
+    let path = match (argument, argument.strip_prefix('@')) {
+        ("-", _) => argument,
+        (_, Some(path)) => path,
         _ => return Ok(argument.to_owned()),
     };
-    read.map_err(|error| {
-        Failure::usage(format!("cannot read the request from {argument}: {error}"))
-    })
+    String::from_utf8(file_or_stdin(Path::new(path))?)
+        .map_err(|_| Failure::usage(format!("the JSON from {argument} is not UTF-8")))
 }
 
 /// The serialized message that a JSON text describes.
@@ -33,7 +28,7 @@ pub(super) fn to_message(text: &str, message: &MessageDescriptor) -> Result<Byte
         .and_then(|message| json.end().map(|()| message.encode_to_vec().into()))
         .map_err(|error| {
             let name = message.full_name();
-            Failure::usage(format!("the request is no {name} in JSON: {error}"))
+            Failure::usage(format!("the JSON is no {name}: {error}"))
                 .help(format!("{name} has {}", fields(message)))
         })
 }
@@ -47,49 +42,29 @@ fn fields(message: &MessageDescriptor) -> String {
     }
 }
 
-/// A serialized message as JSON, with all of its fields.
+/// A serialized message as JSON, with all of its fields: what is unset is
+/// shown, too, since it tells what there could be.
 pub(super) fn from_message(data: Bytes, message: MessageDescriptor) -> Result<Value, Failure> {
     let name = message.full_name().to_owned();
-    // What is unset is shown, too: it tells what there could be.
-    let options = SerializeOptions::new().skip_default_fields(false);
     DynamicMessage::decode(message, data)
         .map_err(|error| error.to_string())
-        .and_then(|message| {
-            message
-                .serialize_with_options(serde_json::value::Serializer, &options)
-                .map_err(|error| error.to_string())
-        })
+        .and_then(|message| with_defaults(&message))
         .map_err(|error| Failure::failed(format!("the response is no {name}: {error}")))
 }
 
-/// A push as one line of JSON: its data as a message where it is known which
-/// that is, else in hexadecimal.
-pub(super) fn push_line(push: &Push, catalogue: &Catalogue) -> String {
-    let event = PushEvent::try_from(push.event);
-    let name = event.map_or_else(|_| json!(push.event), |event| json!(event.as_str_name()));
-    let message = match event {
-        Ok(PushEvent::PushMsgDataList) => catalogue.message("pb.MsgDataList"),
-        _ => None,
-    };
-    let data = message.and_then(|message| from_message(push.data.clone(), message).ok());
-    match data {
-        Some(data) => json!({ "event": name, "data": data }),
-        None => json!({ "event": name, "hex": hex(&push.data) }),
-    }
-    .to_string()
-}
-
-fn hex(data: &[u8]) -> String {
-    data.iter().fold(String::with_capacity(data.len() * 2), |mut hex, byte| {
-        // Writing into a text cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+/// A message as JSON, with all of its fields.
+pub(super) fn with_defaults(message: &DynamicMessage) -> Result<Value, String> {
+    let options = SerializeOptions::new().skip_default_fields(false);
+    let json = message.serialize_with_options(serde_json::value::Serializer, &options);
+    json.map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::cli::catalogue::Catalogue;
 
     fn message(name: &str) -> MessageDescriptor {
         Catalogue::demo().unwrap().message(name).unwrap()
@@ -128,21 +103,5 @@ mod tests {
         assert_eq!(text(r#"{"a": 1}"#).unwrap(), r#"{"a": 1}"#);
         assert_eq!(text(&format!("@{}", path.display())).unwrap(), "{}");
         assert!(text("@/nowhere").unwrap_err().text().1);
-    }
-
-    #[test]
-    fn pushed_messages_are_printed_as_such_and_the_rest_in_hexadecimal() {
-        let catalogue = Catalogue::demo().unwrap();
-        let line = |event, data: &'static [u8]| {
-            let line = push_line(&Push { event, data: Bytes::from_static(data) }, &catalogue);
-            serde_json::from_str::<Value>(&line).unwrap()
-        };
-        // MsgDataList { msgDataList = 1 { clientMsgId = 1 } }
-        let messages = line(0, b"\x0a\x04\x0a\x02c1");
-        assert_eq!(messages["event"], "PushMsgDataList");
-        assert_eq!(messages["data"]["msgDataList"][0]["clientMsgId"], "c1");
-        assert_eq!(line(1, b"\x00\xff"), json!({"event": "PushNoticeData", "hex": "00ff"}));
-        assert_eq!(line(77, b""), json!({"event": 77, "hex": ""}));
-        assert_eq!(line(0, b"\xff"), json!({"event": "PushMsgDataList", "hex": "ff"}));
     }
 }

@@ -1,7 +1,10 @@
-//! Which messages a method takes and returns.
+//! Which messages there are, and which of them a method takes and returns.
 //!
 //! Descriptors come from a gateway's configuration, from files or from the
-//! demo, and are gathered here under the client's names of methods.
+//! demo, and are gathered here under the client's names of methods. Where to
+//! look is said on the command line: see `source`.
+
+mod source;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,6 +16,7 @@ use crate::config::Config;
 use crate::proto::demo;
 use crate::routing::suggest::closest;
 use crate::routing::{DescriptorError, Descriptors};
+pub(super) use source::Source;
 
 /// The gateway answers this one itself, with nothing.
 const KEEP_ALIVE: &str = "/v1/conn/keepAlive";
@@ -56,6 +60,9 @@ pub(super) enum CatalogueError {
     /// No route has this name.
     #[error("`{method}` is not known{hint}")]
     Unknown { method: String, hint: String },
+    /// No descriptor has this message.
+    #[error("no message `{message}` is known{hint}")]
+    UnknownMessage { message: String, hint: String },
 }
 
 impl Catalogue {
@@ -154,10 +161,24 @@ impl Catalogue {
     }
 
     /// The message with this full name, wherever it is described.
-    pub(super) fn message(&self, full_name: &str) -> Option<MessageDescriptor> {
-        let files = self.files.as_ref().map(|files| files.pool().clone());
-        let methods = self.methods.values().map(|messages| messages.request.parent_pool().clone());
-        files.into_iter().chain(methods).find_map(|pool| pool.get_message_by_name(full_name))
+    pub(super) fn message(&self, full_name: &str) -> Result<MessageDescriptor, CatalogueError> {
+        if let Some(message) = self.pools().find_map(|pool| pool.get_message_by_name(full_name)) {
+            return Ok(message);
+        }
+        let known: Vec<_> = self.pools().flat_map(DescriptorPool::all_messages).collect();
+        let hint = match closest(full_name, known.iter().map(MessageDescriptor::full_name)) {
+            Some(nearest) => format!("; did you mean `{nearest}`?"),
+            None => match self.pending.values().next() {
+                Some(reason) => format!(" (not everything is described: {reason})"),
+                None => String::new(),
+            },
+        };
+        Err(CatalogueError::UnknownMessage { message: full_name.to_owned(), hint })
+    }
+
+    fn pools(&self) -> impl Iterator<Item = &DescriptorPool> {
+        let files = self.files.iter().map(Descriptors::pool);
+        files.chain(self.methods.values().map(|messages| messages.request.parent_pool()))
     }
 }
 
@@ -176,7 +197,7 @@ mod tests {
         assert_eq!(request_of(&demo, "/v1/user/white/login"), "pb.LoginReq");
         assert_eq!(request_of(&demo, "/pb.userService/Login"), "pb.LoginReq");
         assert_eq!(request_of(&demo, "/v1/conn/keepAlive"), "google.protobuf.Empty");
-        assert!(demo.message("pb.MsgDataList").is_some());
+        assert!(demo.message("pb.MsgDataList").is_ok());
     }
 
     #[test]
@@ -186,6 +207,17 @@ mod tests {
             error.to_string(),
             "`/v1/user/login` is not known; did you mean `/v1/user/white/login`?"
         );
+    }
+
+    #[test]
+    fn an_unknown_message_has_a_proposal() {
+        let demo = Catalogue::demo().unwrap();
+        let error = |message| demo.message(message).unwrap_err().to_string();
+        assert_eq!(
+            error("pb.MsgDatalist"),
+            "no message `pb.MsgDatalist` is known; did you mean `pb.MsgDataList`?"
+        );
+        assert_eq!(error("x"), "no message `x` is known");
     }
 
     #[test]
@@ -224,6 +256,6 @@ upstreams:
         assert!(matches!(error, CatalogueError::Pending { .. }), "{error}");
         let catalogue = catalogue.or(Catalogue::demo().unwrap());
         assert_eq!(request_of(&catalogue, "/v1/user/white/login"), "pb.LoginReq");
-        assert!(catalogue.message("pb.MsgDataList").is_some());
+        assert!(catalogue.message("pb.MsgDataList").is_ok());
     }
 }

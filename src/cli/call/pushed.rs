@@ -1,0 +1,104 @@
+//! How a push that a client got is printed.
+
+use std::fmt::Write as _;
+
+use prost_reflect::{DynamicMessage, MessageDescriptor, Value as Field};
+use serde_json::{Map, Value, json};
+
+use crate::cli::catalogue::Catalogue;
+use crate::client::Push;
+use crate::proto::session::PushEvent;
+
+/// A push as one line of JSON: its data as a message where it is known which
+/// that is, else in hexadecimal. What people have written stands in front, as
+/// `text`, since JSON shows bytes in base64.
+pub(super) fn line(push: &Push, catalogue: &Catalogue) -> String {
+    let event = PushEvent::try_from(push.event);
+    let message = match event {
+        Ok(PushEvent::PushMsgDataList) => catalogue.message("pb.MsgDataList").ok(),
+        _ => None,
+    };
+    let mut line = Map::new();
+    let name = event.map_or_else(|_| json!(push.event), |event| json!(event.as_str_name()));
+    line.insert("event".to_owned(), name);
+    match message.and_then(|message| decoded(push, message)) {
+        Some((text, data)) => {
+            line.extend(text.map(|text| ("text".to_owned(), json!(text))));
+            line.insert("data".to_owned(), data);
+        }
+        None => {
+            let text = readable(&push.data);
+            line.extend(text.map(|text| ("text".to_owned(), json!(text))));
+            line.insert("hex".to_owned(), json!(hex(&push.data)));
+        }
+    }
+    Value::Object(line).to_string()
+}
+
+/// The contents of the messages, a line each, and the whole as JSON.
+fn decoded(push: &Push, message: MessageDescriptor) -> Option<(Option<String>, Value)> {
+    let message = DynamicMessage::decode(message, push.data.clone()).ok()?;
+    let data = serde_json::to_value(&message).ok()?;
+    let list = message.get_field_by_name("msgDataList")?;
+    let content = |message: &Field| {
+        let content = message.as_message()?.get_field_by_name("content")?.into_owned();
+        readable(content.as_bytes()?).map(str::to_owned)
+    };
+    let texts: Vec<_> = list.as_list()?.iter().filter_map(content).collect();
+    Some(((!texts.is_empty()).then(|| texts.join("\n")), data))
+}
+
+/// Bytes that are a text which a terminal can show.
+fn readable(bytes: &[u8]) -> Option<&str> {
+    let is_text = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    let text = str::from_utf8(bytes).ok()?;
+    (!text.is_empty() && text.chars().all(is_text)).then_some(text)
+}
+
+fn hex(data: &[u8]) -> String {
+    data.iter().fold(String::with_capacity(data.len() * 2), |mut hex, byte| {
+        // Writing into a text cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn json_of(event: i32, data: &'static [u8]) -> Value {
+        let push = Push { event, data: Bytes::from_static(data) };
+        serde_json::from_str(&line(&push, &Catalogue::demo().unwrap())).unwrap()
+    }
+
+    #[test]
+    fn messages_are_printed_as_such_without_what_is_unset() {
+        // MsgDataList { msgDataList = 1 { clientMsgId = 1 } }
+        assert_eq!(
+            json_of(0, b"\x0a\x04\x0a\x02c1"),
+            json!({"event": "PushMsgDataList", "data": {"msgDataList": [{"clientMsgId": "c1"}]}})
+        );
+    }
+
+    #[test]
+    fn what_somebody_has_written_can_be_read() {
+        // Two messages { content = 32 }.
+        let two = json_of(0, b"\x0a\x05\x82\x02\x02hi\x0a\x06\x82\x02\x03you");
+        assert_eq!(two["text"], "hi\nyou");
+        assert_eq!(two["data"]["msgDataList"][0]["content"], "aGk=");
+        let binary = json_of(0, b"\x0a\x05\x82\x02\x02\x00\xff");
+        assert_eq!(binary.get("text"), None);
+    }
+
+    #[test]
+    fn the_rest_is_printed_in_hexadecimal() {
+        assert_eq!(json_of(1, b"\x00\xff"), json!({"event": "PushNoticeData", "hex": "00ff"}));
+        assert_eq!(json_of(77, b""), json!({"event": 77, "hex": ""}));
+        assert_eq!(json_of(0, b"\xff"), json!({"event": "PushMsgDataList", "hex": "ff"}));
+        assert_eq!(json_of(77, b"hi"), json!({"event": 77, "text": "hi", "hex": "6869"}));
+        assert_eq!(json_of(77, b"\x1b[2J"), json!({"event": 77, "hex": "1b5b324a"}));
+    }
+}

@@ -1,0 +1,148 @@
+//! `bridgehead push`: sends an event to sessions, and prints the receipts.
+
+mod data;
+mod receipts;
+
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use tokio::time::timeout;
+
+use super::failure::Failure;
+use super::output::{note, print};
+use super::push_api::{Connection, Format, Gateway, JsonLines, Targets};
+use super::runtime;
+use crate::proto::push::{self, PushRequest};
+use data::Data;
+use receipts::{Summary, line};
+
+/// Push an event to sessions, and print what became of it.
+///
+/// A line for each session that is selected, and for each user who is named and
+/// not there, as soon as it is known. The exit code is 0 when the gateway has
+/// done its part, whatever the receipts say, unless --require is given.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  bridgehead push --user alice --text 'hello'
+  bridgehead push --user alice,bob --type pb.MsgDataList --json @messages.json
+  bridgehead push --everyone --platform ios --event notices --file notice.bin --confirm acknowledged")]
+pub(super) struct Push {
+    #[command(flatten)]
+    targets: Targets,
+    #[command(flatten)]
+    data: Data,
+    /// The number of the event, or the name of one: messages (0), notices (1).
+    #[arg(long, default_value = "0", value_parser = event, allow_negative_numbers = true)]
+    event: i32,
+    /// What a receipt waits for: the frame in the session's outbox (queued),
+    /// on its socket (written), or read by the client's WebSocket (acknowledged).
+    #[arg(long, value_enum, default_value_t = Confirm::Written)]
+    confirm: Confirm,
+    /// How long receipts are waited for, up to 10m.
+    #[arg(long, value_name = "DURATION", default_value = "5s",
+          value_parser = humantime::parse_duration)]
+    deadline: Duration,
+    /// The id that the receipts carry [default: a new one].
+    #[arg(long, value_name = "ID")]
+    push_id: Option<String>,
+    /// Fail, with exit code 1, unless there is a receipt and each is what
+    /// --confirm asks for.
+    #[arg(long)]
+    require: bool,
+    /// How receipts are printed.
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// How sure the pusher wants to be.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Confirm {
+    Queued,
+    Written,
+    Acknowledged,
+}
+
+impl From<Confirm> for push::Confirm {
+    fn from(confirm: Confirm) -> Self {
+        match confirm {
+            Confirm::Queued => Self::Queued,
+            Confirm::Written => Self::Written,
+            Confirm::Acknowledged => Self::Acknowledged,
+        }
+    }
+}
+
+impl Push {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let target = self.targets.target()?;
+        let deadline =
+            self.deadline.try_into().map_err(|_| Failure::usage("--deadline is too long"))?;
+        runtime::block_on(async {
+            let request = PushRequest {
+                push_id: self.push_id.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>())),
+                target: Some(target),
+                event: self.event,
+                data: self.data.bytes().await?,
+                confirm: push::Confirm::from(self.confirm).into(),
+                deadline: Some(deadline),
+            };
+            let gateway = self.connection.open().await?;
+            let (started, mut summary) = (Instant::now(), Summary::new(self.confirm.into()));
+            // The gateway ends it at the deadline; this is for one that does not.
+            let limit = self.deadline.saturating_add(gateway.timeout);
+            let ended = timeout(limit, push(&gateway, request, self.output, &mut summary)).await;
+            let ended = ended.unwrap_or_else(|_| {
+                Err(Failure::failed("the gateway did not end the push in time"))
+            });
+            if ended.is_ok() || !summary.is_empty() {
+                note(&summary.line(started.elapsed()));
+            }
+            ended?;
+            if self.require { summary.require() } else { Ok(()) }
+        })
+    }
+}
+
+/// Prints receipts as they come, until there are no more.
+async fn push(
+    gateway: &Gateway,
+    request: PushRequest,
+    output: Format,
+    summary: &mut Summary,
+) -> Result<(), Failure> {
+    let lines = JsonLines::of("PushReceipt")?;
+    let mut columns = receipts::columns();
+    let mut receipts = gateway.answer(gateway.client.clone().push(request)).await?;
+    while let Some(receipt) = gateway.next(&mut receipts).await? {
+        summary.count(&receipt);
+        print(&match output {
+            Format::Json => lines.line(&receipt)?,
+            Format::Text => line(&receipt, &mut columns),
+        })?;
+    }
+    Ok(())
+}
+
+fn event(text: &str) -> Result<i32, String> {
+    match text {
+        "messages" => Ok(0),
+        "notices" => Ok(1),
+        _ => text.parse().map_err(|_| "it is a number, or `messages` or `notices`".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_have_numbers_and_some_have_names() {
+        assert_eq!(event("messages"), Ok(0));
+        assert_eq!(event("notices"), Ok(1));
+        assert_eq!(event("77"), Ok(77));
+        assert_eq!(event("-1"), Ok(-1));
+        assert!(event("message").unwrap_err().contains("`messages`"));
+    }
+}

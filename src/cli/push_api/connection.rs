@@ -1,0 +1,207 @@
+//! Where the Push API is, as arguments; and calls that fail in words.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::time::timeout;
+use tonic::{Response, Status, Streaming};
+
+use super::explain;
+use crate::cli::failure::Failure;
+use crate::cli::files::{file, unusable};
+use crate::client::Tls;
+use crate::client::push::{self, Bearer, PushClient, PushOptions};
+
+/// How to reach the Push API.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Connection")]
+pub(in crate::cli) struct Connection {
+    /// Where the gateway's Push API is: http://… or https://…
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "BRIDGEHEAD_PUSH_URL",
+        default_value = "http://127.0.0.1:9090"
+    )]
+    push_url: String,
+    /// One of push.tokens in the gateway's configuration, if it has any. In the
+    /// environment it is safer than here, where other users of the machine see it.
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "BRIDGEHEAD_PUSH_TOKEN",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true
+    )]
+    push_token: String,
+    /// Believe certificates of these authorities, and no others (https).
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// The certificate to show (https), where the gateway asks for one.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The private key of that certificate.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// How long connecting may take, and each answer.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "10s",
+        value_parser = humantime::parse_duration
+    )]
+    timeout: Duration,
+}
+
+/// A gateway's Push API that answers.
+#[derive(Debug)]
+pub(in crate::cli) struct Gateway {
+    pub(in crate::cli) client: PushClient,
+    pub(in crate::cli) timeout: Duration,
+    has_token: bool,
+    security: explain::Security,
+}
+
+impl Connection {
+    pub(in crate::cli) async fn open(self) -> Result<Gateway, Failure> {
+        let options = self.options()?;
+        let (timeout, has_token) = (self.timeout, !options.bearer.is_empty());
+        let security = match (self.is_plain(), &self.cert) {
+            (true, _) => explain::Security::Plain,
+            (false, None) => explain::Security::Tls,
+            (false, Some(_)) => explain::Security::MutualTls,
+        };
+        let client = push::connect(options).await.map_err(|error| explain::dialling(&error))?;
+        Ok(Gateway { client, timeout, has_token, security })
+    }
+
+    fn options(&self) -> Result<PushOptions, Failure> {
+        let bearer = Bearer::new(&self.push_token).map_err(Failure::usage)?;
+        let tls = self.tls()?;
+        Ok(PushOptions { url: self.push_url.clone(), bearer, tls, timeout: self.timeout })
+    }
+
+    fn is_plain(&self) -> bool {
+        self.push_url.starts_with("http://")
+    }
+
+    fn tls(&self) -> Result<Option<Tls>, Failure> {
+        let is_plain = self.is_plain();
+        let given = [("--ca", &self.ca), ("--cert", &self.cert)];
+        if let Some((flag, _)) = given.iter().find(|(_, path)| is_plain && path.is_some()) {
+            // Else one would believe to be safe, and send the token in plain text.
+            let wrong = format!("{flag} is for https://, but the URL is {}", self.push_url);
+            return Err(Failure::usage(wrong).help("name an https:// URL with --push-url"));
+        }
+        let roots = match &self.ca {
+            Some(path) => {
+                Tls::with_authorities(&file(path)?).map_err(|error| unusable(path, &error))
+            }
+            None => Tls::public().map_err(Failure::failed),
+        };
+        match (&self.cert, &self.key) {
+            _ if is_plain => Ok(None),
+            (Some(cert), Some(key)) => {
+                let named = format!("{} with {}", cert.display(), key.display());
+                let shown = roots?.with_identity(&file(cert)?, &file(key)?);
+                shown.map(Some).map_err(|error| unusable(named.as_ref(), &error))
+            }
+            _ => roots.map(Some),
+        }
+    }
+}
+
+impl Gateway {
+    /// Waits for the answer to a call.
+    pub(in crate::cli) async fn answer<T>(
+        &self,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, Failure> {
+        match timeout(self.timeout, call).await {
+            Ok(answer) => Ok(answer.map_err(|status| self.refused(&status))?.into_inner()),
+            Err(_) => {
+                let limit = humantime::format_duration(self.timeout);
+                Err(Failure::failed(format!("the gateway did not answer within {limit}"))
+                    .help("a longer --timeout may help, if the way is slow"))
+            }
+        }
+    }
+
+    /// The next message of an answer; none at its end.
+    pub(in crate::cli) async fn next<T>(
+        &self,
+        answers: &mut Streaming<T>,
+    ) -> Result<Option<T>, Failure> {
+        answers.message().await.map_err(|status| match explain::lost(&status) {
+            Some(lost) => lost,
+            None => explain::status(&status, self.has_token),
+        })
+    }
+
+    /// There is no answer: a connection that breaks at the first call was to
+    /// something else, or not as it wants it.
+    fn refused(&self, status: &Status) -> Failure {
+        match explain::lost(status) {
+            Some(lost) => explain::unfit(lost, self.security),
+            None => explain::status(status, self.has_token),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        connection: Connection,
+    }
+
+    fn failure(arguments: &[&str]) -> (String, bool) {
+        let command = [&["x"], arguments].concat();
+        Command::parse_from(command).connection.options().unwrap_err().text()
+    }
+
+    #[test]
+    fn a_certificate_without_tls_is_refused() {
+        let (text, is_usage) = failure(&["--push-url", "http://x", "--ca", "ca.pem"]);
+        assert!(is_usage && text.contains("--ca is for https://"), "{text}");
+        let identity = ["--push-url", "http://x", "--cert", "c.pem", "--key", "k.pem"];
+        assert!(failure(&identity).0.contains("--cert is for https://"));
+    }
+
+    #[test]
+    fn a_certificate_needs_its_key() {
+        assert!(Command::try_parse_from(["x", "--cert", "c.pem"]).is_err());
+        assert!(Command::try_parse_from(["x", "--key", "k.pem"]).is_err());
+    }
+
+    #[test]
+    fn files_that_cannot_be_used_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let empty = folder.path().join("empty.pem");
+        std::fs::write(&empty, "").unwrap();
+        let empty = empty.to_str().unwrap();
+        let url = ["--push-url", "https://x"];
+        for (arguments, says) in [
+            (&["--ca", "/nowhere"][..], "cannot read /nowhere"),
+            (&["--ca", empty], "empty.pem: holds no -----BEGIN CERTIFICATE"),
+            (&["--cert", empty, "--key", empty], "empty.pem: holds no -----BEGIN CERTIFICATE"),
+        ] {
+            let (text, is_usage) = failure(&[&url, arguments].concat());
+            assert!(is_usage && text.contains(says), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_no_header_can_carry_is_refused() {
+        let (text, is_usage) = failure(&["--push-token", "a\nb"]);
+        assert!(is_usage && text.contains("the token has a character"), "{text}");
+    }
+}

@@ -1,0 +1,148 @@
+//! What to tell somebody whom the Push API did not serve: what happened, and
+//! what may help.
+
+use std::error::Error as _;
+use std::io::ErrorKind;
+
+use tokio_rustls::rustls;
+use tonic::{Code, Status};
+
+use crate::cli::failure::Failure;
+use crate::client::DialError;
+use crate::client::push::root_cause;
+
+/// How the connection is secured.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Security {
+    Plain,
+    Tls,
+    MutualTls,
+}
+
+const NOT_THE_PUSH_API: &str = "is it the Push API (push.listen in the gateway's configuration), and is it http:// or https://?";
+
+/// There is no connection.
+pub(super) fn dialling(error: &DialError) -> Failure {
+    let help = match error {
+        DialError::Url { .. } => return Failure::usage(error),
+        DialError::Unreachable { source, .. } if source.kind() == ErrorKind::ConnectionRefused => {
+            "does the gateway run, and has its configuration a `push` section? Its address is \
+             push.listen; name it with --push-url"
+        }
+        DialError::Unreachable { .. } => "is the host's name right?",
+        DialError::Timeout { .. } => {
+            "is the host right, and does a firewall let it through? A longer --timeout may help, \
+             if the way is slow"
+        }
+        DialError::Tls { source, .. } => match tls_cause(source) {
+            Some(rustls::Error::InvalidCertificate(_)) => {
+                "name the authority that signed the gateway's certificate with --ca, and the \
+                 gateway as its certificate does"
+            }
+            Some(rustls::Error::AlertReceived(_)) => {
+                "the gateway may ask for a certificate: --cert and --key"
+            }
+            Some(rustls::Error::InvalidMessage(_)) => {
+                "does the gateway have TLS (push.tls)? If not, it is http://"
+            }
+            _ => NOT_THE_PUSH_API,
+        },
+        _ => NOT_THE_PUSH_API,
+    };
+    Failure::failed(error).help(help)
+}
+
+fn tls_cause(error: &std::io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// What the gateway has against it.
+pub(super) fn status(status: &Status, has_token: bool) -> Failure {
+    let message = status.message();
+    let failure = match status.code() {
+        // What is wrong is all that there is to say.
+        Code::InvalidArgument => return Failure::failed(message),
+        code if message.is_empty() => Failure::failed(code.description()),
+        code => Failure::failed(format!("{}: {message}", name(code))),
+    };
+    match status.code() {
+        Code::Unauthenticated if has_token => {
+            failure.help("the token must be one of push.tokens in the gateway's configuration")
+        }
+        Code::Unauthenticated => failure.help(
+            "name one of push.tokens in the gateway's configuration with --push-token, or in \
+             BRIDGEHEAD_PUSH_TOKEN",
+        ),
+        Code::Unimplemented => failure.help(NOT_THE_PUSH_API),
+        _ => failure,
+    }
+}
+
+/// The connection broke, if that is what the status says.
+pub(super) fn lost(status: &Status) -> Option<Failure> {
+    status.source()?;
+    Some(Failure::failed(format!("the connection was lost: {}", root_cause(status))))
+}
+
+/// A connection broke before it was of any use, which is where a peer of
+/// another kind shows. Over TLS it has proved who it is: then it is its way of
+/// asking for a certificate, since that comes after the client's handshake. What
+/// it says with it may be lost.
+pub(super) fn unfit(lost: Failure, tls: Security) -> Failure {
+    lost.help(match tls {
+        Security::Plain => NOT_THE_PUSH_API,
+        Security::Tls => "the gateway may ask for a certificate: --cert and --key",
+        Security::MutualTls => {
+            "the gateway may not believe the certificate of --cert: see push.tls.client_ca in its \
+             configuration"
+        }
+    })
+}
+
+/// A status as the protocol's documents write it.
+fn name(code: Code) -> String {
+    format!("{code:?}").chars().fold(String::new(), |mut name, c| {
+        if c.is_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(c.to_ascii_uppercase());
+        name
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_is_missing_or_wrong_is_explained() {
+        let refused = Status::unauthenticated("no valid token");
+        let (text, _) = status(&refused, false).text();
+        assert!(text.starts_with("UNAUTHENTICATED: no valid token\n"), "{text}");
+        assert!(text.contains("BRIDGEHEAD_PUSH_TOKEN"), "{text}");
+        assert!(status(&refused, true).text().0.contains("must be one of push.tokens"));
+    }
+
+    #[test]
+    fn what_the_gateway_finds_wrong_is_told_as_it_is() {
+        let refused = Status::invalid_argument("the event 2 is the gateway's own");
+        assert_eq!(status(&refused, false).text().0, "the event 2 is the gateway's own\n");
+    }
+
+    #[test]
+    fn statuses_have_the_names_of_the_documents() {
+        assert_eq!(name(Code::ResourceExhausted), "RESOURCE_EXHAUSTED");
+        assert_eq!(name(Code::Unavailable), "UNAVAILABLE");
+    }
+
+    #[test]
+    fn a_peer_that_is_no_push_api_is_recognized() {
+        let (text, _) = status(&Status::unimplemented(""), false).text();
+        assert!(text.contains("is it the Push API"), "{text}");
+        let broken = Status::from_error("frame with invalid size".into());
+        let help = |tls| unfit(lost(&broken).unwrap(), tls).text().0;
+        assert!(help(Security::Plain).contains("is it the Push API"));
+        assert!(help(Security::Tls).contains("--cert and --key"));
+        assert!(help(Security::MutualTls).contains("push.tls.client_ca"));
+    }
+}

@@ -1,0 +1,198 @@
+//! From a URL to a byte stream: TCP, with or without TLS. What is spoken over
+//! it is for others.
+
+use std::io;
+use std::time::Duration;
+
+use hyper::http::{StatusCode, Uri};
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use super::tls::TlsError;
+
+/// What a WebSocket or HTTP/2 may travel over.
+pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The URL is none, or not one of this kind.
+    #[error("`{url}` is no URL such as {example}: {reason}")]
+    Url {
+        /// The URL as it was given.
+        url: String,
+        /// One that could be used.
+        example: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nobody can be reached there.
+    #[error("cannot connect to {address}: {source}")]
+    Unreachable {
+        /// `host:port`.
+        address: String,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The TLS handshake failed.
+    #[error("no TLS with {address}: {source}")]
+    Tls {
+        /// `host:port`.
+        address: String,
+        /// What went wrong, such as a certificate that is not believed.
+        source: io::Error,
+    },
+    /// TLS cannot even begin.
+    #[error(transparent)]
+    TlsSetup(#[from] TlsError),
+    /// A web server answered, but not with a WebSocket.
+    #[error("{url} is no WebSocket: the server answers {status}")]
+    Http {
+        /// The URL as it was given.
+        url: String,
+        /// The answer's status.
+        status: StatusCode,
+    },
+    /// Whoever answered does not speak WebSocket.
+    #[error("no WebSocket at {url}: {reason}")]
+    WebSocket {
+        /// The URL as it was given.
+        url: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// Whoever answered does not speak HTTP/2.
+    #[error("no HTTP/2 with {address}: {reason}")]
+    Http2 {
+        /// `host:port`.
+        address: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// It took too long.
+    #[error("{address} did not answer within {}", humantime::format_duration(*limit))]
+    Timeout {
+        /// `host:port`.
+        address: String,
+        /// The limit.
+        limit: Duration,
+    },
+}
+
+/// What a URL must look like.
+pub(super) struct Scheme {
+    pub(super) plain: &'static str,
+    pub(super) secure: &'static str,
+    /// The ports that are meant where the URL names none: plain and secure.
+    pub(super) ports: (u16, u16),
+    pub(super) example: &'static str,
+}
+
+/// Where a URL leads.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) uri: Uri,
+    pub(super) is_secure: bool,
+    host: String,
+    port: u16,
+}
+
+impl Place {
+    pub(super) fn parse(url: &str, scheme: &Scheme) -> Result<Self, DialError> {
+        let uri: Uri = url.parse().map_err(|error| bad_url(url, scheme, &error))?;
+        let is_secure = match uri.scheme_str() {
+            Some(name) if name == scheme.plain => false,
+            Some(name) if name == scheme.secure => true,
+            _ => {
+                let reason =
+                    format!("it does not begin with {}:// or {}://", scheme.plain, scheme.secure);
+                return Err(bad_url(url, scheme, &reason));
+            }
+        };
+        let host = uri.host().unwrap_or_default();
+        let host = host.strip_prefix('[').and_then(|v6| v6.strip_suffix(']')).unwrap_or(host);
+        if host.is_empty() {
+            return Err(bad_url(url, scheme, &"it names no host"));
+        }
+        if is_secure && ServerName::try_from(host).is_err() {
+            return Err(bad_url(url, scheme, &"its host is no name that a certificate can carry"));
+        }
+        let (plain, secure) = scheme.ports;
+        let port = uri.port_u16().unwrap_or(if is_secure { secure } else { plain });
+        Ok(Self { is_secure, host: host.to_owned(), port, uri })
+    }
+
+    /// `host:port`.
+    pub(super) fn address(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+
+    /// Opens a connection; over TLS where the URL says so, checked as `tls`
+    /// says. No time limit of its own; may be dropped at any time.
+    pub(super) async fn dial(
+        &self,
+        tls: impl FnOnce() -> Result<tokio_rustls::TlsConnector, TlsError>,
+    ) -> Result<Box<dyn Transport>, DialError> {
+        let tcp = TcpStream::connect((self.host.as_str(), self.port))
+            .await
+            .and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp))
+            .map_err(|source| DialError::Unreachable { address: self.address(), source })?;
+        if !self.is_secure {
+            return Ok(Box::new(tcp));
+        }
+        let unsecured = |source| DialError::Tls { address: self.address(), source };
+        let name = ServerName::try_from(self.host.clone())
+            .map_err(|error| unsecured(io::Error::other(error)))?;
+        Ok(Box::new(tls()?.connect(name, tcp).await.map_err(unsecured)?))
+    }
+}
+
+pub(super) fn bad_url(url: &str, scheme: &Scheme, reason: &dyn ToString) -> DialError {
+    DialError::Url { url: url.to_owned(), example: scheme.example, reason: reason.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HTTP: Scheme = Scheme {
+        plain: "http",
+        secure: "https",
+        ports: (80, 443),
+        example: "http://127.0.0.1:9090",
+    };
+
+    #[test]
+    fn a_url_leads_to_a_host_and_a_port() {
+        for (url, address, is_secure) in [
+            ("http://gateway:9090", "gateway:9090", false),
+            ("http://gateway", "gateway:80", false),
+            ("https://gateway/", "gateway:443", true),
+            ("https://[::1]:9090", "[::1]:9090", true),
+        ] {
+            let place = Place::parse(url, &HTTP).unwrap();
+            assert_eq!((place.address().as_str(), place.is_secure), (address, is_secure), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_such_url_is_told_what_would_be() {
+        for (url, says) in [
+            ("ws://gateway", "it does not begin with http:// or https://"),
+            ("gateway:9090", "it does not begin with http:// or https://"),
+            ("http://", "empty string"),
+            ("http:///x", "invalid format"),
+            ("", "empty string"),
+        ] {
+            let error = Place::parse(url, &HTTP).unwrap_err().to_string();
+            assert!(error.contains(says) && error.contains("http://127.0.0.1:9090"), "{error}");
+        }
+    }
+}

@@ -203,6 +203,33 @@ def test_a_client_that_does_not_read_takes_no_more_memory_than_its_outbox(
     assert tight.memory() - before < 40 * 1024 * KIB
 
 
+def test_small_pushes_overflow_as_well(tight, connect_raw, open_backend):
+    """Many small frames take memory too, though they have hardly any bytes."""
+    backend = open_backend(tight)
+    stuck(connect_raw, backend, "slow", tight)
+    stream = backend.push_stream()
+    for _ in range(1024 * KIB // 100):
+        stream.send(user_ids=["slow"], confirm=QUEUED)
+    stream.end()
+    assert {"QUEUED", "OVERFLOWED"} <= set(outcomes(stream))
+
+
+def test_a_client_that_answers_no_ping_gathers_no_memory(gateway, connect_raw, backend, user):
+    """It reads, so nothing overflows; what it never acknowledges expires."""
+    raw = connect_raw(user=user)
+    taken = []
+    for _ in range(3):
+        stream = backend.push_stream()
+        for _ in range(10_000):
+            stream.send(user_ids=[user], data=b"x", confirm=ACKNOWLEDGED, deadline=0)
+        stream.end()
+        for _ in range(10_000):
+            raw.next_push()
+        assert set(outcomes(stream)) == {"EXPIRED"}
+        taken.append(gateway.memory())
+    assert taken[2] - taken[0] < 2 * 1024 * KIB
+
+
 # CLOSED
 
 

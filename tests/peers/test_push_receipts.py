@@ -240,6 +240,23 @@ def test_a_named_session_that_does_not_exist_is_closed(backend, name):
     assert receipt.user_id == ""
 
 
+def test_what_is_named_twice_is_told_of_once(connect, backend, user):
+    connect().log_in(user)
+    session_id = backend.session_id(user)
+    names = [session_id, "0" * 32, "no session"] * 2
+    receipts = backend.push(session_ids=names, deadline=LONG)
+    told = sorted((*outcomes([it]), it.session.session_id) for it in receipts)
+    assert told == [("CLOSED", "0" * 32), ("CLOSED", "no session"), ("WRITTEN", session_id)]
+
+
+def test_a_user_who_does_not_have_the_named_session_is_offline(connect, backend, user):
+    other = f"{user}-other"
+    for name in (user, other):
+        connect().log_in(name)
+    receipts = backend.push(user_ids=[user], session_ids=[backend.session_id(other)], deadline=LONG)
+    assert [(*outcomes([it]), it.user_id) for it in receipts] == [("OFFLINE", user)]
+
+
 def test_a_session_that_is_gone_is_closed_by_its_name(connect, backend, user):
     client = connect().log_in(user)
     session_id = backend.session_id(user)

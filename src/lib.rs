@@ -13,11 +13,12 @@
 //! - Edges: [`edge`], the listener for clients; [`push`], the gRPC API for
 //!   backends; [`tls`], the certificates of both.
 //! - Activity: [`session`], one task for each client; [`broker`], from a push to
-//!   its receipts; [`auth`], who may log in.
+//!   its receipts; [`auth`], who may log in; [`hooks`], RPCs that are told of
+//!   sessions.
 //! - State and upstream I/O: [`registry`], who is connected; [`outbox`], what
 //!   waits to be written to a client; [`upstream`], connections to services.
 //! - Pure core: [`envelope`], what travels inside a frame; [`routing`], which
-//!   method goes where.
+//!   method goes where; [`callout`], RPCs that the configuration makes up.
 //! - Leaves: [`proto`], generated messages; [`wire`], the protobuf wire format.
 //!
 //! The library is there for the binary and its tests; its interface is not
@@ -38,6 +39,7 @@ pub mod tls;
 // activity
 pub mod auth;
 pub mod broker;
+pub mod hooks;
 pub mod session;
 
 // state and upstream I/O
@@ -46,6 +48,7 @@ pub mod registry;
 pub mod upstream;
 
 // pure core
+pub mod callout;
 pub mod envelope;
 pub mod routing;
 

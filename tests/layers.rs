@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     ("composition", &["main", "lib", "cli", "app", "config", "client", "demo"]),
     ("edges", &["edge", "push", "tls"]),
-    ("activity", &["session", "broker", "auth"]),
+    ("activity", &["session", "broker", "auth", "hooks"]),
     ("state and upstream I/O", &["upstream", "registry", "outbox"]),
-    ("pure core", &["envelope", "routing"]),
+    ("pure core", &["envelope", "routing", "callout"]),
     ("leaves", &["proto", "wire"]),
 ];
 

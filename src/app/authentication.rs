@@ -1,26 +1,11 @@
 //! From the `auth` section to what judges logins.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::FutureExt;
-use http::HeaderMap;
-use http::uri::PathAndQuery;
-
+use super::callouts::{self, Callee};
 use super::resolve::Problem;
-use crate::auth::{Authenticator, Jwt, Rpc, jwt, rpc};
-use crate::config::{Auth, RpcCall};
-use crate::routing::Descriptors;
-use crate::upstream::{Call, Upstream};
-
-/// An upstream that an RPC may be called at.
-pub(super) struct Callee {
-    pub(super) upstream: Arc<Upstream>,
-    /// As far as they are known.
-    pub(super) descriptors: Option<Arc<Descriptors>>,
-    /// How long a call may take.
-    pub(super) timeout: Duration,
-}
+use crate::auth::{Authenticator, Jwt, Login, Rpc, jwt};
+use crate::config::Auth;
 
 /// Makes the authenticator. `callee` finds an upstream by its name. After a
 /// problem, nobody can log in.
@@ -47,60 +32,15 @@ pub(super) fn build(
             }
         }
         // No such upstream, or a broken one: reported where that was found out.
-        Auth::Rpc(call) => callee(&call.upstream)
-            .and_then(|callee| by_rpc(call, callee, problems))
-            .unwrap_or(Authenticator::Pending),
-    }
-}
-
-fn by_rpc(config: &RpcCall, callee: Callee, problems: &mut Vec<Problem>) -> Option<Authenticator> {
-    let Callee { upstream, descriptors, timeout } = callee;
-    let descriptors = descriptors?;
-    let mut problem = |key: &str, message: String| {
-        problems.push(Problem::at(["auth", "rpc", key], message));
-    };
-    let method = match descriptors.method(&config.rpc) {
-        Ok(method) if method.is_client_streaming() || method.is_server_streaming() => {
-            problem(
-                "rpc",
-                format!("`{}` is a streaming method; a login is judged by a unary one", config.rpc),
-            );
-            return None;
-        }
-        Ok(method) => method,
-        Err(error) => {
-            problem("rpc", error.to_string());
-            return None;
-        }
-    };
-    let path = match PathAndQuery::try_from(format!("/{}", config.rpc)) {
-        Ok(path) => path,
-        Err(error) => {
-            problem("rpc", error.to_string());
-            return None;
-        }
-    };
-    let judge = rpc::Config {
-        method,
-        request: config.request.clone(),
-        accept_when: config.accept_when.clone(),
-        reason: config.reason.clone(),
-    };
-    let call: rpc::Call = Arc::new(move |worker, message| {
-        let call =
-            Call { path: path.clone(), metadata: HeaderMap::new(), message, timeout, retry: false };
-        upstream.call(worker, call).map(|result| result.map_err(|error| error.status)).boxed()
-    });
-    match Rpc::new(judge, call) {
-        Ok(rpc) => Some(Authenticator::Rpc(rpc)),
-        Err(errors) => {
-            for error in errors {
-                // `request.connParam.userId` leads to that very key in the file.
-                let keys = ["auth", "rpc"].into_iter().chain(error.path.split('.'));
-                let path = keys.map(str::to_owned).collect();
-                problems.push(Problem { path, message: error.problem.to_string(), help: None });
-            }
-            None
+        Auth::Rpc(call) => {
+            let placeholders: Vec<_> = Login::placeholders().collect();
+            callee(&call.upstream)
+                .and_then(|callee| {
+                    callouts::make(call, ["auth", "rpc"], &placeholders, callee, problems)
+                })
+                .map_or(Authenticator::Pending, |(callout, call)| {
+                    Authenticator::Rpc(Rpc::new(callout, call))
+                })
         }
     }
 }

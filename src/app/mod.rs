@@ -5,6 +5,7 @@
 //! first connection is accepted.
 
 mod authentication;
+mod callouts;
 mod components;
 mod files;
 mod log;

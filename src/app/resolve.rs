@@ -1,5 +1,5 @@
 //! From a configuration to what sessions work with: upstreams, their
-//! descriptors, the route table, authentication.
+//! descriptors, the route table, authentication, hooks.
 //!
 //! All of it is built beside what is in use, and every mistake is kept with
 //! the place in the file that it concerns.
@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::authentication::{self, Callee};
-use super::components;
-use crate::config::{self, Auth, Config, UpstreamConfig};
+use super::callouts::{self, Callee};
+use super::{authentication, components};
+use crate::config::{self, Config, RpcCall, UpstreamConfig};
 use crate::routing::{
     Descriptors, PublicMethods, RouteSpec, RouteTable, StatusCodes, TableBuilder,
 };
@@ -92,12 +92,11 @@ impl Resolver {
     /// their connections.
     pub async fn resolve(&mut self, config: &Config, reflection: Reflection) -> Resolved {
         let mut problems = Vec::new();
+        let callouts: Vec<_> = callouts::all(config).map(|(_, call)| call).collect();
         let candidates: Vec<_> = config
             .upstreams
             .iter()
-            .filter_map(|(name, upstream)| {
-                self.candidate(name, upstream, &config.auth, &mut problems)
-            })
+            .filter_map(|(name, upstream)| self.candidate(name, upstream, &callouts, &mut problems))
             .collect();
         let descriptors = join_all(candidates.iter().map(|c| self.describe(c, reflection))).await;
 
@@ -116,7 +115,7 @@ impl Resolver {
             set_aside(&mut problems, &mut known);
             routes = table(config, &candidates, &known, &mut problems);
         }
-        let auth = authentication::build(&config.auth, &mut problems, |name| {
+        let callee = |name: &str| {
             let candidate = candidates.iter().find(|candidate| candidate.name == name)?;
             let descriptors = match known.get(name)? {
                 Known::Yes(descriptors) => Some(Arc::clone(descriptors)),
@@ -124,7 +123,12 @@ impl Resolver {
             };
             let upstream = Arc::clone(&candidate.upstream);
             Some(Callee { upstream, descriptors, timeout: candidate.config.timeout })
-        });
+        };
+        let auth = authentication::build(&config.auth, &mut problems, callee);
+        let hooks = callouts::hooks(&config.hooks, &mut problems, callee);
+        if reflection == Reflection::AskUnknown {
+            set_callees_aside(config, &mut problems, &mut known);
+        }
         let pending = candidates.iter().filter_map(|candidate| match known.get(candidate.name) {
             Some(Known::NotYet(reason)) => Some((candidate.name.to_owned(), reason.clone())),
             _ => None,
@@ -134,14 +138,14 @@ impl Resolver {
         if problems.is_empty() {
             self.keep(&candidates, &known);
         }
-        Resolved { services: Services { routes, auth, upstreams }, problems, pending }
+        Resolved { services: Services { routes, auth, hooks, upstreams }, problems, pending }
     }
 
     fn candidate<'c>(
         &self,
         name: &'c str,
         config: &'c UpstreamConfig,
-        auth: &'c Auth,
+        callouts: &[&'c RpcCall],
         problems: &mut Vec<Problem>,
     ) -> Option<Candidate<'c>> {
         let mut problem = |key: &str, message: String| {
@@ -174,11 +178,9 @@ impl Resolver {
         };
         let routed = config.routes.values().map(|route| service_of(&route.rpc));
         let exposed = config.expose.iter().map(String::as_str);
-        let judging = match auth {
-            Auth::Rpc(rpc) if rpc.upstream == name => Some(service_of(&rpc.rpc)),
-            _ => None,
-        };
-        let wanted = routed.chain(exposed).chain(judging).filter(|name| !name.is_empty());
+        let called = callouts.iter().filter(|call| call.upstream == name);
+        let called = called.map(|call| service_of(&call.rpc));
+        let wanted = routed.chain(exposed).chain(called).filter(|name| !name.is_empty());
         Some(Candidate { name, config, upstream, wanted: wanted.collect() })
     }
 
@@ -355,6 +357,24 @@ fn set_aside(problems: &mut Vec<Problem>, known: &mut HashMap<&str, Known>) {
         };
         let Some(upstream) = upstream else { return true };
         *upstream = Known::NotYet(problem.message.clone());
+        false
+    });
+}
+
+/// The same for upstreams that lack what `auth` or a hook needs of them. Their
+/// routes go on as they are.
+fn set_callees_aside(
+    config: &Config,
+    problems: &mut Vec<Problem>,
+    known: &mut HashMap<&str, Known>,
+) {
+    problems.retain(|problem| {
+        let path = || problem.path.iter().map(String::as_str);
+        let callout =
+            callouts::all(config).find(|(place, _)| path().take(2).eq(place.iter().copied()));
+        let callee = callout.and_then(|(_, call)| known.get_mut(call.upstream.as_str()));
+        let Some(callee) = callee else { return true };
+        *callee = Known::NotYet(format!("{}: {}", problem.path.join("."), problem.message));
         false
     });
 }

@@ -12,6 +12,8 @@ use crate::push::Server;
 const GRACE: Duration = Duration::from_secs(10);
 /// How long the last sessions may take for their close frames.
 const GOODBYE: Duration = Duration::from_secs(4);
+/// How long the last hooks may take to be delivered.
+const HOOKS: Duration = Duration::from_secs(5);
 /// How often to look whether everybody has left.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -93,9 +95,24 @@ pub(super) async fn drain(workers: Workers, push: Option<Server>, drain: Drain, 
     while workers.sessions() > 0 && Instant::now() < end {
         sleep(LOOK).await;
     }
+    // The services that are told may have something to ask the push API.
+    deliver_hooks(&workers).await;
     if let Some(push) = push {
         push.stop().await;
     }
     workers.halt();
     tracing::info!(sessions, cut_off, took = ?began.elapsed(), "stopped");
+}
+
+/// Waits until hooks are told of every session's end, as long as that is bearable.
+async fn deliver_hooks(workers: &Workers) {
+    workers.hurry();
+    let end = Instant::now() + HOOKS;
+    while workers.untold() > 0 && Instant::now() < end {
+        sleep(LOOK).await;
+    }
+    let undelivered = workers.untold();
+    if undelivered > 0 {
+        tracing::warn!(undelivered, "stopping before every hook is delivered");
+    }
 }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::edge::admission::Admission;
 use crate::edge::{self, Edge};
+use crate::hooks::Dispatcher;
 use crate::registry::Registry;
 use crate::session::keys::KeyService;
 use crate::session::sweeper::Sweeper;
@@ -35,6 +36,7 @@ pub(super) struct Parts {
 /// The running workers.
 pub(super) struct Workers {
     sweepers: Vec<Arc<Sweeper>>,
+    hooks: Vec<Dispatcher>,
     threads: Vec<JoinHandle<()>>,
     /// No new connections.
     stop: watch::Sender<bool>,
@@ -49,14 +51,17 @@ impl Workers {
         let (halt, halted) = watch::channel(false);
         let edge = Arc::new(parts.edge);
         let admission = Arc::new(Admission::new(edge.max_connections, edge.max_connections_per_ip));
-        let mut workers = Self { sweepers: Vec::new(), threads: Vec::new(), stop, halt };
+        let mut workers =
+            Self { sweepers: Vec::new(), hooks: Vec::new(), threads: Vec::new(), stop, halt };
         for (index, listener) in listeners.into_iter().enumerate() {
             let sweeper = Arc::new(Sweeper::new(parts.session.timeouts.clone()));
+            let hooks = Dispatcher::default();
             let worker = Arc::new(Worker {
                 index,
                 config: parts.session.clone(),
                 services: Arc::clone(&parts.services),
                 sweeper: Arc::clone(&sweeper),
+                hooks: hooks.clone(),
                 registry: Arc::clone(&parts.registry),
                 keys: parts.keys.clone(),
             });
@@ -88,6 +93,7 @@ impl Workers {
                     runtime.shutdown_background();
                 })?;
             workers.sweepers.push(sweeper);
+            workers.hooks.push(hooks);
             workers.threads.push(thread);
         }
         Ok(workers)
@@ -96,6 +102,16 @@ impl Workers {
     /// Sessions open now.
     pub(super) fn sessions(&self) -> usize {
         self.sweepers.iter().map(|sweeper| sweeper.len()).sum()
+    }
+
+    /// Events that hooks are still to be told.
+    pub(super) fn untold(&self) -> usize {
+        self.hooks.iter().map(Dispatcher::undelivered).sum()
+    }
+
+    /// Has hooks that failed tried again at once.
+    pub(super) fn hurry(&self) {
+        self.hooks.iter().for_each(Dispatcher::hurry);
     }
 
     /// Accepts no more connections and has every session leave within `period`.

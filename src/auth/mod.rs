@@ -6,6 +6,7 @@
 //! session, its answer and its socket is the session's to decide.
 
 pub mod jwt;
+mod placeholders;
 pub mod rpc;
 
 use std::fmt;

@@ -20,6 +20,7 @@ use crate::demo;
 /// The example at the root of the repository, so that the demo needs no file.
 const ROUTES: &str = include_str!("../../routes.yaml");
 const LISTEN: &str = "127.0.0.1:8080";
+const PUSH: &str = "127.0.0.1:9090";
 
 /// Run a gateway with small services behind it, and say what to try.
 #[derive(Debug, Args)]
@@ -30,6 +31,9 @@ pub(super) struct Demo {
     /// Where the services listen.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:50051")]
     services: SocketAddr,
+    /// Where services push to clients, by the Push API.
+    #[arg(long, value_name = "IP:PORT", default_value = PUSH)]
+    push: SocketAddr,
     /// Where the key pair for encrypted sessions is kept; made if it is not there.
     #[arg(long, value_name = "DIR", default_value_os_t = env::temp_dir().join("bridgehead-demo"))]
     key_dir: PathBuf,
@@ -48,21 +52,32 @@ impl Demo {
                 .help("choose another address with --services")
         })?;
         let services_at = services.local_addr().map_err(Failure::failed)?;
-        let read = routes(self.listen, services_at, private);
+        let read = routes(self.listen, services_at, self.push, private);
         let loaded = read().map_err(|wrong| diagnose::unusable(&wrong))?;
         app::start_log(&loaded.config.log);
 
         let (stop_services, stopped) = oneshot::channel::<()>();
-        let services = tokio::spawn(demo::serve(services, async {
+        let push_api = demo::PushApi::default();
+        let services = tokio::spawn(demo::serve(services, push_api.clone(), async {
             // Dropped or told: the end in either case.
             let _end = stopped.await;
         }));
         let app = App::start(Box::new(read), None, runtime::cores()).await.map_err(|error| {
-            let help = matches!(error, StartError::Listen { .. });
+            let flag = match &error {
+                StartError::Listen { .. } => Some("--listen"),
+                StartError::PushListen { .. } => Some("--push"),
+                _ => None,
+            };
             let failure = start_failure(error);
-            if help { failure.help("choose another address with --listen") } else { failure }
+            match flag {
+                Some(flag) => failure.help(format!("choose another address with {flag}")),
+                None => failure,
+            }
         })?;
-        print(&hint(app.address(), &public))?;
+        if let Some(address) = app.push_address() {
+            push_api.is_at(address);
+        }
+        print(&hint(app.address(), app.push_address(), &public))?;
         let at_once = Drain { delay: Duration::ZERO, period: Duration::ZERO };
         app.with_drain(at_once).run(signals.stop()).await;
         drop(stop_services);
@@ -89,10 +104,12 @@ impl Demo {
 fn routes(
     listen: SocketAddr,
     services: SocketAddr,
+    push: SocketAddr,
     private_key: PathBuf,
 ) -> impl Fn() -> Result<Loaded, Diagnostics> + Send + Sync {
     let variable = move |name: &str| match name {
         "LISTEN" => Some(listen.to_string()),
+        "PUSH_LISTEN" => Some(push.to_string()),
         "SESSION_KEY" => Some(private_key.display().to_string()),
         "USER_ADDRESS" | "RELATION_ADDRESS" | "MSG_ADDRESS" => Some(format!("http://{services}")),
         _ => None,
@@ -100,12 +117,17 @@ fn routes(
     move || config::parse("routes.yaml", ROUTES, Path::new(""), &variable)
 }
 
-fn hint(gateway: SocketAddr, public: &Path) -> String {
+fn hint(gateway: SocketAddr, push_api: Option<SocketAddr>, public: &Path) -> String {
     let call = format!("{} call", program());
+    let push = format!("{} push", program());
     let url = if gateway.to_string() == LISTEN {
         String::new()
     } else {
         format!(" --url ws://{gateway}/ws")
+    };
+    let push_url = match push_api.map(|address| address.to_string()) {
+        Some(address) if address != PUSH => format!(" --push-url http://{address}"),
+        _ => String::new(),
     };
     let public = public.display();
     format!(
@@ -118,6 +140,15 @@ Clients connect at ws://{gateway}/ws. To try it, in a second terminal:
 The same, encrypted:
 
   {call} /v1/relation/getFriendList '{{"page": {{"page": 1, "size": 5}}}}' --user alice --token any --encrypt {public}{url}
+
+To chat: alice listens in the second terminal, bob writes to her in a third.
+
+  {call} --listen --user alice --token any{url}
+  {call} /v1/msg/sendMsgList '{{"msgDataList": [{{"convId": "alice:bob", "content": "aGk="}}]}}' --user bob --token any{url}
+
+Or push to her yourself, as services do:
+
+  {push} --user alice --event notices --text hello --confirm acknowledged{push_url}
 
 public key: {public}
 Ctrl-C ends the demo.

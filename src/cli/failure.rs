@@ -34,9 +34,9 @@ impl Failure {
         Self { help: Some(help.into()), ..self }
     }
 
-    /// Where it happened, of several places.
-    pub(super) fn within(self, place: &str) -> Self {
-        Self { message: format!("{place}: {}", self.message), ..self }
+    /// The same, said of something.
+    pub(super) fn of(self, what: &str) -> Self {
+        Self { message: format!("{what}: {}", self.message), ..self }
     }
 
     /// Standard output is gone. Whoever read it has seen enough, and needs no

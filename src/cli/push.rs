@@ -93,13 +93,13 @@ impl Push {
             // The gateway ends it at the deadline; this is for one that does not.
             let limit = self.deadline.saturating_add(gateway.timeout);
             let ended = timeout(limit, push(&gateway, request, self.output, &mut summary)).await;
-            note(&summary.line(started.elapsed()));
-            match ended {
-                Ok(ended) => ended?,
-                Err(_) => {
-                    return Err(Failure::failed("the gateway did not end the push in time"));
-                }
+            let ended = ended.unwrap_or_else(|_| {
+                Err(Failure::failed("the gateway did not end the push in time"))
+            });
+            if ended.is_ok() || !summary.is_empty() {
+                note(&summary.line(started.elapsed()));
             }
+            ended?;
             if self.require { summary.require() } else { Ok(()) }
         })
     }

@@ -18,6 +18,8 @@ use crate::proto::push::{
 /// Room for time, kind, user, platform, device, session, address and ending.
 const EVENT_WIDTHS: [usize; 8] = [20, 12, 12, 8, 16, 16, 15, 0];
 
+const ENDED: &str = "the gateway has ended the watch";
+
 /// List the logged-in sessions.
 #[derive(Debug, Args)]
 pub(super) struct Sessions {
@@ -93,13 +95,10 @@ async fn watch(gateway: &Gateway, target: Target, output: Format) -> Result<(), 
     let mut there = 0_usize;
     loop {
         let event = tokio::select! {
-            event = gateway.next(&mut events) => event?,
+            event = gateway.next(&mut events) => event.map_err(|failure| failure.of(ENDED))?,
             _ = interrupt.recv() => return Ok(()),
         };
-        let Some(event) = event else {
-            return Err(Failure::failed("the gateway has ended the watch")
-                .help("it may be stopping; a new watch begins with all that are there then"));
-        };
+        let Some(event) = event else { return Err(Failure::failed(ENDED)) };
         there += usize::from(event.kind() == Kind::Snapshot);
         match (output, event.kind()) {
             (Format::Json, _) => print(&lines.line(&event)?)?,

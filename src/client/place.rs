@@ -203,7 +203,8 @@ mod tests {
         for (url, says) in [
             ("ws://gateway", "it does not begin with http:// or https://"),
             ("gateway:9090", "it does not begin with http:// or https://"),
-            ("http://", "invalid format"),
+            ("http://", "empty string"),
+            ("http:///x", "invalid format"),
             ("", "empty string"),
         ] {
             let error = Place::parse(url, &HTTP).unwrap_err().to_string();

@@ -5,10 +5,7 @@
 //! are, by the same [`Tls`], and fails in the same words. Tonic's own TLS would
 //! be a second set of certificates and errors.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::http::Uri;
@@ -20,7 +17,6 @@ use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
-use tower_service::Service;
 
 use super::place::{DialError, Place, Scheme, Transport};
 use super::tls::Tls;
@@ -97,27 +93,27 @@ impl Interceptor for Bearer {
 pub async fn connect(options: PushOptions) -> Result<PushClient, DialError> {
     let PushOptions { url, bearer, tls, timeout: limit } = options;
     let place = Place::parse(&url, &PUSH_API)?;
-    let tls = match (tls, place.is_secure) {
-        (Some(tls), true) => Some(tls),
-        (None, true) => Some(Tls::public()?),
-        (_, false) => None,
-    };
-    let dial = Dial { place: Arc::new(place), tls, limit, first: Arc::default() };
+    let dial = Arc::new(Dial { place, tls, limit });
     // Now, so that what goes wrong is told as what it is.
-    let first = dial.stream().await?;
-    *dial.first.lock() = Some(first);
-    let address = dial.place.address();
-    let no_http2 = |reason: tonic::transport::Error| DialError::Http2 {
-        address: address.clone(),
-        reason: root_cause(&reason),
-    };
-    let channel = Endpoint::from(dial.place.uri.clone())
+    let first = Arc::new(Mutex::new(Some(dial.stream().await?)));
+    let (uri, address) = (dial.place.uri.clone(), dial.place.address());
+    let connector = tower::service_fn(move |_: Uri| {
+        let (first, dial) = (first.lock().take(), Arc::clone(&dial));
+        async move {
+            let stream = match first {
+                Some(stream) => stream,
+                None => dial.stream().await?,
+            };
+            Ok::<_, DialError>(TokioIo::new(stream))
+        }
+    });
+    let channel = Endpoint::from(uri)
         .http2_keep_alive_interval(PING_AFTER)
         .keep_alive_timeout(PONG_WITHIN)
         .keep_alive_while_idle(true)
-        .connect_with_connector(dial)
+        .connect_with_connector(connector)
         .await
-        .map_err(no_http2)?;
+        .map_err(|error| DialError::Http2 { address, reason: root_cause(&error) })?;
     Ok(PushServiceClient::with_interceptor(channel, bearer))
 }
 
@@ -130,14 +126,11 @@ pub fn root_cause(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
-/// Opens connections for tonic.
-#[derive(Clone)]
+/// How a connection is opened, and opened again.
 struct Dial {
-    place: Arc<Place>,
+    place: Place,
     tls: Option<Tls>,
     limit: Duration,
-    /// The stream that is there already.
-    first: Arc<Mutex<Option<Box<dyn Transport>>>>,
 }
 
 impl Dial {
@@ -145,27 +138,6 @@ impl Dial {
         let tls = || self.tls.clone().map_or_else(Tls::public, Ok).map(|tls| tls.http2_connector());
         timeout(self.limit, self.place.dial(None, tls)).await.unwrap_or_else(|_| {
             Err(DialError::Timeout { address: self.place.address(), limit: self.limit })
-        })
-    }
-}
-
-impl Service<Uri> for Dial {
-    type Response = TokioIo<Box<dyn Transport>>;
-    type Error = DialError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Uri) -> Self::Future {
-        let dial = self.clone();
-        Box::pin(async move {
-            let first = dial.first.lock().take();
-            match first {
-                Some(stream) => Ok(TokioIo::new(stream)),
-                None => dial.stream().await.map(TokioIo::new),
-            }
         })
     }
 }

@@ -81,14 +81,19 @@ pub struct RpcCall {
     #[schemars(with = "MethodName")]
     pub rpc: String,
     /// The request message as JSON. In texts, `{user_id}`, `{token}`,
-    /// `{platform}`, `{device_id}` and `{remote_ip}` stand for the session's own.
+    /// `{platform}`, `{device_id}`, `{device_model}`, `{os_version}`,
+    /// `{app_version}`, `{package_id}`, `{language}`, `{network_used}`,
+    /// `{remote_ip}`, `{user_agent}` and `{session_id}` stand for the session's
+    /// own; in `hooks.disconnected` also `{close_code}` and `{reason}`.
     #[serde(default)]
     pub request: Map<String, Value>,
-    /// What the JSON response must contain for the call to count as a yes.
-    /// Absent: any response is a yes.
+    /// What the JSON response must contain for the call to count as a yes: the
+    /// login is accepted, the hook is delivered. A hook whose response does not
+    /// match is called again, as after any failure. Absent: any response is a yes.
     #[serde(default)]
     pub accept_when: Map<String, Value>,
-    /// The response's field that is told to the client on refusal.
+    /// The response's field that says why it is no yes: `auth` tells it to the
+    /// client, a hook writes it to the log.
     #[schemars(with = "Option<NonEmpty>")]
     pub reason: Option<String>,
 }
@@ -101,13 +106,16 @@ pub struct NoneConfig {
     pub insecure: bool,
 }
 
-/// RPCs that are told of sessions as they come and go. They are retried with
-/// backoff and never hold up a session.
+/// RPCs that are told of sessions as they come and go, in that order for each
+/// session. They never hold up a session. One that fails is called again, with
+/// backoff, until what it is to be told is a minute old; a service may be told
+/// the same twice. A call may take as long as the upstream's `timeout`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HooksConfig {
     /// Called when a session has logged in.
     pub connected: Option<RpcCall>,
-    /// Called when a session that had logged in is over.
+    /// Called when a session that had logged in is over, or goes on as another
+    /// user or device.
     pub disconnected: Option<RpcCall>,
 }

@@ -19,7 +19,7 @@ const OWN_METHODS: [&str; 3] =
     ["/v1/conn/white/setCxnParams", "/v1/conn/white/setUserParams", "/v1/conn/keepAlive"];
 
 /// What this version reads but does not act on.
-const NOT_YET: [&[&str]; 3] = [&["hooks"], &["admin"], &["cluster"]];
+const NOT_YET: [&[&str]; 2] = [&["admin"], &["cluster"]];
 
 /// Checks a model against the document that it came from.
 pub(super) fn check(config: &Config, document: &Document, diagnostics: &mut Diagnostics) {
@@ -413,9 +413,9 @@ mod tests {
     fn sections_of_later_versions_are_warned_of() {
         let (loaded, diagnostics) =
             read(&with_basics("admin: {}\ncluster: { nats: nats://n:1 }\nhooks: {}\n"));
-        assert_eq!((diagnostics.errors(), diagnostics.warnings()), (0, 3));
+        assert_eq!((diagnostics.errors(), diagnostics.warnings()), (0, 2));
         let loaded = crate::config::accept(loaded, diagnostics).unwrap();
-        assert_eq!(loaded.warnings.warnings(), 3);
+        assert_eq!(loaded.warnings.warnings(), 2);
         let line = loaded.warnings.lines().next().unwrap();
         assert_eq!(line, "t.yaml:3:1: warning: `admin`: not available in this version; ignored");
     }

@@ -1,13 +1,16 @@
 //! The demo services: users, friends and messages, all in memory.
 //!
-//! They are ordinary gRPC services that know nothing of WebSockets or of the
-//! gateway in front of them, and stand for those that a team already has. Like
-//! those they learn who is calling from the `commonReq` of the request, and
-//! say how it went in the `commonResp` of the response. Everything is
-//! forgotten when the process ends.
+//! They are ordinary gRPC services that know nothing of WebSockets, and stand
+//! for those that a team already has. Like those they learn who is calling from
+//! the `commonReq` of the request, and say how it went in the `commonResp` of
+//! the response. What they need the gateway for is to reach the members of a
+//! conversation: that goes through its Push API, as any service does it.
+//! Everything is forgotten when the process ends.
 
+mod conversations;
 mod directory;
 mod messages;
+mod pusher;
 mod services;
 
 use std::future::Future;
@@ -20,6 +23,8 @@ use crate::proto::demo::FILE_DESCRIPTOR_SET;
 use crate::proto::demo::msg_service_server::MsgServiceServer;
 use crate::proto::demo::relation_service_server::RelationServiceServer;
 use crate::proto::demo::user_service_server::UserServiceServer;
+pub use pusher::PushApi;
+use pusher::Pusher;
 use services::Demo;
 
 /// Why the demo services do not run.
@@ -34,7 +39,8 @@ pub enum ServeError {
 }
 
 /// Serves the demo services, with reflection (v1 and v1alpha) and health, until
-/// `shutdown`; then finishes what is in flight.
+/// `shutdown`; then finishes what is in flight. Messages are pushed through
+/// `push_api`; answers do not wait for that.
 ///
 /// # Cancel safety
 ///
@@ -42,9 +48,10 @@ pub enum ServeError {
 /// that are open are served by tasks of their own.
 pub async fn serve(
     listener: TcpListener,
+    push_api: PushApi,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let demo = Demo::default();
+    let demo = Demo::new(Pusher::start(push_api));
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -89,7 +96,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel();
-        tokio::spawn(serve(listener, async { drop(stopped.await) }));
+        tokio::spawn(serve(listener, PushApi::default(), async { drop(stopped.await) }));
         (Channel::from_shared(address).unwrap().connect().await.unwrap(), stop)
     }
 
@@ -145,6 +152,6 @@ mod tests {
     #[tokio::test]
     async fn it_ends_when_it_is_told_to() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        serve(listener, std::future::ready(())).await.unwrap();
+        serve(listener, PushApi::default(), std::future::ready(())).await.unwrap();
     }
 }

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
+use super::conversations;
 use super::directory::Directory;
 use super::messages::Messages;
+use super::pusher::Pusher;
 use crate::proto::demo::common_resp::Code;
 use crate::proto::demo::msg_service_server::MsgService;
 use crate::proto::demo::relation_service_server::RelationService;
@@ -16,10 +18,18 @@ use crate::proto::demo::{
 };
 
 /// All three services over one state; clones share it.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Demo {
     directory: Arc<Directory>,
     messages: Arc<Messages>,
+    pusher: Pusher,
+}
+
+impl Demo {
+    /// Knows nobody yet.
+    pub(super) fn new(pusher: Pusher) -> Self {
+        Self { directory: Arc::default(), messages: Arc::default(), pusher }
+    }
 }
 
 #[tonic::async_trait]
@@ -65,11 +75,14 @@ impl RelationService for Demo {
 
 #[tonic::async_trait]
 impl MsgService for Demo {
-    /// Accepts all of the messages or none. Accepted messages go no further.
+    /// Accepts all of the messages or none, and pushes them to the members of
+    /// their conversations. `deliverAfter` is passed over.
     async fn send_msg_list_async(
         &self,
         request: Request<SendMsgListReq>,
     ) -> Result<Response<SendMsgListResp>, Status> {
+        let session = request.metadata().get("x-session-id").cloned();
+        let session = session.as_ref().and_then(|id| id.to_str().ok());
         let SendMsgListReq { common_req, msg_data_list, .. } = request.into_inner();
         let homeless = msg_data_list.iter().any(|message| message.conv_id.is_empty());
         let common_resp = match caller(common_req) {
@@ -78,6 +91,9 @@ impl MsgService for Demo {
             Some(user) => {
                 let accepted = self.messages.accept(&user, msg_data_list);
                 tracing::debug!(user, messages = accepted.len(), "the demo accepted messages");
+                for push in conversations::pushes(accepted, &user, session) {
+                    self.pusher.push(push);
+                }
                 CommonResp::default()
             }
         };
@@ -111,8 +127,17 @@ fn failure(code: Code, msg: Option<&str>) -> CommonResp {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::mpsc;
+
     use super::*;
     use crate::proto::demo::MsgData;
+    use crate::proto::push::PushRequest;
+
+    /// The services, and what they push.
+    fn demo() -> (Demo, mpsc::Receiver<PushRequest>) {
+        let (pusher, queue) = Pusher::queue();
+        (Demo::new(pusher), queue)
+    }
 
     #[expect(clippy::unnecessary_wraps, reason = "as messages have it")]
     fn as_user(user: &str) -> Option<CommonReq> {
@@ -152,7 +177,7 @@ mod tests {
 
     #[tokio::test]
     async fn any_password_will_do_but_there_must_be_one() {
-        let demo = Demo::default();
+        let demo = demo().0;
         let first = log_in(&demo, "zoe", "x").await;
         assert!(first.is_new_user && !first.token.is_empty());
         assert_eq!(first.user_id, "zoe");
@@ -163,7 +188,7 @@ mod tests {
 
     #[tokio::test]
     async fn friends_come_page_by_page() {
-        let demo = Demo::default();
+        let demo = demo().0;
         assert_eq!(friends(&demo, "bob", 1, 3).await.ids, ["alice", "carol", "dave"]);
         assert_eq!(friends(&demo, "bob", 2, 3).await.ids, ["erin"]);
         assert!(friends(&demo, "bob", 3, 3).await.ids.is_empty());
@@ -174,7 +199,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_is_nobody_has_no_friends_and_sends_nothing() {
-        let demo = Demo::default();
+        let demo = demo().0;
         let answer = friends(&demo, "", 1, 3).await;
         assert_eq!(code(answer.common_resp), Code::AuthError);
         assert!(answer.ids.is_empty());
@@ -183,9 +208,40 @@ mod tests {
 
     #[tokio::test]
     async fn messages_need_a_conversation() {
-        let demo = Demo::default();
+        let demo = demo().0;
         assert_eq!(send(&demo, "bob", &["c1", "c2"]).await, Code::Success);
         assert_eq!(send(&demo, "bob", &["c1", ""]).await, Code::RequestError);
         assert_eq!(send(&demo, "bob", &[]).await, Code::RequestError);
+    }
+
+    #[tokio::test]
+    async fn what_is_accepted_is_pushed_but_not_to_the_session_that_sent_it() {
+        let (demo, mut pushed) = demo();
+        let message = MsgData { conv_id: "alice:bob".to_owned(), ..MsgData::default() };
+        let mut request = Request::new(SendMsgListReq {
+            msg_data_list: vec![message],
+            common_req: as_user("bob"),
+            ..SendMsgListReq::default()
+        });
+        request.metadata_mut().insert("x-session-id", "s1".parse().unwrap());
+        demo.send_msg_list_async(request).await.unwrap();
+        let target = pushed.try_recv().unwrap().target.unwrap();
+        assert_eq!(target.user_ids, ["alice", "bob"]);
+        assert_eq!(target.except_session_ids, ["s1"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_is_not_pushed() {
+        let (demo, mut pushed) = demo();
+        assert_eq!(send(&demo, "bob", &["c1", ""]).await, Code::RequestError);
+        assert!(pushed.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn messages_are_accepted_while_nothing_takes_pushes() {
+        let (demo, _pushed) = demo();
+        for _ in 0..2000 {
+            assert_eq!(send(&demo, "bob", &["lobby"]).await, Code::Success);
+        }
     }
 }

@@ -21,6 +21,11 @@ use crate::envelope::Close;
 
 pub use ticket::{Confirm, Ledger, Settled, Ticket};
 
+/// What a queued frame counts beside its bytes: about what its place, its
+/// ticket and its share of a push take. Without it, small frames could take
+/// many times the memory that the outbox is allowed.
+const OVERHEAD: usize = 128;
+
 /// A bounded queue of frames for one session, as those see it that put in.
 #[derive(Debug)]
 pub struct Outbox {
@@ -48,6 +53,10 @@ impl Frame {
             Self::Answer(bytes) => bytes.len(),
             Self::Push(bytes, _) => bytes.len(),
         }
+    }
+
+    fn weight(&self) -> usize {
+        OVERHEAD + self.len()
     }
 }
 
@@ -145,7 +154,7 @@ impl Outbox {
         self.inner.lock().leaving
     }
 
-    /// Bytes queued now.
+    /// Bytes queued now, with 128 for each frame besides its own.
     pub fn bytes(&self) -> usize {
         self.inner.lock().bytes
     }
@@ -164,7 +173,7 @@ impl Inner {
             self.bytes = 0;
             return Err(Rejected::Overflowed);
         }
-        self.bytes += len;
+        self.bytes += OVERHEAD + len;
         Ok(())
     }
 
@@ -222,7 +231,7 @@ impl Reader {
     pub fn take(&self) -> Option<Frame> {
         let mut inner = self.0.inner.lock();
         let frame = inner.frames.pop_front()?;
-        inner.bytes -= frame.len();
+        inner.bytes -= frame.weight();
         if inner.frames.is_empty() && inner.frames.capacity() > 16 {
             // An idle session keeps no buffer from its busiest moment.
             inner.frames = VecDeque::new();
@@ -314,7 +323,7 @@ mod tests {
 
     #[test]
     fn answers_and_pushes_leave_in_the_order_in_which_they_came() {
-        let (outbox, reader) = Outbox::new(1000);
+        let (outbox, reader) = Outbox::new(10_000);
         for len in 1..=20 {
             if len % 2 == 0 {
                 outbox.push(frame(len), None);
@@ -322,7 +331,7 @@ mod tests {
                 reader.answer(answer(len)).unwrap();
             }
         }
-        assert_eq!(outbox.bytes(), 210);
+        assert_eq!(outbox.bytes(), 210 + 20 * OVERHEAD);
         assert!((1..=20).all(|len| taken(&reader) == Some(len)));
         assert_eq!((taken(&reader), outbox.bytes()), (None, 0));
     }
@@ -343,6 +352,15 @@ mod tests {
     }
 
     #[test]
+    fn frames_without_bytes_overflow_as_well() {
+        let (outbox, reader) = Outbox::new(10 * OVERHEAD);
+        for _ in 0..11 {
+            outbox.push(Bytes::new(), None);
+        }
+        assert_eq!(signal(&reader), Poll::Ready(Signal::Close(Close::TooSlow)));
+    }
+
+    #[test]
     fn an_overflow_gives_the_memory_back_and_closes_once() {
         let (outbox, reader) = Outbox::new(10);
         reader.answer(answer(10)).unwrap();
@@ -356,7 +374,7 @@ mod tests {
 
     #[test]
     fn an_overflow_is_told_to_everyone_whose_frame_is_lost() {
-        let (outbox, _reader) = Outbox::new(10);
+        let (outbox, _reader) = Outbox::new(2 * (5 + OVERHEAD));
         let ledger = Arc::new(Ledger::default());
         for slot in 0..4 {
             outbox.push(frame(5), Some(ledger.ticket(slot, Confirm::Written)));

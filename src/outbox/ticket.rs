@@ -117,6 +117,11 @@ impl Ticket {
         self.confirm
     }
 
+    /// Whether anybody still wants to know.
+    pub fn is_awaited(&self) -> bool {
+        self.ledger.as_ref().is_some_and(|ledger| !ledger.inner.lock().closed)
+    }
+
     /// The frame comes no further.
     pub fn settle(mut self, settled: Settled) {
         if let Some(ledger) = self.ledger.take() {
@@ -177,8 +182,11 @@ mod tests {
     fn a_closed_ledger_keeps_nothing() {
         let ledger = Arc::new(Ledger::default());
         ledger.ticket(1, Confirm::Queued).settle(Settled::Closed);
+        let ticket = ledger.ticket(2, Confirm::Queued);
+        assert!(ticket.is_awaited());
         ledger.close();
-        drop(ledger.ticket(2, Confirm::Queued));
+        assert!(!ticket.is_awaited());
+        drop(ticket);
         assert_eq!(settled(&ledger), []);
     }
 }

@@ -21,6 +21,7 @@ use http::{HeaderValue, Response};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tonic::server::NamedService;
 use tonic::service::InterceptorLayer;
 use tonic::transport::Server as Transport;
 
@@ -41,6 +42,14 @@ mod generated {
 const MAX_REQUEST: usize = 4 * 1024 * 1024;
 /// Calls at once over one connection.
 const MAX_CALLS: u32 = 1024;
+/// What a backend may send ahead, per call and per connection (HTTP/2 flow
+/// control). A stream of pushes is not read while it is to wait, and must
+/// leave room for the calls beside it. h2 also bounds the small DATA frames
+/// that wait to be read, by half of the connection's window: a call's share
+/// full of the smallest pushes counts 1.6 MB there, and running out of it
+/// ends the connection.
+const CALL_WINDOW: u32 = 64 * 1024 - 1;
+const CONNECTION_WINDOW: u32 = 32 * 1024 * 1024;
 /// Backends that vanish without a word are found out by HTTP/2 pings.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
@@ -90,6 +99,8 @@ impl Server {
         let guard = InterceptorLayer::new(tokens::Guard::new(tokens));
         let router = Transport::builder()
             .max_concurrent_streams(MAX_CALLS)
+            .initial_stream_window_size(CALL_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .http2_keepalive_interval(Some(PING_INTERVAL))
             .http2_keepalive_timeout(Some(PING_TIMEOUT))
             .layer(tower::util::MapResponseLayer::new(mend_status))
@@ -116,6 +127,10 @@ impl Server {
     /// Ends watches, lets other calls finish for two seconds, and stops.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
+        // What is forgotten ends its watches as well.
+        for service in ["", PushServiceServer::<Service>::NAME] {
+            self.health.clear_service_status(service).await;
+        }
         if tokio::time::timeout(GOODBYE, &mut self.task).await.is_err() {
             tracing::warn!("calls of the push API were cut off");
         }

@@ -16,6 +16,10 @@ use bytes::Bytes;
 
 use crate::outbox::{Confirm, Ticket};
 
+/// Unanswered tickets from which it is worth looking for those that nobody
+/// waits for any more.
+const MANY: usize = 64;
+
 /// The tickets of a session's frames on their way.
 #[derive(Debug, Default)]
 pub(super) struct Confirmations(Option<Box<Inner>>);
@@ -29,6 +33,9 @@ struct Inner {
     /// Frames that it has taken or will take next, by the number of the first
     /// ping behind them.
     unread: VecDeque<(u64, Ticket)>,
+    /// How many of those are too many. A client that answers no ping, but says
+    /// other things to stay, must not gather those of pushes long expired.
+    many: usize,
     /// The number of the last ping that was sent.
     pings: u64,
     /// Makes the tags. Another one every time, so that a late pong
@@ -43,6 +50,7 @@ impl Confirmations {
     pub(super) fn sent(&mut self, ticket: Ticket) {
         let inner = self.0.get_or_insert_with(|| Box::new(Inner::new()));
         if ticket.confirm() == Confirm::Acknowledged {
+            inner.forget_unawaited();
             inner.unread.push_back((inner.pings + 1, ticket));
             inner.wants_ping = true;
         } else {
@@ -100,9 +108,18 @@ impl Inner {
         Self {
             unwritten: Vec::new(),
             unread: VecDeque::new(),
+            many: MANY,
             pings: 0,
             secret: RandomState::new(),
             wants_ping: false,
+        }
+    }
+
+    fn forget_unawaited(&mut self) {
+        if self.unread.len() >= self.many {
+            self.unread.retain(|(_, ticket)| ticket.is_awaited());
+            // Only when there are twice as many again, so that it costs little.
+            self.many = MANY.max(2 * self.unread.len());
         }
     }
 
@@ -210,6 +227,24 @@ mod tests {
         confirmations.pong(&ping);
         assert_eq!(settled(&ledger), [0]);
         drop(confirmations);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_any_more_is_forgotten() {
+        let (awaited, expired) = (Arc::new(Ledger::default()), Arc::new(Ledger::default()));
+        let mut confirmations = Confirmations::default();
+        for slot in 0..100 {
+            sent(&awaited, &mut confirmations, slot, Confirm::Acknowledged);
+        }
+        let held = |confirmations: &Confirmations| confirmations.0.as_ref().unwrap().unread.len();
+        for slot in 0..10_000 {
+            sent(&expired, &mut confirmations, slot, Confirm::Acknowledged);
+            expired.close();
+            assert!(held(&confirmations) <= 256);
+        }
+        let ping = confirmations.ping_behind().unwrap();
+        confirmations.pong(&ping);
+        assert_eq!(settled(&awaited).len(), 100);
     }
 
     #[test]

@@ -143,8 +143,7 @@ pub(super) fn set_user_params(
         return Err(Failure::request("userId or token is too long"));
     }
     let asked = Asked::of(request);
-    let platform = identity.value(Member::Platform);
-    if platform.is_empty() {
+    if identity.value(Member::Platform).is_empty() {
         return Ok(decided(asked, Outcome::Closed(Close::Platform)));
     }
     if identity.value(Member::DeviceId).is_empty() {
@@ -153,18 +152,7 @@ pub(super) fn set_user_params(
     let login = auth::Login {
         user_id: &params.user_id,
         token: &params.token,
-        platform,
-        device_id: identity.value(Member::DeviceId),
-        device_model: identity.value(Member::DeviceModel),
-        os_version: identity.value(Member::OsVersion),
-        app_version: identity.value(Member::AppVersion),
-        package_id: identity.value(Member::PackageId),
-        language: identity.value(Member::Language),
-        network_used: identity.value(Member::NetworkUsed),
-        remote_ip: identity.value(Member::Ip),
-        user_agent: identity.value(Member::UserAgent),
-        session_id: identity.session_id(),
-        worker: worker.index,
+        ..identity.as_login(worker.index)
     };
     let verdict = worker.services.load().auth.judge(&login);
     let session: Box<str> = identity.session_id().into();

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use hyper::HeaderMap;
 
 use super::{Client, metadata};
+use crate::auth;
 use crate::outbox::Outbox;
 use crate::proto::session::SetCxnParamsReq;
 use crate::registry::{Presence, SessionId};
@@ -124,6 +125,26 @@ impl Identity {
             connected_at: self.connected_at,
             outbox: Arc::clone(outbox),
         })
+    }
+
+    /// The session as those see it who judge logins, or are told of them.
+    pub(super) fn as_login(&self, worker: usize) -> auth::Login<'_> {
+        auth::Login {
+            user_id: self.value(Member::UserId),
+            token: self.value(Member::Token),
+            platform: self.value(Member::Platform),
+            device_id: self.value(Member::DeviceId),
+            device_model: self.value(Member::DeviceModel),
+            os_version: self.value(Member::OsVersion),
+            app_version: self.value(Member::AppVersion),
+            package_id: self.value(Member::PackageId),
+            language: self.value(Member::Language),
+            network_used: self.value(Member::NetworkUsed),
+            remote_ip: self.value(Member::Ip),
+            user_agent: self.value(Member::UserAgent),
+            session_id: self.session_id(),
+            worker,
+        }
     }
 
     pub(super) fn session_id(&self) -> &str {

@@ -16,6 +16,7 @@ mod handshake;
 mod identity;
 pub mod keys;
 mod metadata;
+mod news;
 mod request;
 mod stream;
 pub mod sweeper;
@@ -31,6 +32,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::auth::Authenticator;
+use crate::hooks::{Dispatcher, Hooks};
 use crate::registry::Registry;
 use crate::routing::RouteTable;
 use crate::upstream::Upstream;
@@ -69,6 +71,8 @@ pub struct Services {
     pub routes: RouteTable<Arc<Upstream>>,
     /// Who may log in.
     pub auth: Authenticator,
+    /// What is told of sessions that come and go.
+    pub hooks: Hooks,
     /// Every upstream, whether or not a route leads to it.
     pub upstreams: Vec<Arc<Upstream>>,
 }
@@ -83,6 +87,8 @@ pub struct Worker {
     pub services: Arc<ArcSwap<Services>>,
     /// Judges the worker's sessions by the clock.
     pub sweeper: Arc<sweeper::Sweeper>,
+    /// Tells the hooks of the worker's sessions.
+    pub hooks: Dispatcher,
     /// Where sessions that have logged in are found.
     pub registry: Arc<Registry>,
     /// The RSA key of the handshake; `None`: encryption is refused.

@@ -11,10 +11,15 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use slab::Slab;
-use tokio::time::Instant;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
 
 use crate::envelope::Close;
 use crate::outbox::Outbox;
+
+/// How often to look while the gateway drains. Those that leave between two
+/// looks leave together, so there should not be many.
+const DRAIN_TICK: Duration = Duration::from_millis(25);
 
 /// How long a session may stay in each of its states.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +106,7 @@ impl Handle {
 pub struct Sweeper {
     timeouts: Timeouts,
     inner: Mutex<Inner>,
+    drained: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -137,7 +143,7 @@ impl Drop for Watch {
 impl Sweeper {
     /// A sweeper of no sessions.
     pub fn new(timeouts: Timeouts) -> Self {
-        Self { timeouts, inner: Mutex::default() }
+        Self { timeouts, inner: Mutex::default(), drained: Notify::new() }
     }
 
     /// Watches a session until the returned guard is dropped.
@@ -178,6 +184,8 @@ impl Sweeper {
             let jitter = rand::random::<f64>();
             session.leave = Some(now + period.mul_f64(share * (f64::from(nth) + jitter)));
         }
+        drop(inner);
+        self.drained.notify_one();
     }
 
     /// Has every session leave now, whatever is under way.
@@ -191,11 +199,16 @@ impl Sweeper {
 
     /// Sweeps for ever.
     pub async fn run(self: Arc<Self>) {
-        let mut tick = tokio::time::interval(self.timeouts.tick());
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            self.sweep(tick.tick().await);
+            self.sweep(Instant::now());
+            // The time, or a drain, which wants to be looked at more often.
+            let _either = timeout(self.tick(), self.drained.notified()).await;
         }
+    }
+
+    fn tick(&self) -> Duration {
+        let usual = self.timeouts.tick();
+        if self.inner.lock().draining { usual.min(DRAIN_TICK) } else { usual }
     }
 
     /// Looks at every session once.
@@ -360,6 +373,17 @@ mod tests {
             assert_eq!(leaving, second as usize);
         }
         drop((watches, readers));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_is_looked_at_more_often_than_time_outs() {
+        let f = Fixture::new();
+        let running = tokio::spawn(Arc::clone(&f.sweeper).run());
+        tokio::time::sleep(SECOND / 10).await;
+        f.sweeper.drain(Instant::now(), SECOND / 10);
+        tokio::time::sleep(SECOND / 10 + DRAIN_TICK).await;
+        assert!(f.handle.outbox.is_leaving());
+        running.abort();
     }
 
     #[test]

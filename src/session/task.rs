@@ -25,6 +25,7 @@ use super::handshake::{
     self, Asked, Deciding, KEEP_ALIVE, Outcome, SET_CXN_PARAMS, SET_USER_PARAMS, Step,
 };
 use super::identity::Identity;
+use super::news;
 use super::request::{self, Answer, Failure, Finished, InFlight};
 use super::sweeper::{Handle, Stage, Watch};
 use super::{Client, Socket, Worker};
@@ -159,6 +160,7 @@ where
         self.outbox.seal();
         if let Some(membership) = self.membership.take() {
             let (code, reason) = ended.told();
+            news::disconnected(&self.worker, &self.identity, membership.presence(), code, &reason);
             membership.leave(code, &reason);
         }
         let session = self.identity.session_id();
@@ -429,11 +431,20 @@ where
         let outbox = self.outbox.outbox();
         let Some(presence) = self.identity.presence(outbox, self.cipher.is_some()) else { return };
         match &mut self.membership {
-            None => self.membership = Some(self.worker.registry.join(presence)),
+            None => {
+                self.membership = Some(self.worker.registry.join(presence));
+                news::connected(&self.worker, &self.identity);
+            }
             Some(membership) => {
-                if let Err(evicted) = membership.renew(presence) {
+                let was = Arc::clone(membership.presence());
+                match membership.renew(presence) {
+                    Ok(()) => {
+                        news::renewed(&self.worker, &self.identity, &was, membership.presence());
+                    }
                     // The order to close is in the outbox already.
-                    tracing::debug!(session = self.identity.session_id(), %evicted, "no login");
+                    Err(evicted) => {
+                        tracing::debug!(session = self.identity.session_id(), %evicted, "no login");
+                    }
                 }
             }
         }

@@ -64,6 +64,7 @@ use pool::Pool;
 use source::Source;
 
 pub use address::{Address, AddressError};
+pub use backoff::Backoff;
 pub use call::{Call, CallError, Origin};
 pub use resolver::{Lookup, Resolver, SystemResolver};
 pub use tls::{Pem, TlsConfig, TlsError};

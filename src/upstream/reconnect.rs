@@ -18,6 +18,12 @@ use super::waiters::Waiters;
 /// that a service which accepts and hangs up is not stormed.
 const PROVEN: Duration = Duration::from_secs(1);
 
+/// The wait after one failed attempt.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+/// Kept short: calls must succeed again within two seconds of a service's
+/// return, and one connection attempt a second harms nobody.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
 /// Runs until the endpoint is retired or the pool is gone.
 pub(super) async fn keep(
     pool: Weak<Pool>,
@@ -25,7 +31,7 @@ pub(super) async fn keep(
     index: usize,
     waiters: Arc<Waiters>,
 ) {
-    let mut backoff = Backoff::default();
+    let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     loop {
         let attempt = tokio::select! {
             () = endpoint.retired() => return,

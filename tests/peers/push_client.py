@@ -1,6 +1,7 @@
 """A backend that uses the Push API, through stubs that another gRPC implementation generates."""
 
 import queue
+import time
 
 import grpc
 from bridgehead.push.v1 import push_pb2 as pb
@@ -129,6 +130,12 @@ class PushStream:
     def end(self):
         """Half-closes: no further request, receipts still come."""
         self._requests.put(None)
+
+    def wait_stalled(self):
+        """Waits until no more requests leave: they all have, or flow control holds them back."""
+        left = None
+        while left != (left := self._requests.qsize()):
+            time.sleep(0.1)
 
     def __iter__(self):
         return self.call

@@ -7,6 +7,7 @@ import pytest
 from bridgehead.session.v1 import session_pb2 as session
 from probe_pb2 import WorkReq
 from push_client import ACKNOWLEDGED, QUEUED, WRITTEN, outcomes, push_request
+from websockets.frames import Opcode
 
 LONG = 60
 
@@ -93,6 +94,44 @@ def test_a_slow_receipt_holds_up_no_other(connect, connect_raw, backend, user):
     stream.end()
     silent.pong(silent.next_ping())
     assert [(it.push_id, *outcomes([it])) for it in stream] == [("slow", "ACKNOWLEDGED")]
+
+
+@pytest.mark.parametrize("size", [0, 64 * 1024], ids=["small", "large"])
+def test_a_stream_with_too_much_under_way_waits_and_holds_up_nobody(
+    connect, connect_raw, backend, user, size
+):
+    """It is not read for a while: neither its connection nor another call is the worse for it."""
+    raw = connect_raw(user=f"{user}-silent")
+    client = connect().log_in(user)
+    stream = backend.push_stream()
+    request = {"user_ids": [f"{user}-silent"], "confirm": ACKNOWLEDGED, "deadline": LONG}
+    # As many as may be under way at once.
+    for number in range(1024):
+        stream.send(data=b"%d" % number, **request)
+    for number in range(1024):
+        assert raw.next_push().data == b"%d" % number
+    # What comes behind them waits, however much it is.
+    more = 100 if size else 5000
+    for number in range(1024, 1024 + more):
+        stream.send(data=b"%d" % number + bytes(size), **request)
+    stream.end()
+    stream.wait_stalled()
+    for number in range(50):
+        data = b"%d" % number + bytes(size)
+        assert outcomes(backend.push(user_ids=[user], data=data, deadline=LONG)) == ["WRITTEN"]
+        assert client.receive_push().data == data
+    # Until those before it are acknowledged, which the latest pong does.
+    arrived = 1024
+    for frame in raw.frames():
+        if frame.opcode is Opcode.PING:
+            raw.pong(frame.data)
+        else:
+            push = session.PushBody.FromString(frame.data)
+            assert push.data.rstrip(b"\0") == b"%d" % arrived
+            arrived += 1
+        if arrived == 1024 + more and frame.opcode is Opcode.PING:
+            break
+    assert outcomes(stream) == ["ACKNOWLEDGED"] * (1024 + more)
 
 
 def test_half_closing_the_stream_still_delivers_every_receipt(connect_raw, backend, user):

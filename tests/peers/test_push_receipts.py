@@ -203,6 +203,33 @@ def test_a_client_that_does_not_read_takes_no_more_memory_than_its_outbox(
     assert tight.memory() - before < 40 * 1024 * KIB
 
 
+def test_small_pushes_overflow_as_well(tight, connect_raw, open_backend):
+    """Many small frames take memory too, though they have hardly any bytes."""
+    backend = open_backend(tight)
+    stuck(connect_raw, backend, "slow", tight)
+    stream = backend.push_stream()
+    for _ in range(1024 * KIB // 100):
+        stream.send(user_ids=["slow"], confirm=QUEUED)
+    stream.end()
+    assert {"QUEUED", "OVERFLOWED"} <= set(outcomes(stream))
+
+
+def test_a_client_that_answers_no_ping_gathers_no_memory(gateway, connect_raw, backend, user):
+    """It reads, so nothing overflows; what it never acknowledges expires."""
+    raw = connect_raw(user=user)
+    taken = []
+    for _ in range(3):
+        stream = backend.push_stream()
+        for _ in range(10_000):
+            stream.send(user_ids=[user], data=b"x", confirm=ACKNOWLEDGED, deadline=0)
+        stream.end()
+        for _ in range(10_000):
+            raw.next_push()
+        assert set(outcomes(stream)) == {"EXPIRED"}
+        taken.append(gateway.memory())
+    assert taken[2] - taken[0] < 2 * 1024 * KIB
+
+
 # CLOSED
 
 
@@ -211,6 +238,23 @@ def test_a_named_session_that_does_not_exist_is_closed(backend, name):
     [receipt] = backend.push(session_ids=[name], deadline=LONG)
     assert (outcomes([receipt]), receipt.session.session_id) == (["CLOSED"], name)
     assert receipt.user_id == ""
+
+
+def test_what_is_named_twice_is_told_of_once(connect, backend, user):
+    connect().log_in(user)
+    session_id = backend.session_id(user)
+    names = [session_id, "0" * 32, "no session"] * 2
+    receipts = backend.push(session_ids=names, deadline=LONG)
+    told = sorted((*outcomes([it]), it.session.session_id) for it in receipts)
+    assert told == [("CLOSED", "0" * 32), ("CLOSED", "no session"), ("WRITTEN", session_id)]
+
+
+def test_a_user_who_does_not_have_the_named_session_is_offline(connect, backend, user):
+    other = f"{user}-other"
+    for name in (user, other):
+        connect().log_in(name)
+    receipts = backend.push(user_ids=[user], session_ids=[backend.session_id(other)], deadline=LONG)
+    assert [(*outcomes([it]), it.user_id) for it in receipts] == [("OFFLINE", user)]
 
 
 def test_a_session_that_is_gone_is_closed_by_its_name(connect, backend, user):

@@ -1,6 +1,8 @@
 """What the Push API refuses, each with its status, and that nobody else is harmed by it."""
 
+import contextlib
 import random
+import socket
 
 import grpc
 import pytest
@@ -135,6 +137,34 @@ def test_a_kick_must_say_whom_it_means(backend):
 def test_the_reason_of_a_kick_must_fit_into_a_close_frame(backend, user):
     code, text = status_of(lambda: backend.kick(reason="é" * 62, user_ids=[user]))
     assert (code, "reason" in text) == (INVALID, True)
+
+
+NOISE = {
+    "HTTP/1.1": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "no HTTP": bytes(range(256)) * 20,
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(300),
+    "a frame of the longest length": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 200,
+}
+
+
+@pytest.mark.parametrize("kind", NOISE)
+def test_who_does_not_speak_http_2_is_hung_up_on(gateway, kind):
+    host, port = gateway.push_address.rsplit(":", 1)
+    with socket.create_connection((host, int(port)), 10) as sock:
+        sock.sendall(NOISE[kind])
+        try:
+            while sock.recv(4096):
+                pass
+        except ConnectionError:
+            pass
+
+
+def test_connections_that_say_nothing_are_in_nobodys_way(gateway, open_backend, user):
+    host, port = gateway.push_address.rsplit(":", 1)
+    with contextlib.ExitStack() as silent:
+        for _ in range(300):
+            silent.enter_context(socket.create_connection((host, int(port)), 10))
+        assert outcomes(open_backend().push(user_ids=[user])) == ["OFFLINE"]
 
 
 def test_a_method_that_does_not_exist_is_unimplemented(backend):

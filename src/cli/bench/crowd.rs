@@ -177,12 +177,12 @@ impl Plan {
         }
         Session::connect(options)
             .await
-            .map_err(|error| explain::connecting(error).within(&format!("session {nth}")))
+            .map_err(|error| explain::connecting(error).of(&format!("session {nth}")))
     }
 
     async fn log_in(&self, nth: usize, session: &Session) -> Result<(), Failure> {
         let outcome = session.login(&self.users.name(nth), &self.token).await;
-        outcome.map_err(|error| explain::login(&error).within(&format!("session {nth}")))
+        outcome.map_err(|error| explain::login(&error).of(&format!("session {nth}")))
     }
 }
 

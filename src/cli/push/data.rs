@@ -17,7 +17,7 @@ pub(super) struct Data {
     #[command(flatten)]
     notation: Notation,
     /// The message that --json describes, such as pb.MsgDataList.
-    #[arg(long = "type", value_name = "MESSAGE", requires = "json")]
+    #[arg(long = "type", value_name = "MESSAGE", conflicts_with_all = ["text", "hex", "file"])]
     message: Option<String>,
     #[command(flatten)]
     source: catalogue::Source,

@@ -61,6 +61,10 @@ impl Summary {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.counts.is_empty()
+    }
+
     /// All in a line: `3 acknowledged, 1 offline in 12 ms`.
     pub(super) fn line(&self, took: Duration) -> String {
         let counts: Vec<_> =

@@ -62,14 +62,20 @@ pub(in crate::cli) struct Gateway {
     pub(in crate::cli) client: PushClient,
     pub(in crate::cli) timeout: Duration,
     has_token: bool,
+    security: explain::Security,
 }
 
 impl Connection {
     pub(in crate::cli) async fn open(self) -> Result<Gateway, Failure> {
         let options = self.options()?;
         let (timeout, has_token) = (self.timeout, !options.bearer.is_empty());
+        let security = match (self.is_plain(), &self.cert) {
+            (true, _) => explain::Security::Plain,
+            (false, None) => explain::Security::Tls,
+            (false, Some(_)) => explain::Security::MutualTls,
+        };
         let client = push::connect(options).await.map_err(|error| explain::dialling(&error))?;
-        Ok(Gateway { client, timeout, has_token })
+        Ok(Gateway { client, timeout, has_token, security })
     }
 
     fn options(&self) -> Result<PushOptions, Failure> {
@@ -78,8 +84,12 @@ impl Connection {
         Ok(PushOptions { url: self.push_url.clone(), bearer, tls, timeout: self.timeout })
     }
 
+    fn is_plain(&self) -> bool {
+        self.push_url.starts_with("http://")
+    }
+
     fn tls(&self) -> Result<Option<Tls>, Failure> {
-        let is_plain = self.push_url.starts_with("http://");
+        let is_plain = self.is_plain();
         let given = [("--ca", &self.ca), ("--cert", &self.cert)];
         if let Some((flag, _)) = given.iter().find(|(_, path)| is_plain && path.is_some()) {
             // Else one would believe to be safe, and send the token in plain text.
@@ -111,7 +121,7 @@ impl Gateway {
         call: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, Failure> {
         match timeout(self.timeout, call).await {
-            Ok(answer) => Ok(answer.map_err(|status| self.explain(&status))?.into_inner()),
+            Ok(answer) => Ok(answer.map_err(|status| self.refused(&status))?.into_inner()),
             Err(_) => {
                 let limit = humantime::format_duration(self.timeout);
                 Err(Failure::failed(format!("the gateway did not answer within {limit}"))
@@ -125,11 +135,19 @@ impl Gateway {
         &self,
         answers: &mut Streaming<T>,
     ) -> Result<Option<T>, Failure> {
-        answers.message().await.map_err(|status| self.explain(&status))
+        answers.message().await.map_err(|status| match explain::lost(&status) {
+            Some(lost) => lost,
+            None => explain::status(&status, self.has_token),
+        })
     }
 
-    fn explain(&self, status: &Status) -> Failure {
-        explain::status(status, self.has_token)
+    /// There is no answer: a connection that breaks at the first call was to
+    /// something else, or not as it wants it.
+    fn refused(&self, status: &Status) -> Failure {
+        match explain::lost(status) {
+            Some(lost) => explain::unfit(lost, self.security),
+            None => explain::status(status, self.has_token),
+        }
     }
 }
 

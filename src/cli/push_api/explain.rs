@@ -11,6 +11,14 @@ use crate::cli::failure::Failure;
 use crate::client::DialError;
 use crate::client::push::root_cause;
 
+/// How the connection is secured.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Security {
+    Plain,
+    Tls,
+    MutualTls,
+}
+
 const NOT_THE_PUSH_API: &str = "is it the Push API (push.listen in the gateway's configuration), and is it http:// or https://?";
 
 /// There is no connection.
@@ -48,11 +56,8 @@ fn tls_cause(error: &std::io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
-/// The gateway refuses, or is gone.
+/// What the gateway has against it.
 pub(super) fn status(status: &Status, has_token: bool) -> Failure {
-    if status.source().is_some() {
-        return lost(&root_cause(status));
-    }
     let message = status.message();
     let failure = match status.code() {
         // What is wrong is all that there is to say.
@@ -73,22 +78,25 @@ pub(super) fn status(status: &Status, has_token: bool) -> Failure {
     }
 }
 
-/// The connection broke, which is where a peer of another kind shows, and a
-/// gateway that misses a certificate.
-fn lost(cause: &str) -> Failure {
-    let failure = Failure::failed(format!("the connection was lost: {cause}"));
-    let cause = cause.to_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| cause.contains(word));
-    if says(&["certificaterequired", "certificate required", "handshakefailure"]) {
-        failure.help("the gateway asks for a certificate: --cert and --key")
-    } else if says(&["unknownca", "badcertificate", "certificateunknown", "decrypterror"]) {
-        failure
-            .help("the gateway does not believe the certificate of --cert: see push.tls.client_ca")
-    } else if says(&["frame with invalid size", "preface", "http2 error", "protocol error"]) {
-        failure.help(NOT_THE_PUSH_API)
-    } else {
-        failure
-    }
+/// The connection broke, if that is what the status says.
+pub(super) fn lost(status: &Status) -> Option<Failure> {
+    status.source()?;
+    Some(Failure::failed(format!("the connection was lost: {}", root_cause(status))))
+}
+
+/// A connection broke before it was of any use, which is where a peer of
+/// another kind shows. Over TLS it has proved who it is: then it is its way of
+/// asking for a certificate, since that comes after the client's handshake. What
+/// it says with it may be lost.
+pub(super) fn unfit(lost: Failure, tls: Security) -> Failure {
+    lost.help(match tls {
+        Security::Plain => NOT_THE_PUSH_API,
+        Security::Tls => "the gateway may ask for a certificate: --cert and --key",
+        Security::MutualTls => {
+            "the gateway may not believe the certificate of --cert: see push.tls.client_ca in its \
+             configuration"
+        }
+    })
 }
 
 /// A status as the protocol's documents write it.
@@ -131,7 +139,10 @@ mod tests {
     fn a_peer_that_is_no_push_api_is_recognized() {
         let (text, _) = status(&Status::unimplemented(""), false).text();
         assert!(text.contains("is it the Push API"), "{text}");
-        assert!(lost("connection error: frame with invalid size").text().0.contains("push.listen"));
-        assert!(lost("received fatal alert: CertificateRequired").text().0.contains("--cert"));
+        let broken = Status::from_error("frame with invalid size".into());
+        let help = |tls| unfit(lost(&broken).unwrap(), tls).text().0;
+        assert!(help(Security::Plain).contains("is it the Push API"));
+        assert!(help(Security::Tls).contains("--cert and --key"));
+        assert!(help(Security::MutualTls).contains("push.tls.client_ca"));
     }
 }

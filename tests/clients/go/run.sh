@@ -84,14 +84,15 @@ trap stop_demo EXIT
 start_demo() {
   local log=$out/demo.log
   : >"$log"
-  "$bridgehead" demo --listen 127.0.0.1:0 --services 127.0.0.1:0 --key-dir "$out/keys" >"$log" 2>&1 &
+  "$bridgehead" demo --listen 127.0.0.1:0 --services 127.0.0.1:0 --push 127.0.0.1:0 \
+    --key-dir "$out/keys" >"$log" 2>&1 &
   demo_pid=$!
   local deadline=$((SECONDS + 30))
   address=
   while [ -z "$address" ] && [ "$SECONDS" -lt "$deadline" ] && kill -0 "$demo_pid" 2>/dev/null; do
     # Colours, where there are any, are taken off first.
     address=$(sed -n -e 's/\x1b\[[0-9;]*m//g' \
-      -e 's/.*listening.*address="\{0,1\}\([0-9.]*:[0-9]*\).*/\1/p' "$log" | head -n 1)
+      -e 's/.*: listening address="\{0,1\}\([0-9.]*:[0-9]*\).*/\1/p' "$log" | head -n 1)
     [ -n "$address" ] || sleep 0.05
   done
   if [ -z "$address" ]; then

@@ -92,7 +92,7 @@ fn read(
 mod tests {
     use serde_json::json;
 
-    use super::super::tests::{method, object};
+    use super::super::{method, object};
     use super::*;
 
     fn matches(pattern: Json, message: Json) -> bool {

@@ -1,42 +1,43 @@
-//! A message written as JSON with gaps, which are filled from a login.
+//! A message written as JSON with gaps, which are filled when it is sent.
 
 use bytes::Bytes;
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value};
 
+use super::ConfigError;
 use super::fields::{self, FieldProblem, Place};
 use super::placeholders::{fill, has_placeholders};
-use super::{ConfigError, Login};
 
 /// A message in JSON whose texts may contain placeholders such as `{user_id}`.
 ///
-/// Placeholders are the names of [`Login`]'s texts. A text may have any number
-/// of them, and other text between; braces around anything else stay as they
-/// are. The filled text is then read as the field's type wants it, so
-/// `"{user_id}"` may also fill an integer, where user ids are such.
+/// A text may have any number of them, and other text between; braces around
+/// anything else stay as they are. The filled text is then read as the field's
+/// type wants it, so `"{user_id}"` may also fill an integer, where user ids are
+/// such.
 #[derive(Debug, Clone)]
 pub struct Template {
     message: MessageDescriptor,
     json: Value,
 }
 
-/// A login that does not fit the message, such as a user id that is no number
+/// Values that do not fit the message, such as a user id that is no number
 /// where the field is one. Does not say the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("what the client says of itself does not fit the request message")]
 pub struct NoFit;
 
 impl Template {
-    /// Checks `json` against `message`. `root` is what the paths of errors
-    /// begin with.
+    /// Checks `json` against `message`. `placeholders` are the names that it
+    /// may use; `root` is what the paths of errors begin with.
     pub fn new(
         json: Map<String, Value>,
         message: MessageDescriptor,
+        placeholders: &[&str],
         root: &str,
     ) -> Result<Self, Vec<ConfigError>> {
         let root = Place::root(root);
-        let mut check = Check::default();
+        let mut check = Check { placeholders, errors: Vec::new() };
         let sample = check.object(&message, &json, root);
         if check.errors.is_empty() {
             // What only shows when all fields are read together: two of one oneof.
@@ -49,10 +50,10 @@ impl Template {
         }
     }
 
-    /// The serialized message for one login.
-    pub fn render(&self, login: &Login<'_>) -> Result<Bytes, NoFit> {
+    /// The serialized message, with what `value` gives for each placeholder.
+    pub fn render<'v>(&self, value: impl Fn(&str) -> &'v str) -> Result<Bytes, NoFit> {
         let mut json = self.json.clone();
-        fill(&mut json, login);
+        fill(&mut json, &value);
         let message = DynamicMessage::deserialize(self.message.clone(), json);
         message.map(|message| message.encode_to_vec().into()).map_err(|_| NoFit)
     }
@@ -60,12 +61,12 @@ impl Template {
 
 /// Holds a template against a message. Each part returns what it makes of its
 /// JSON where a sample stands for every text that has placeholders.
-#[derive(Default)]
-struct Check {
+struct Check<'p> {
+    placeholders: &'p [&'p str],
     errors: Vec<ConfigError>,
 }
 
-impl Check {
+impl Check<'_> {
     fn object(
         &mut self,
         message: &MessageDescriptor,
@@ -118,7 +119,7 @@ impl Check {
         value: &Value,
         at: Place<'_>,
     ) -> Value {
-        let sample = match Self::sample(&field.kind(), value) {
+        let sample = match self.sample(&field.kind(), value) {
             Ok(sample) => sample,
             Err(problem) => {
                 self.errors.push(at.error(problem));
@@ -131,21 +132,21 @@ impl Check {
         sample
     }
 
-    fn sample(kind: &Kind, value: &Value) -> Result<Value, FieldProblem> {
+    fn sample(&self, kind: &Kind, value: &Value) -> Result<Value, FieldProblem> {
         Ok(match value {
-            Value::String(text) if has_placeholders(text)? => match kind {
+            Value::String(text) if has_placeholders(text, self.placeholders)? => match kind {
                 Kind::Bytes => return Err(FieldProblem::PlaceholderInBytes),
                 _ => sample_text(kind).into(),
             },
             Value::Array(elements) => {
-                let samples = elements.iter().map(|element| Self::sample(kind, element));
+                let samples = elements.iter().map(|element| self.sample(kind, element));
                 Value::Array(samples.collect::<Result<_, _>>()?)
             }
             Value::Object(members) => {
                 let kind = map_value(kind).unwrap_or_else(|| kind.clone());
                 let samples = members
                     .iter()
-                    .map(|(name, value)| Ok((name.clone(), Self::sample(&kind, value)?)));
+                    .map(|(name, value)| Ok((name.clone(), self.sample(&kind, value)?)));
                 Value::Object(samples.collect::<Result<_, _>>()?)
             }
             other => other.clone(),
@@ -182,65 +183,53 @@ fn sample_text(kind: &Kind) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::super::tests::{method, object};
+    use super::super::{method, object};
     use super::*;
 
-    const LOGIN: Login<'_> = Login {
-        user_id: "42",
-        token: "t0ken",
-        platform: "IOS",
-        device_id: "d1",
-        device_model: "model",
-        os_version: "17",
-        app_version: "1.2",
-        package_id: "pkg",
-        language: "zh",
-        network_used: "wifi",
-        remote_ip: "192.0.2.1",
-        user_agent: "okhttp",
-        session_id: "s1",
-        worker: 0,
-    };
+    const NAMES: &[&str] = &["user_id", "token", "platform", "device_id", "remote_ip"];
+
+    fn value(name: &str) -> &'static str {
+        match name {
+            "user_id" => "42",
+            "token" => "t0ken",
+            "platform" => "IOS",
+            "device_id" => "d1",
+            "remote_ip" => "192.0.2.1",
+            other => panic!("`{other}` is no placeholder"),
+        }
+    }
 
     fn render(template: Value) -> Result<Value, NoFit> {
-        let template = Template::new(object(template), method().input(), "request").unwrap();
-        let message = DynamicMessage::decode(method().input(), template.render(&LOGIN)?).unwrap();
+        let template = Template::new(object(template), method().input(), NAMES, "request").unwrap();
+        let message = DynamicMessage::decode(method().input(), template.render(value)?).unwrap();
         Ok(serde_json::to_value(message).unwrap())
     }
 
     fn errors(template: Value) -> Vec<String> {
-        let errors = Template::new(object(template), method().input(), "request").unwrap_err();
+        let errors =
+            Template::new(object(template), method().input(), NAMES, "request").unwrap_err();
         errors.iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn placeholders_are_filled_wherever_texts_may_be() {
         let rendered = render(json!({
-            "connParam": {"userId": "{user_id}", "ips": "{remote_ip}, {platform}/{app_version}"},
+            "connParam": {"userId": "{user_id}", "ips": "{remote_ip}, {platform}/{token}"},
             "uid": "{user_id}",
-            "tags": ["{language}", "fixed"],
-            "labels": {"os": "{os_version}"},
+            "tags": ["{platform}", "fixed"],
+            "labels": {"token": "{token}"},
             "others": [{"deviceId": "{device_id}"}],
             "os": "{platform}",
         }));
         let expected = json!({
-            "connParam": {"userId": "42", "ips": "192.0.2.1, IOS/1.2"},
+            "connParam": {"userId": "42", "ips": "192.0.2.1, IOS/t0ken"},
             "uid": "42",
-            "tags": ["zh", "fixed"],
-            "labels": {"os": "17"},
+            "tags": ["IOS", "fixed"],
+            "labels": {"token": "t0ken"},
             "others": [{"deviceId": "d1"}],
             "os": "IOS",
         });
         assert_eq!(rendered, Ok(expected));
-    }
-
-    #[test]
-    fn every_member_of_a_login_has_its_placeholder() {
-        let text = "{user_id} {token} {platform} {device_id} {device_model} {os_version} \
-                    {app_version} {package_id} {language} {network_used} {remote_ip} {user_agent} \
-                    {session_id}";
-        let filled = "42 t0ken IOS d1 model 17 1.2 pkg zh wifi 192.0.2.1 okhttp s1";
-        assert_eq!(render(json!({"ticket": text})), Ok(json!({"ticket": filled})));
     }
 
     #[test]
@@ -254,9 +243,8 @@ mod tests {
     #[test]
     fn what_a_client_says_is_not_looked_at_for_placeholders() {
         let template = object(json!({"ticket": "{token}"}));
-        let template = Template::new(template, method().input(), "request").unwrap();
-        let sly = Login { token: "{user_id}\",\"flag\":true", ..LOGIN };
-        let message = template.render(&sly).unwrap();
+        let template = Template::new(template, method().input(), NAMES, "request").unwrap();
+        let message = template.render(|_| "{user_id}\",\"flag\":true").unwrap();
         let message = DynamicMessage::decode(method().input(), message).unwrap();
         let expected = json!({"ticket": "{user_id}\",\"flag\":true"});
         assert_eq!(serde_json::to_value(message).unwrap(), expected);
@@ -269,11 +257,11 @@ mod tests {
     }
 
     #[test]
-    fn a_login_that_does_not_fit_is_told_from_one_that_does() {
+    fn values_that_do_not_fit_are_told_from_those_that_do() {
         let template = object(json!({"uid": "{user_id}"}));
-        let template = Template::new(template, method().input(), "request").unwrap();
-        assert!(template.render(&LOGIN).is_ok());
-        assert_eq!(template.render(&Login { user_id: "zoe", ..LOGIN }), Err(NoFit));
+        let template = Template::new(template, method().input(), NAMES, "request").unwrap();
+        assert!(template.render(value).is_ok());
+        assert_eq!(template.render(|_| "zoe"), Err(NoFit));
     }
 
     #[test]

@@ -1,109 +1,17 @@
-//! `bridgehead call` as people use it: the real binary against `bridgehead
-//! demo`, in a folder where nothing else is.
+//! `bridgehead call`.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+use std::process::Command;
 
-use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use serde_json::json;
 
-use serde_json::{Value, json};
-use tempfile::TempDir;
-
-const BRIDGEHEAD: &str = env!("CARGO_BIN_EXE_bridgehead");
-
-/// A running demo, and a folder to call it from.
-struct Demo {
-    process: Child,
-    folder: TempDir,
-    url: String,
-    /// The commands that it proposes.
-    hints: Vec<String>,
-    public_key: PathBuf,
-}
-
-impl Demo {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut process = Command::new(BRIDGEHEAD)
-            .args(["demo", "--listen", "127.0.0.1:0", "--services", "127.0.0.1:0", "--key-dir"])
-            .arg(folder.path().join("keys"))
-            .current_dir(folder.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let printed = BufReader::new(process.stdout.take().unwrap()).lines();
-        let mut hints = Vec::new();
-        for line in printed.map_while(Result::ok) {
-            if line.contains(" call /v1/") {
-                hints.push(line.trim().to_owned());
-            } else if line.contains("Ctrl-C") {
-                break;
-            }
-        }
-        let (_, url) = hints[0].split_once("--url ").unwrap();
-        let url = url.to_owned();
-        let public_key = folder.path().join("keys/session.pub.pem");
-        Self { process, folder, url, hints, public_key }
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(BRIDGEHEAD);
-        command.arg("call").args(arguments).args(["--url", &self.url]);
-        command.current_dir(self.folder.path()).stdin(Stdio::null());
-        command
-    }
-
-    fn call(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
-    /// Starts a call that listens, and waits until its answer is there.
-    fn listen(&self) -> (Child, BufReader<ChildStdout>) {
-        let mut command = self.command(&["/v1/conn/keepAlive", "--user", "zoe", "--listen"]);
-        let mut listener = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut out = BufReader::new(listener.stdout.take().unwrap());
-        let mut answer = String::new();
-        out.read_line(&mut answer).unwrap();
-        assert_eq!(answer, "{}\n");
-        (listener, out)
-    }
-}
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-}
-
-fn json(output: &Output) -> Value {
-    assert_eq!(output.status.code(), Some(0), "{}", error(output));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-fn error(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-#[track_caller]
-fn assert_fails(output: &Output, code: i32, says: &str) {
-    assert_eq!(output.status.code(), Some(code), "{}", error(output));
-    assert!(error(output).contains(says), "{}", error(output));
-    assert!(output.stdout.is_empty());
-}
-
-fn signal(process: &Child, signal: &str) {
-    let pid = process.id().to_string();
-    assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-}
+use crate::support::{BRIDGEHEAD, Demo, assert_fails, json};
 
 #[test]
 fn the_demos_hints_work_when_they_are_pasted() {
     let demo = Demo::start();
     assert!(demo.hints.iter().any(|hint| hint.contains("--encrypt")), "{:?}", demo.hints);
-    for hint in &demo.hints {
+    // Those that listen do not end.
+    for hint in demo.hints.iter().filter(|hint| hint.contains(" call /v1/")) {
         let output =
             Command::new("sh").args(["-c", hint]).current_dir(demo.folder.path()).output().unwrap();
         assert_eq!(json(&output)["commonResp"]["code"], "Success", "{hint}");
@@ -194,18 +102,17 @@ fn a_path_that_is_no_websocket_is_explained() {
 #[test]
 fn listening_ends_well_with_ctrl_c() {
     let demo = Demo::start();
-    let (mut listener, _out) = demo.listen();
-    signal(&listener, "-INT");
-    assert_eq!(listener.wait().unwrap().code(), Some(0));
+    let listener = demo.listen("zoe", &[]);
+    listener.interrupt();
+    assert_eq!(listener.end().0, Some(0));
 }
 
 #[test]
 fn listening_fails_when_the_gateway_stops() {
     let demo = Demo::start();
-    let (mut listener, _out) = demo.listen();
-    signal(&demo.process, "-INT");
-    assert_eq!(listener.wait().unwrap().code(), Some(1));
-    let mut error = String::new();
-    listener.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+    let listener = demo.listen("zoe", &[]);
+    demo.process.interrupt();
+    let (code, error) = listener.end();
+    assert_eq!(code, Some(1));
     assert!(error.contains("1001: it is stopping"), "{error}");
 }

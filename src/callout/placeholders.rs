@@ -2,47 +2,24 @@
 
 use serde_json::Value;
 
-use super::Login;
 use super::fields::{self, FieldProblem};
 
-/// Fills the placeholders in every text of `json`.
-pub(super) fn fill(json: &mut Value, login: &Login<'_>) {
+/// Fills the placeholders in every text of `json`, with what `value` gives for
+/// their names.
+pub(super) fn fill<'v>(json: &mut Value, value: &impl Fn(&str) -> &'v str) {
     match json {
         Value::String(text) if text.contains('{') => {
             *text = pieces(text)
                 .map(|piece| match piece {
                     Piece::Literal(text) => text,
-                    Piece::Placeholder(name) => source(name).map_or("", |of| of(login)),
+                    Piece::Placeholder(name) => value(name),
                 })
                 .collect();
         }
-        Value::Array(elements) => elements.iter_mut().for_each(|element| fill(element, login)),
-        Value::Object(members) => members.values_mut().for_each(|member| fill(member, login)),
+        Value::Array(elements) => elements.iter_mut().for_each(|element| fill(element, value)),
+        Value::Object(members) => members.values_mut().for_each(|member| fill(member, value)),
         _ => {}
     }
-}
-
-type Source = for<'a> fn(&Login<'a>) -> &'a str;
-
-/// What stands for each placeholder.
-const PLACEHOLDERS: [(&str, Source); 13] = [
-    ("user_id", |login| login.user_id),
-    ("token", |login| login.token),
-    ("platform", |login| login.platform),
-    ("device_id", |login| login.device_id),
-    ("device_model", |login| login.device_model),
-    ("os_version", |login| login.os_version),
-    ("app_version", |login| login.app_version),
-    ("package_id", |login| login.package_id),
-    ("language", |login| login.language),
-    ("network_used", |login| login.network_used),
-    ("remote_ip", |login| login.remote_ip),
-    ("user_agent", |login| login.user_agent),
-    ("session_id", |login| login.session_id),
-];
-
-fn source(name: &str) -> Option<Source> {
-    PLACEHOLDERS.iter().find(|(known, _)| *known == name).map(|(_, source)| *source)
 }
 
 #[derive(Debug, PartialEq)]
@@ -81,15 +58,15 @@ fn next_placeholder(text: &str) -> (&str, Option<&str>, &str) {
     found.unwrap_or((text, None, ""))
 }
 
-/// Whether a text has any placeholders; an error if one of them is unknown.
-pub(super) fn has_placeholders(text: &str) -> Result<bool, FieldProblem> {
+/// Whether a text has any placeholders; an error if one of them is not among
+/// the `known`.
+pub(super) fn has_placeholders(text: &str, known: &[&str]) -> Result<bool, FieldProblem> {
     let mut found = false;
     for piece in pieces(text) {
         let Piece::Placeholder(name) = piece else { continue };
         found = true;
-        if source(name).is_none() {
-            let known = PLACEHOLDERS.iter().map(|(known, _)| *known);
-            let hint = fields::hint(name, known);
+        if !known.contains(&name) {
+            let hint = fields::hint(name, known.iter().copied());
             return Err(FieldProblem::UnknownPlaceholder { name: name.to_owned(), hint });
         }
     }

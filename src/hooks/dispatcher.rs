@@ -1,0 +1,132 @@
+//! What waits to be delivered: a queue for each session that has anything, and
+//! a task that works it off.
+//!
+//! A session never moves to another worker, so the order of its events is a
+//! matter of one dispatcher.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use super::delivery::Delivery;
+use super::losses::{Loss, Losses};
+use super::{Event, Hook, Hooks};
+use crate::auth::Login;
+
+/// What may wait, in bytes.
+const MAX_WAITING: usize = 16 * 1024 * 1024;
+/// What an event takes besides its message: mostly the task of its session.
+const OVERHEAD: usize = 1024;
+
+/// Delivers the events of one worker's sessions. A clone is another handle to
+/// the same.
+#[derive(Clone, Default)]
+pub struct Dispatcher(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    /// Wakes deliveries that pause between two attempts.
+    hurry: Notify,
+    losses: Arc<Losses>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// By session; one whose last event is being delivered is still there.
+    sessions: HashMap<Arc<str>, VecDeque<Delivery>>,
+    events: usize,
+    bytes: usize,
+}
+
+impl Dispatcher {
+    /// A session has logged in. Returns at once.
+    pub fn connected(&self, hooks: &Hooks, login: &Login<'_>) {
+        self.tell(Event::Connected, hooks, login, |name| login.value(name));
+    }
+
+    /// A session is over that had logged in, or it goes on as somebody else;
+    /// `login` is what was told of it when it came. Returns at once.
+    pub fn disconnected(&self, hooks: &Hooks, login: &Login<'_>, close_code: u16, reason: &str) {
+        let close_code = close_code.to_string();
+        self.tell(Event::Disconnected, hooks, login, |name| match name {
+            "close_code" => &close_code,
+            "reason" => reason,
+            name => login.value(name),
+        });
+    }
+
+    /// Events that are neither delivered nor given up.
+    pub fn undelivered(&self) -> usize {
+        self.0.waiting.lock().events
+    }
+
+    /// Tries whatever failed once more now, instead of when its time has come.
+    pub fn hurry(&self) {
+        self.0.hurry.notify_waiters();
+    }
+
+    fn tell<'v>(
+        &self,
+        event: Event,
+        hooks: &Hooks,
+        login: &Login<'_>,
+        value: impl Fn(&str) -> &'v str,
+    ) {
+        let Some(Hook(rpc)) = hooks.of(event) else { return };
+        let told = rpc.as_ref().ok_or(Loss::Pending).and_then(|rpc| {
+            let message = rpc.callout.request(value).map_err(|_| Loss::NoFit)?;
+            self.put(login.session_id, Delivery::new(event, rpc, login.worker, message))
+        });
+        if let Err(loss) = told {
+            self.0.losses.count(event, loss, login.session_id);
+        }
+    }
+
+    fn put(&self, session: &str, delivery: Delivery) -> Result<(), Loss> {
+        let runtime = Handle::try_current().map_err(|_| Loss::Stopping)?;
+        let mut waiting = self.0.waiting.lock();
+        let bytes = waiting.bytes + size(&delivery);
+        if bytes > MAX_WAITING {
+            return Err(Loss::Full);
+        }
+        waiting.bytes = bytes;
+        waiting.events += 1;
+        if let Some(events) = waiting.sessions.get_mut(session) {
+            events.push_back(delivery);
+        } else {
+            let session: Arc<str> = session.into();
+            waiting.sessions.insert(Arc::clone(&session), VecDeque::from([delivery]));
+            runtime.spawn(Arc::clone(&self.0).work_off(session));
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// Delivers what there is of a session, and what comes meanwhile.
+    async fn work_off(self: Arc<Self>, session: Arc<str>) {
+        while let Some(delivery) = self.next(&session) {
+            delivery.deliver(&session, &self.hurry).await;
+            let mut waiting = self.waiting.lock();
+            waiting.events -= 1;
+            waiting.bytes -= size(&delivery);
+        }
+    }
+
+    fn next(&self, session: &str) -> Option<Delivery> {
+        let mut waiting = self.waiting.lock();
+        let next = waiting.sessions.get_mut(session).and_then(VecDeque::pop_front);
+        if next.is_none() {
+            waiting.sessions.remove(session);
+        }
+        next
+    }
+}
+
+fn size(delivery: &Delivery) -> usize {
+    delivery.message().len() + OVERHEAD
+}

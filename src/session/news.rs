@@ -1,0 +1,49 @@
+//! What hooks are told of a session, and when: as somebody's from its login on,
+//! and once more when it is over or goes on as somebody else.
+
+use super::Worker;
+use super::identity::Identity;
+use crate::auth::Login;
+use crate::registry::Presence;
+
+/// No close code: the session goes on.
+const GOES_ON: u16 = 0;
+
+/// The session has logged in for the first time.
+pub(super) fn connected(worker: &Worker, identity: &Identity) {
+    let login = identity.as_login(worker.index);
+    worker.hooks.connected(&worker.services.load().hooks, &login);
+}
+
+/// The session is over; `was` is what it was to others.
+pub(super) fn disconnected(
+    worker: &Worker,
+    identity: &Identity,
+    was: &Presence,
+    close_code: u16,
+    reason: &str,
+) {
+    let now = identity.as_login(worker.index);
+    let login = Login {
+        user_id: &was.user_id,
+        platform: &was.platform,
+        device_id: &was.device_id,
+        app_version: &was.app_version,
+        language: &was.language,
+        // The token of one user is nothing to be told of another.
+        token: if now.user_id == &*was.user_id { now.token } else { "" },
+        ..now
+    };
+    worker.hooks.disconnected(&worker.services.load().hooks, &login, close_code, reason);
+}
+
+/// The session has logged in or described itself anew. That is no news, unless
+/// it is another user or device now.
+pub(super) fn renewed(worker: &Worker, identity: &Identity, was: &Presence, is: &Presence) {
+    let is_same =
+        was.user_id == is.user_id && was.platform == is.platform && was.device_id == is.device_id;
+    if !is_same {
+        disconnected(worker, identity, was, GOES_ON, "the session has logged in anew");
+        connected(worker, identity);
+    }
+}

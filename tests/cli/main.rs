@@ -1,0 +1,13 @@
+//! The commands as people use them: the real binary, in folders where nothing
+//! else is.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+mod call;
+mod chat;
+mod kick;
+mod push;
+mod push_access;
+mod sessions;

@@ -3,8 +3,9 @@
 
 CARGO ?= cargo
 PROFILE ?= release
+SOAK_SECONDS ?= 300
 
-.PHONY: demo test test-rust test-peers test-clients lint fmt bench fuzz clean help
+.PHONY: demo test test-rust test-peers test-clients lint fmt soak bench fuzz clean help
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,6 +33,9 @@ lint: tools ## Formatting and clippy, warnings denied
 
 fmt: ## Formats the source
 	$(CARGO) fmt
+
+soak: tools ## Clients and backends at random for SOAK_SECONDS (default 300), then everything is checked
+	BRIDGEHEAD_SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --test soak -- --nocapture
 
 bench: tools ## Benchmarks of the pure core
 	$(CARGO) bench

@@ -4,7 +4,7 @@
 CARGO ?= cargo
 PROFILE ?= release
 
-.PHONY: demo test test-rust test-peers test-clients lint fmt bench fuzz clean help
+.PHONY: demo test test-rust test-peers test-clients soak lint fmt bench fuzz clean help
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -25,6 +25,9 @@ test-peers: tools ## The real binary against clients and services of other imple
 test-clients: tools ## The Go client of existing apps, against the demo
 	$(CARGO) build --bin bridgehead
 	BRIDGEHEAD=$(CURDIR)/target/debug/bridgehead bash tests/clients/go/run.sh
+
+soak: tools ## The soak test for SOAK_SECONDS (default 300)
+	BRIDGEHEAD_SOAK_SECONDS=$${SOAK_SECONDS:-300} $(CARGO) test --test soak -- --nocapture
 
 lint: tools ## Formatting and clippy, warnings denied
 	$(CARGO) fmt --check

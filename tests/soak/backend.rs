@@ -70,8 +70,8 @@ pub async fn push_in_streams(
             let id = (who, number);
             let (request, meant) = choose(id, &mut dice);
             let sent = SystemTime::UNIX_EPOCH; // known only when all is over
-            let pushed = Pushed { id, began, sent, meant, receipts: Vec::new() };
-            pushes.insert(request.push_id.clone(), pushed);
+            let entry = Pushed { id, began, sent, meant, receipts: Vec::new() };
+            pushes.insert(request.push_id.clone(), entry);
             requests.push(request);
         }
         let requests = futures_util::stream::iter(requests);

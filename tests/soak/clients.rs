@@ -84,9 +84,9 @@ struct Connection {
 
 impl Connection {
     async fn open(client: usize, mark: String, url: &str, records: &Arc<Records>) -> Self {
-        let connecting = connect(url, records.connections.load(Ordering::Relaxed) % 2 == 0);
+        let nth = records.connections.fetch_add(1, Ordering::Relaxed);
+        let connecting = connect(url, nth.is_multiple_of(2));
         let socket = timeout(PATIENCE, connecting).await.unwrap();
-        records.connections.fetch_add(1, Ordering::Relaxed);
         let mut connection = Self {
             socket,
             mark: mark.clone(),

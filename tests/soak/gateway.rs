@@ -35,7 +35,7 @@ pub struct Usage {
 }
 
 impl Gateway {
-    pub async fn start(services: &Services) -> Self {
+    pub fn start(services: &Services) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("routes.yaml");
         let config = format!(

@@ -40,16 +40,15 @@ async fn every_push_is_accounted_for_whatever_happens_to_clients() {
     println!("soaking for {seconds} s, seed {seed}");
 
     let services = services::start().await;
-    let gateway = Gateway::start(&services).await;
+    let gateway = Gateway::start(&services);
     // The first round leaves the gateway with all that it keeps for good.
-    let warm_up = Duration::from_secs(seconds.div_ceil(4));
+    let warm_up = seconds.div_ceil(4);
     let records = round(&gateway, Dice::new(seed), warm_up).await;
     records.settle();
     gateway.wait_empty().await;
     let before = gateway.usage();
 
-    let period = Duration::from_secs(seconds) - warm_up.min(Duration::from_secs(seconds));
-    let records = round(&gateway, Dice::new(seed ^ 1), period.max(warm_up)).await;
+    let records = round(&gateway, Dice::new(seed ^ 1), seconds.saturating_sub(warm_up)).await;
     println!("{}", records.summary());
     records.settle();
     gateway.wait_empty().await;
@@ -59,7 +58,7 @@ async fn every_push_is_accounted_for_whatever_happens_to_clients() {
 
 /// Everything at once for a while; returns when all clients are gone and all
 /// receipts are in.
-async fn round(gateway: &Gateway, mut dice: Dice, period: Duration) -> Arc<Records> {
+async fn round(gateway: &Gateway, mut dice: Dice, seconds: u64) -> Arc<Records> {
     let records = Arc::new(Records::default());
     let (stop, stopped) = watch::channel(false);
     let api = PushServiceClient::connect(gateway.push_url.clone()).await.unwrap();
@@ -84,7 +83,7 @@ async fn round(gateway: &Gateway, mut dice: Dice, period: Duration) -> Arc<Recor
         clients.spawn(clients::live(client, url, records, dice.fork(), stopped.clone()));
     }
 
-    sleep(period).await;
+    sleep(Duration::from_secs(seconds)).await;
     stop.send_replace(true);
     while let Some(ended) = backends.join_next().await {
         ended.unwrap();

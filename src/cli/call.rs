@@ -3,7 +3,7 @@
 //! Everything that can be wrong with the command line is found before
 //! anything is sent.
 
-mod explain;
+pub(super) mod explain;
 mod pushed;
 
 use std::path::PathBuf;

@@ -6,10 +6,12 @@
 //! `sysexits.h`). Results go to standard output, everything else to standard
 //! error.
 
+mod bench;
 mod call;
 mod catalogue;
 mod check;
 mod demo;
+mod descriptors;
 mod diagnose;
 mod failure;
 mod files;
@@ -48,6 +50,7 @@ enum Command {
     Push(Box<push::Push>),
     Sessions(sessions::Sessions),
     Kick(kick::Kick),
+    Bench(bench::Bench),
     Keygen(keygen::Keygen),
     Schema(schema::Schema),
 }
@@ -75,6 +78,7 @@ impl Command {
             Self::Push(command) => command.run(),
             Self::Sessions(command) => command.run(),
             Self::Kick(command) => command.run(),
+            Self::Bench(command) => command.run(),
             Self::Keygen(command) => command.run(),
         }
     }

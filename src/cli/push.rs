@@ -57,8 +57,8 @@ pub(super) struct Push {
 }
 
 /// How sure the pusher wants to be.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Confirm {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Confirm {
     Queued,
     Written,
     Acknowledged,

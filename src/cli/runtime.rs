@@ -5,8 +5,16 @@ use super::failure::Failure;
 /// Runs a command's future on a runtime beside the workers: reloads,
 /// reflection, signals.
 pub(super) fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    block_on_threads(1, command)
+}
+
+/// The same with threads for work of the command's own.
+pub(super) fn block_on_threads<T>(
+    threads: usize,
+    command: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
+        .worker_threads(threads)
         .thread_name("background")
         .enable_all()
         .build()

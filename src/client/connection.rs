@@ -64,10 +64,19 @@ impl Stream for Pushes {
     }
 }
 
+/// Where pushes go.
+#[derive(Clone)]
+enum PushReader {
+    Queue(mpsc::Sender<Push>),
+    Call(Arc<dyn Fn(Push) + Send + Sync>),
+}
+
 /// What goes out.
 pub(super) enum Outgoing {
     /// A frame, encrypted where it must be.
     Frame(Bytes),
+    /// Not a frame: the socket is not read any more.
+    StopReading,
     /// The last thing that is said.
     Close,
 }
@@ -76,7 +85,7 @@ pub(super) enum Outgoing {
 pub(super) struct Connection {
     pub(super) cipher: Option<Cipher>,
     calls: Mutex<Calls>,
-    pushes: Mutex<Option<mpsc::Sender<Push>>>,
+    pushes: Mutex<Option<PushReader>>,
     closed: watch::Sender<Option<Closed>>,
 }
 
@@ -129,11 +138,20 @@ impl Connection {
     /// Takes over the pushes, from now on.
     pub(super) fn pushes(&self) -> Pushes {
         let (sender, receiver) = mpsc::channel(PUSHES);
+        self.read_pushes(PushReader::Queue(sender));
+        Pushes(receiver)
+    }
+
+    /// Has every push given to a function, from now on.
+    pub(super) fn on_push(&self, call: Arc<dyn Fn(Push) + Send + Sync>) {
+        self.read_pushes(PushReader::Call(call));
+    }
+
+    fn read_pushes(&self, reader: PushReader) {
         let calls = self.calls.lock();
         if !calls.is_over {
-            *self.pushes.lock() = Some(sender);
+            *self.pushes.lock() = Some(reader);
         }
-        Pushes(receiver)
     }
 
     /// Waits for the end. May be dropped at any time.
@@ -201,17 +219,26 @@ impl Drop for Waiting<'_> {
 }
 
 /// Reads and writes until one of both comes to an end.
-async fn drive(socket: Socket, outgoing: mpsc::Receiver<Outgoing>, connection: Arc<Connection>) {
+async fn drive(
+    socket: Socket,
+    mut outgoing: mpsc::Receiver<Outgoing>,
+    connection: Arc<Connection>,
+) {
     let (sink, mut frames) = socket.split();
     let why = {
         let mut reading = pin!(read(&mut frames, &connection));
         tokio::select! {
             why = &mut reading => why,
-            written = write(sink, outgoing) => {
+            written = write(sink, &mut outgoing) => {
+                if matches!(written, Ok(Written::StopReading)) {
+                    // Until it is closed or dropped.
+                    while matches!(outgoing.recv().await, Some(Outgoing::Frame(_))) {}
+                    return connection.end(Closed::ByClient);
+                }
                 // What is under way may still arrive, the gateway's reason among it.
                 let heard = timeout(CLOSE_WAIT, reading).await;
                 match (written, heard) {
-                    (Ok(()), _) => Closed::ByClient,
+                    (Ok(_), _) => Closed::ByClient,
                     (Err(_), Ok(why)) => why,
                     (Err(error), Err(_)) => Closed::Lost(error.to_string()),
                 }
@@ -226,22 +253,30 @@ async fn drive(socket: Socket, outgoing: mpsc::Receiver<Outgoing>, connection: A
     }
 }
 
+/// Why there is nothing more to write.
+enum Written {
+    Close,
+    StopReading,
+}
+
 async fn write(
     mut sink: SplitSink<Socket, Message>,
-    mut outgoing: mpsc::Receiver<Outgoing>,
-) -> Result<(), tungstenite::Error> {
+    outgoing: &mut mpsc::Receiver<Outgoing>,
+) -> Result<Written, tungstenite::Error> {
     let mut batch = Vec::with_capacity(BATCH);
     'open: while outgoing.recv_many(&mut batch, BATCH).await > 0 {
         for next in batch.drain(..) {
             match next {
                 Outgoing::Frame(frame) => sink.feed(Message::Binary(frame)).await?,
                 Outgoing::Close => break 'open,
+                Outgoing::StopReading => return Ok(Written::StopReading),
             }
         }
         sink.flush().await?;
     }
     let normal = CloseFrame { code: CloseCode::Normal, reason: "".into() };
-    sink.send(Message::Close(Some(normal))).await
+    sink.send(Message::Close(Some(normal))).await?;
+    Ok(Written::Close)
 }
 
 async fn read(frames: &mut SplitStream<Socket>, connection: &Connection) -> Closed {
@@ -262,10 +297,14 @@ async fn read(frames: &mut SplitStream<Socket>, connection: &Connection) -> Clos
 
 async fn deliver(push: Push, connection: &Connection) {
     let reader = connection.pushes.lock().clone();
-    if let Some(reader) = reader
-        && reader.send(push).await.is_err()
-    {
-        *connection.pushes.lock() = None;
+    match reader {
+        None => {}
+        Some(PushReader::Call(call)) => call(push),
+        Some(PushReader::Queue(queue)) => {
+            if queue.send(push).await.is_err() {
+                *connection.pushes.lock() = None;
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a session is opened with.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,10 @@ pub struct Options {
     /// How the gateway's certificate is checked; absent, against the public
     /// web's authorities. Without meaning for `ws://`.
     pub tls: Option<Tls>,
+    /// The address of this machine to connect from; absent, the operating
+    /// system chooses. One address has ports for some 28,000 connections to the
+    /// same place.
+    pub source: Option<IpAddr>,
     /// What setCxnParams says of the device. Absent, it is not sent: the
     /// session stays as the gateway opened it.
     pub device: Option<SetCxnParamsReq>,
@@ -36,6 +41,7 @@ impl Options {
             url: url.into(),
             headers: Vec::new(),
             tls: None,
+            source: None,
             device: Some(SetCxnParamsReq {
                 package_id: format!("{:016x}", rand::random::<u64>()),
                 platform: "web".to_owned(),

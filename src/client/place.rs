@@ -2,12 +2,13 @@
 //! it is for others.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hyper::http::{StatusCode, Uri};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 
 use super::tls::TlsError;
 
@@ -134,14 +135,18 @@ impl Place {
         }
     }
 
-    /// Opens a connection; over TLS where the URL says so, checked as `tls`
-    /// says. No time limit of its own; may be dropped at any time.
+    /// Opens a connection, from `source` if there is one; over TLS where the
+    /// URL says so, checked as `tls` says. No time limit of its own; may be dropped at any time.
     pub(super) async fn dial(
         &self,
+        source: Option<IpAddr>,
         tls: impl FnOnce() -> Result<tokio_rustls::TlsConnector, TlsError>,
     ) -> Result<Box<dyn Transport>, DialError> {
-        let tcp = TcpStream::connect((self.host.as_str(), self.port))
-            .await
+        let tcp = match source {
+            None => TcpStream::connect((self.host.as_str(), self.port)).await,
+            Some(source) => self.connect_from(source).await,
+        };
+        let tcp = tcp
             .and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp))
             .map_err(|source| DialError::Unreachable { address: self.address(), source })?;
         if !self.is_secure {
@@ -151,6 +156,17 @@ impl Place {
         let name = ServerName::try_from(self.host.clone())
             .map_err(|error| unsecured(io::Error::other(error)))?;
         Ok(Box::new(tls()?.connect(name, tcp).await.map_err(unsecured)?))
+    }
+
+    async fn connect_from(&self, source: IpAddr) -> io::Result<TcpStream> {
+        let mut addresses = lookup_host((self.host.as_str(), self.port)).await?;
+        let of_the_same_kind = addresses.find(|address| address.is_ipv4() == source.is_ipv4());
+        let Some(address) = of_the_same_kind else {
+            return Err(io::Error::other(format!("it has no address that {source} can reach")));
+        };
+        let socket = if source.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.bind(SocketAddr::new(source, 0))?;
+        socket.connect(address).await
     }
 }
 

@@ -136,7 +136,7 @@ struct Dial {
 impl Dial {
     async fn stream(&self) -> Result<Box<dyn Transport>, DialError> {
         let tls = || self.tls.clone().map_or_else(Tls::public, Ok).map(|tls| tls.http2_connector());
-        timeout(self.limit, self.place.dial(tls)).await.unwrap_or_else(|_| {
+        timeout(self.limit, self.place.dial(None, tls)).await.unwrap_or_else(|_| {
             Err(DialError::Timeout { address: self.place.address(), limit: self.limit })
         })
     }

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::closed::Closed;
-use super::connection::{self, Connection, Outgoing, Pushes};
+use super::connection::{self, Connection, Outgoing, Push, Pushes};
 use super::options::Options;
 use super::place::DialError;
 use super::socket::{self, Socket};
@@ -162,6 +162,21 @@ impl Session {
     /// ends the first; until it is taken, pushes are dropped.
     pub fn pushes(&self) -> Pushes {
         self.connection.pushes()
+    }
+
+    /// The same for very many sessions: `call` gets each push within the
+    /// session's own task, which costs no queue and no other task. It must be
+    /// quick.
+    pub fn on_push(&self, call: impl Fn(Push) + Send + Sync + 'static) {
+        self.connection.on_push(Arc::new(call));
+    }
+
+    /// Reads nothing more, and answers no ping, as a client does that has
+    /// stalled; calls are not answered any more. The connection stays until the
+    /// session is dropped, unless the gateway gives it up.
+    pub async fn stop_reading(&self) {
+        // Where this fails there is nothing to be read any more.
+        drop(self.outgoing.send(Outgoing::StopReading).await);
     }
 
     /// Waits until the session has ended, and says why. May be dropped and

@@ -20,7 +20,7 @@ const WEBSOCKET: Scheme =
 pub(super) async fn dial(options: &Options) -> Result<Socket, DialError> {
     let place = Place::parse(&options.url, &WEBSOCKET)?;
     let tls = || Ok(options.tls.clone().map_or_else(Tls::public, Ok)?.connector());
-    let transport = place.dial(tls).await?;
+    let transport = place.dial(options.source, tls).await?;
     let request = upgrade_request(options, place.uri)?;
     match client_async_with_config(request, transport, Some(config())).await {
         Ok((socket, _)) => Ok(socket),

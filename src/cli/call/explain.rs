@@ -24,7 +24,7 @@ pub(super) fn unknown(error: CatalogueError) -> Failure {
 }
 
 /// There is no session.
-pub(super) fn connecting(error: ConnectError) -> Failure {
+pub(in crate::cli) fn connecting(error: ConnectError) -> Failure {
     let (is_usage, help) = match &error {
         ConnectError::Dial(error) => dialling(error),
         ConnectError::NotAGateway { .. } => (false, "is it another WebSocket server?"),
@@ -65,7 +65,7 @@ fn of_status(status: u16) -> &'static str {
 }
 
 /// The gateway does not believe who it is.
-pub(super) fn login(error: &CallError) -> Failure {
+pub(in crate::cli) fn login(error: &CallError) -> Failure {
     with_help(Failure::failed(format!("login failed: {error}")), of_call(error, true))
 }
 

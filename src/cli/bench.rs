@@ -1,0 +1,33 @@
+//! `bridgehead bench …`: puts a gateway under load, checks what it does, and
+//! says what it costs.
+
+mod arrivals;
+mod crowd;
+mod process;
+mod push;
+mod receipts;
+mod report;
+
+use clap::{Args, Subcommand};
+
+use super::failure::Failure;
+
+/// Load for a gateway: what it holds, how fast it is, what it costs.
+#[derive(Debug, Args)]
+pub(super) struct Bench {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    Push(Box<push::Push>),
+}
+
+impl Bench {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        match self.what {
+            What::Push(push) => push.run(),
+        }
+    }
+}

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::failure::Failure;
 use super::output::print;
 use super::serve::start_failure;
-use super::{diagnose, keygen, runtime};
+use super::{descriptors, diagnose, keygen, runtime};
 use crate::app::{self, App, Drain, Signals, StartError};
 use crate::config::{self, Diagnostics, Loaded};
 use crate::demo;
@@ -46,6 +46,7 @@ impl Demo {
 
     async fn demo(self) -> Result<(), Failure> {
         let signals = Signals::listen().map_err(Failure::failed)?;
+        descriptors::allow_all();
         let (private, public) = self.keys()?;
         let services = TcpListener::bind(self.services).await.map_err(|error| {
             Failure::failed(format!("cannot listen on {} for the services: {error}", self.services))

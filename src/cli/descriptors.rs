@@ -15,7 +15,21 @@ pub(super) fn allow_all() {
     let _tried = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
-/// The same, where so many connections are needed.
+/// Says so in the log where the limit is below what the configuration allows:
+/// clients beyond it would not be told that the gateway is full.
+pub(super) fn warn_below(connections: u32) {
+    let limit = getrlimit(Resource::Nofile).current;
+    if let Some(limit) = limit.filter(|limit| *limit < u64::from(connections) + OTHERS) {
+        tracing::warn!(
+            limit,
+            max_connections = connections,
+            "file descriptors will run out before edge.max_connections is reached; raise the hard \
+             limit of open files (ulimit -Hn), or lower max_connections"
+        );
+    }
+}
+
+/// The same as [`allow_all`], where so many connections are needed.
 pub(super) fn allow(connections: u64) -> Result<(), Failure> {
     allow_all();
     match getrlimit(Resource::Nofile).current {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::failure::Failure;
-use super::{diagnose, runtime};
+use super::{descriptors, diagnose, runtime};
 use crate::app::{self, App, Signals, StartError};
 use crate::config;
 
@@ -28,6 +28,8 @@ impl Serve {
         let loaded = read().map_err(|wrong| diagnose::unusable(&wrong))?;
         diagnose::print(&loaded.warnings);
         app::start_log(&loaded.config.log);
+        descriptors::allow_all();
+        descriptors::warn_below(loaded.config.edge.max_connections);
         let workers = self.workers.map_or_else(runtime::cores, usize::from);
         runtime::block_on(async {
             let mut signals = Signals::listen().map_err(Failure::failed)?;

@@ -22,18 +22,18 @@ const PROTO: &str = r#"
 "#;
 
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Text {
+pub(crate) struct Text {
     #[prost(string, tag = "1")]
-    pub text: String,
+    pub(crate) text: String,
 }
 
-pub struct Services {
-    pub address: String,
-    pub descriptors: PathBuf,
+pub(crate) struct Services {
+    pub(crate) address: String,
+    pub(crate) descriptors: PathBuf,
     _folder: tempfile::TempDir,
 }
 
-pub async fn start() -> Services {
+pub(crate) async fn start() -> Services {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("soak.proto"), PROTO).unwrap();
     let set = protox::compile(["soak.proto"], [folder.path()]).unwrap();

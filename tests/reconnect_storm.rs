@@ -5,6 +5,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::expect_used,
+    clippy::print_stderr,
     reason = "a test that cannot go on has failed"
 )]
 
@@ -99,7 +100,9 @@ async fn after_a_storm_of_reconnects_the_newest_sessions_are_there_and_no_others
     assert_eq!(list(&mut api).await.len(), count);
 
     let mut replaced = JoinSet::new();
-    old.into_iter().for_each(|client| drop(replaced.spawn(until_closed(client))));
+    for client in old {
+        replaced.spawn(until_closed(client));
+    }
     let began = Instant::now();
     let new = everybody(&gateway, "new", users).await;
     eprintln!("{count} reconnects in {:?}", began.elapsed());
@@ -107,7 +110,9 @@ async fn after_a_storm_of_reconnects_the_newest_sessions_are_there_and_no_others
     assert!(replaced.iter().all(|end| *end == (0, 3004)), "{:?}", replaced.first());
 
     let mut staying = JoinSet::new();
-    new.into_iter().for_each(|client| drop(staying.spawn(until_closed(client))));
+    for client in new {
+        staying.spawn(until_closed(client));
+    }
     let push = PushRequest {
         target: Some(Target { everyone: true, ..Target::default() }),
         confirm: Confirm::Acknowledged.into(),

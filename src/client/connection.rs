@@ -301,7 +301,8 @@ async fn deliver(push: Push, connection: &Connection) {
         None => {}
         Some(PushReader::Call(call)) => call(push),
         Some(PushReader::Queue(queue)) => {
-            if queue.send(push).await.is_err() {
+            let is_gone = queue.send(push).await.is_err();
+            if is_gone {
                 *connection.pushes.lock() = None;
             }
         }

@@ -1,8 +1,8 @@
 //! Backends: they push, kick, list and watch, all at the same time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bridgehead::proto::push::session_event::Kind;
 use bridgehead::proto::push::{
@@ -28,37 +28,37 @@ pub(crate) async fn pusher(world: Arc<World>, pusher: u32, large: bool) {
     let (mut number, mut reading) = (0, JoinSet::new());
     while !world.is(Stage::NoMorePushes) {
         pause(&world, &mut random, large).await;
-        let (request, mut pushed) = push(&world, &mut random, PushId { pusher, number }, large);
+        let (request, mut record) = push(&world, &mut random, PushId { pusher, number }, large);
         number += 1;
         let receipts = api.push(request).await.unwrap().into_inner();
-        pushed.chosen = Some(SystemTime::now());
+        record.chosen = Some(SystemTime::now());
         if random.random_bool(0.05) {
-            pushed.given_up = true;
-            world.pushes.lock().push(pushed);
+            record.given_up = true;
+            world.pushes.lock().push(record);
             continue; // drops the stream
         }
-        reading.spawn(read(Arc::clone(&world), receipts, pushed));
+        reading.spawn(read(Arc::clone(&world), receipts, record));
         while reading.try_join_next().is_some() {}
     }
     reading.join_all().await;
 }
 
-async fn read(world: Arc<World>, mut receipts: Streaming<PushReceipt>, mut pushed: Pushed) {
+async fn read(world: Arc<World>, mut receipts: Streaming<PushReceipt>, mut record: Pushed) {
     loop {
         match receipts.message().await {
-            Ok(Some(receipt)) if receipt.push_id == pushed.id.text() => {
-                pushed.receipts.push(receipt);
+            Ok(Some(receipt)) if receipt.push_id == record.id.text() => {
+                record.receipts.push((receipt, Instant::now()));
             }
-            Ok(Some(other)) => world.wrong(format!("{other:?} in {:?}", pushed.id)),
+            Ok(Some(other)) => world.wrong(format!("{other:?} in {:?}", record.id)),
             Ok(None) => break,
             Err(status) => {
-                world.wrong(format!("push {:?}: {status}", pushed.id));
-                pushed.given_up = true;
+                world.wrong(format!("push {:?}: {status}", record.id));
+                record.given_up = true;
                 break;
             }
         }
     }
-    world.pushes.lock().push(pushed);
+    world.pushes.lock().push(record);
 }
 
 /// Pushes in streams, without waiting for anything.
@@ -76,9 +76,9 @@ pub(crate) async fn streamer(world: Arc<World>, pusher: u32) {
                 loop {
                     match receipts.message().await {
                         Ok(Some(receipt)) => match open.lock().get_mut(&receipt.push_id) {
-                            Some(pushed) => {
-                                pushed.chosen.get_or_insert_with(SystemTime::now);
-                                pushed.receipts.push(receipt);
+                            Some(record) => {
+                                record.chosen.get_or_insert_with(SystemTime::now);
+                                record.receipts.push((receipt, Instant::now()));
                             }
                             None => world.wrong(format!("{receipt:?} of no push")),
                         },
@@ -93,14 +93,14 @@ pub(crate) async fn streamer(world: Arc<World>, pusher: u32) {
                 pause(&world, &mut random, false).await;
             }
             let id = PushId { pusher, number };
-            let (request, pushed) = push(&world, &mut random, id, false);
+            let (request, record) = push(&world, &mut random, id, false);
             number += 1;
-            open.lock().insert(pushed.id.text(), pushed);
+            open.lock().insert(record.id.text(), record);
             requests.send(request).await.unwrap();
         }
         drop(requests);
         reader.await.unwrap();
-        world.pushes.lock().extend(open.lock().drain().map(|(_, pushed)| pushed));
+        world.pushes.lock().extend(open.lock().drain().map(|(_, record)| record));
     }
 }
 
@@ -125,8 +125,8 @@ fn push(world: &World, random: &mut StdRng, id: PushId, large: bool) -> (PushReq
         deadline: Some(prost_types::Duration { seconds: random.random_range(0..2), nanos }),
     };
     let (began, chosen, receipts) = (SystemTime::now(), None, Vec::new());
-    let pushed = Pushed { id, target, confirm, began, chosen, receipts, given_up: false };
-    (request, pushed)
+    let record = Pushed { id, target, confirm, began, chosen, receipts, given_up: false };
+    (request, record)
 }
 
 /// Some sessions, in one of all the ways to name them.
@@ -183,9 +183,10 @@ pub(crate) async fn lister(world: Arc<World>) {
     let (mut api, mut random) = (world.api().await, world.random(3000));
     while !world.is(Stage::NoMoreClients) {
         world.pause(Duration::from_millis(100), Stage::NoMoreClients).await;
-        let target = match random.random_bool(0.5) {
-            true => Target::default(),
-            false => target(&world, &mut random, false),
+        let target = if random.random_bool(0.5) {
+            Target::default()
+        } else {
+            target(&world, &mut random, false)
         };
         let began = SystemTime::now();
         let sessions = list(&mut api, target.clone()).await;
@@ -244,14 +245,14 @@ pub(crate) async fn watcher(world: Arc<World>) {
 /// What a watch must not say: a snapshot, its end, and then sessions that come
 /// before they go.
 fn contradiction(heard: &[SessionEvent]) -> Option<String> {
-    let (mut present, mut is_snapshot) = (HashMap::new(), true);
+    let (mut present, mut is_snapshot) = (HashSet::new(), true);
     for event in heard {
         let id = event.session.as_ref().map(|session| session.session_id.clone());
         let is_good = match event.kind() {
-            Kind::Snapshot => is_snapshot && present.insert(id, ()).is_none(),
+            Kind::Snapshot => is_snapshot && present.insert(id),
             Kind::SnapshotEnd => std::mem::take(&mut is_snapshot),
-            Kind::Connected => !is_snapshot && present.insert(id, ()).is_none(),
-            Kind::Disconnected => !is_snapshot && present.remove(&id).is_some(),
+            Kind::Connected => !is_snapshot && present.insert(id),
+            Kind::Disconnected => !is_snapshot && present.remove(&id),
             Kind::Unspecified => false,
         };
         if !is_good {

@@ -185,7 +185,9 @@ impl Session {
     fn note(&mut self, world: &World, came: Incoming) -> Result<(), ()> {
         let mut log = self.life.log.lock();
         match came {
-            Incoming::Push { data } => log.seen.push(PushId::of_data(&data)),
+            Incoming::Push { data } => {
+                log.seen.push((PushId::of_data(&data), Instant::now().into()));
+            }
             Incoming::Answer { id, code, data } => {
                 log.answers += 1;
                 let expected = self.waiting.remove(&id);

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bridgehead::envelope::PublicKey;
 use bridgehead::proto::push::push_service_client::PushServiceClient;
@@ -63,8 +63,8 @@ pub(crate) struct Life {
 
 #[derive(Debug, Default)]
 pub(crate) struct Log {
-    /// The pushes that have come, in order.
-    pub(crate) seen: Vec<PushId>,
+    /// The pushes that have come, in order, and when.
+    pub(crate) seen: Vec<(PushId, Instant)>,
     /// The client read on until there were no more pushes, of anybody.
     pub(crate) saw_the_quiet: bool,
     /// The client read until the close frame.
@@ -102,7 +102,8 @@ pub(crate) struct Pushed {
     /// By then the gateway had chosen the sessions; not known of a push in a
     /// stream without a receipt.
     pub(crate) chosen: Option<SystemTime>,
-    pub(crate) receipts: Vec<PushReceipt>,
+    /// And when they came.
+    pub(crate) receipts: Vec<(PushReceipt, Instant)>,
     /// The backend did not wait for all receipts.
     pub(crate) given_up: bool,
 }

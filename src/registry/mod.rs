@@ -191,6 +191,11 @@ impl Registry {
             }
         }
         selection.absent_sessions = absent_sessions;
+        if target.names_several_owners() {
+            // A session that became another user between the two looks was found twice.
+            selection.present.sort_unstable_by_key(|presence| presence.session_id);
+            selection.present.dedup_by_key(|presence| presence.session_id);
+        }
         selection.note_absent_users(target, &excepted);
         selection
     }

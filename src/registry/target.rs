@@ -103,6 +103,15 @@ impl Target {
         }
     }
 
+    /// Whether its sessions are looked for under several users or devices.
+    pub(super) fn names_several_owners(&self) -> bool {
+        match self.by() {
+            By::Users(users) => users.len() > 1,
+            By::Devices(devices) => devices.len() > 1,
+            By::Sessions(_) | By::Nothing => false,
+        }
+    }
+
     /// The users it names.
     pub(super) fn named_users(&self) -> &[Arc<str>] {
         &self.users

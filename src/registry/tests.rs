@@ -272,3 +272,29 @@ fn many_threads_leave_nothing_behind() {
     assert!(registry.users.all().all(|table| table.is_empty()));
     assert!(registry.devices.all().all(|table| table.is_empty()));
 }
+
+#[test]
+fn a_session_that_becomes_another_user_meanwhile_is_found_once() {
+    let registry = Registry::new(OneSessionPer::Device);
+    let one = session("u0", "ios", "d");
+    let mut membership = registry.join(one.presence.clone());
+    // Many users in between, so that there is time.
+    let users = (0..200).map(|nth| format!("u{nth}"));
+    let target = Target::everyone().users(users);
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    let order = std::sync::atomic::Ordering::Relaxed;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for nth in 0.. {
+                if is_done.load(order) {
+                    return;
+                }
+                let user_id = format!("u{}", nth * 67 % 200).into();
+                membership.renew(Presence { user_id, ..one.presence.clone() }).unwrap();
+            }
+        });
+        let most = (0..3000).map(|_| registry.select(&target).present.len()).max();
+        is_done.store(true, order);
+        assert_eq!(most, Some(1));
+    });
+}

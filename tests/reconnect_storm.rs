@@ -1,6 +1,7 @@
 //! Everybody reconnects at once, before their old connections are gone: the
 //! newest session of each device stays, and only that.
 
+#![allow(clippy::print_stderr, reason = "what was seen, for those that run it by hand")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -99,7 +100,9 @@ async fn after_a_storm_of_reconnects_the_newest_sessions_are_there_and_no_others
     assert_eq!(list(&mut api).await.len(), count);
 
     let mut replaced = JoinSet::new();
-    old.into_iter().for_each(|client| drop(replaced.spawn(until_closed(client))));
+    for client in old {
+        replaced.spawn(until_closed(client));
+    }
     let began = Instant::now();
     let new = everybody(&gateway, "new", users).await;
     eprintln!("{count} reconnects in {:?}", began.elapsed());
@@ -107,7 +110,9 @@ async fn after_a_storm_of_reconnects_the_newest_sessions_are_there_and_no_others
     assert!(replaced.iter().all(|end| *end == (0, 3004)), "{:?}", replaced.first());
 
     let mut staying = JoinSet::new();
-    new.into_iter().for_each(|client| drop(staying.spawn(until_closed(client))));
+    for client in new {
+        staying.spawn(until_closed(client));
+    }
     let push = PushRequest {
         target: Some(Target { everyone: true, ..Target::default() }),
         confirm: Confirm::Acknowledged.into(),

@@ -1,6 +1,6 @@
 //! Backends: they push, kick, list and watch, all at the same time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -183,9 +183,10 @@ pub(crate) async fn lister(world: Arc<World>) {
     let (mut api, mut random) = (world.api().await, world.random(3000));
     while !world.is(Stage::NoMoreClients) {
         world.pause(Duration::from_millis(100), Stage::NoMoreClients).await;
-        let target = match random.random_bool(0.5) {
-            true => Target::default(),
-            false => target(&world, &mut random, false),
+        let target = if random.random_bool(0.5) {
+            Target::default()
+        } else {
+            target(&world, &mut random, false)
         };
         let began = SystemTime::now();
         let sessions = list(&mut api, target.clone()).await;
@@ -244,14 +245,14 @@ pub(crate) async fn watcher(world: Arc<World>) {
 /// What a watch must not say: a snapshot, its end, and then sessions that come
 /// before they go.
 fn contradiction(heard: &[SessionEvent]) -> Option<String> {
-    let (mut present, mut is_snapshot) = (HashMap::new(), true);
+    let (mut present, mut is_snapshot) = (HashSet::new(), true);
     for event in heard {
         let id = event.session.as_ref().map(|session| session.session_id.clone());
         let is_good = match event.kind() {
-            Kind::Snapshot => is_snapshot && present.insert(id, ()).is_none(),
+            Kind::Snapshot => is_snapshot && present.insert(id),
             Kind::SnapshotEnd => std::mem::take(&mut is_snapshot),
-            Kind::Connected => !is_snapshot && present.insert(id, ()).is_none(),
-            Kind::Disconnected => !is_snapshot && present.remove(&id).is_some(),
+            Kind::Connected => !is_snapshot && present.insert(id),
+            Kind::Disconnected => !is_snapshot && present.remove(&id),
             Kind::Unspecified => false,
         };
         if !is_good {

@@ -1,198 +1,215 @@
-//! Clients that live at random: they call, leave, vanish, sleep, come again.
+//! Clients that come and go in every way that clients do.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bridgehead::proto::session::{
-    PushBody, PushEvent, RequestBody, ResponseBody, SetCxnParamsReq, SetUserParamsReq,
-};
-use futures_util::{SinkExt, StreamExt};
-use prost::Message as _;
-use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
+use rand::RngExt;
+use rand::rngs::StdRng;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::USERS;
-use crate::dice::Dice;
-use crate::records::{PushId, Records};
-use crate::services::Text;
+use crate::client::{Client, Incoming};
+use crate::world::{End, Life, PushId, Stage, World};
 
-/// How long anything that must come may take.
+const LIST_FRIENDS: &str = "/v1/relation/getFriendList";
+/// How long the gateway may take to end a session that reads.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub fn user(client: usize) -> String {
-    format!("user-{}", client % USERS)
+/// A client, what it has seen, and what it still waits for.
+struct Session {
+    client: Client,
+    life: Arc<Life>,
+    waiting: HashSet<u64>,
+    /// It has logged in as somebody else.
+    is_guest: bool,
 }
 
-pub fn device(client: usize) -> String {
-    format!("device-{client}")
-}
-
-/// One client of many lives: a connection after the other, until told to stop.
-pub async fn live(
-    client: usize,
-    url: String,
-    records: Arc<Records>,
-    mut dice: Dice,
-    stopped: watch::Receiver<bool>,
-) {
-    let mut life = 0;
-    let mut left_open = None;
-    while !*stopped.borrow() {
-        life += 1;
-        let mark = format!("{client}.{life}");
-        // Now and then a device comes again before it has gone.
-        let mut connection = Connection::open(client, mark, &url, &records).await;
-        drop(left_open.take());
-        connection.work(&mut dice, &stopped).await;
-        if dice.chance(20) {
-            left_open = Some(connection);
-        } else {
-            connection.leave(&mut dice).await;
+/// One device of one user, until the soak is over.
+pub(crate) async fn device(world: Arc<World>, slot: usize) {
+    let mut random = world.random(slot as u64);
+    while !world.is(Stage::NoMoreClients) {
+        world.pause(millis(&mut random, 0..400), Stage::NoMoreClients).await;
+        if let Some(session) = connect(&world, slot, &mut random).await {
+            live(&world, slot, session, &mut random).await;
         }
-        sleep(dice.millis(0, 60)).await;
     }
 }
 
-/// Half of the clients are on a narrow network: what they do not read soon
-/// piles up in the gateway.
-async fn connect(url: &str, is_narrow: bool) -> WebSocketStream<TcpStream> {
-    let socket = TcpSocket::new_v4().unwrap();
-    if is_narrow {
-        socket.set_recv_buffer_size(4096).unwrap();
+async fn connect(world: &World, slot: usize, random: &mut StdRng) -> Option<Session> {
+    let life = world.birth();
+    let profile = world.profile(slot, &life, random);
+    match Client::connect(&profile).await {
+        Ok(client) => Some(Session { client, life, waiting: HashSet::new(), is_guest: false }),
+        Err(came) => {
+            world.wrong(format!("{} was not let in: {came:?}", life.tag));
+            None
+        }
     }
-    let address = url.trim_start_matches("ws://").trim_end_matches("/ws").parse().unwrap();
-    let stream = socket.connect(address).await.unwrap();
-    tokio_tungstenite::client_async(url, stream).await.unwrap().0
 }
 
-struct Connection {
-    socket: WebSocketStream<TcpStream>,
-    mark: String,
-    records: Arc<Records>,
-    /// The last push of each pusher.
-    last: HashMap<u32, u64>,
-    /// Requests that are not answered yet.
-    asked: HashMap<String, String>,
-    requests: u64,
-    is_over: bool,
-}
-
-impl Connection {
-    async fn open(client: usize, mark: String, url: &str, records: &Arc<Records>) -> Self {
-        let nth = records.connections.fetch_add(1, Ordering::Relaxed);
-        let connecting = connect(url, nth.is_multiple_of(2));
-        let socket = timeout(PATIENCE, connecting).await.unwrap();
-        let mut connection = Self {
-            socket,
-            mark: mark.clone(),
-            records: Arc::clone(records),
-            last: HashMap::new(),
-            asked: HashMap::new(),
-            requests: 0,
-            is_over: false,
-        };
-        let device = SetCxnParamsReq {
-            platform: "ios".into(),
-            device_id: device(client),
-            app_version: mark,
-            ..SetCxnParamsReq::default()
-        };
-        let login = SetUserParamsReq { user_id: user(client), ..SetUserParamsReq::default() };
-        connection.send("/v1/conn/white/setCxnParams", &device, String::new()).await;
-        connection.send("/v1/conn/white/setUserParams", &login, String::new()).await;
-        while !connection.asked.is_empty() && !connection.is_over {
-            connection.receive(Instant::now() + PATIENCE).await;
+/// What a client does, to its end.
+async fn live(world: &Arc<World>, slot: usize, mut session: Session, random: &mut StdRng) {
+    loop {
+        if session.read(world, millis(random, 100..1500), random).await.is_err() {
+            return session.ended(world);
         }
-        connection
-    }
-
-    /// Sends a request; `expected` is the text that its answer must have.
-    async fn send(&mut self, method: &str, message: &impl prost::Message, expected: String) {
-        self.requests += 1;
-        let req_id = self.requests.to_string();
-        let data = message.encode_to_vec().into();
-        let request = RequestBody { req_id: req_id.clone(), method: method.into(), data };
-        self.asked.insert(req_id, expected);
-        let frame = Message::Binary(request.encode_to_vec().into());
-        // Where this fails the session has been closed, which reading will tell.
-        drop(timeout(PATIENCE, self.socket.send(frame)).await);
-    }
-
-    async fn work(&mut self, dice: &mut Dice, stopped: &watch::Receiver<bool>) {
-        let end = Instant::now() + dice.millis(20, 1500);
-        while Instant::now() < end && !self.is_over && !*stopped.borrow() {
-            if dice.chance(30) {
-                let text = format!("{} {}", self.mark, self.requests);
-                self.send("/say", &Text { text: text.clone() }, text).await;
-            }
-            if dice.chance(3) {
-                // Reads nothing: pushes pile up, pings stay without an answer.
-                sleep(dice.millis(50, 1500)).await;
-            }
-            self.receive(Instant::now() + dice.millis(1, 40)).await;
-        }
-    }
-
-    /// Takes in what comes, one frame, until then.
-    async fn receive(&mut self, until: Instant) {
-        tokio::select! {
-            frame = self.socket.next() => match frame {
-                Some(Ok(Message::Binary(frame))) => self.take(&frame),
-                Some(Ok(Message::Close(_)) | Err(_)) | None => self.is_over = true,
-                Some(Ok(_)) => {}
-            },
-            () = sleep_until(until) => {}
-        }
-    }
-
-    fn take(&mut self, frame: &[u8]) {
-        let push = PushBody::decode(frame).unwrap();
-        if push.event == PushEvent::PushResponseBody as i32 {
-            let answer = ResponseBody::decode(push.data).unwrap();
-            let expected = self.asked.remove(&answer.req_id).unwrap();
-            assert_eq!(answer.code, 0, "{}: {answer:?}", self.mark);
-            assert_eq!(Text::decode(answer.data).unwrap().text, expected);
-            self.records.calls.fetch_add(1, Ordering::Relaxed);
-        } else {
-            let id = push_id(&push.data);
-            self.records.received(&self.mark, &mut self.last, id);
-        }
-    }
-
-    async fn leave(mut self, dice: &mut Dice) {
-        match dice.below(3) {
-            // With all due forms.
-            0 => {
-                drop(timeout(PATIENCE, self.socket.close(None)).await);
-                while !self.is_over {
-                    self.receive(Instant::now() + PATIENCE).await;
+        if world.is(Stage::NoMorePushes) {
+            session.life.log.lock().saw_the_quiet = true;
+            while !world.is(Stage::NoMoreClients) {
+                let a_while = Duration::from_millis(100);
+                if session.read(world, a_while, random).await.is_err() {
+                    return session.ended(world);
                 }
             }
-            // Killed: the kernel sends a reset.
-            1 => {
-                let socket = socket2::SockRef::from(self.socket.get_ref());
-                drop(socket.set_linger(Some(Duration::ZERO)));
+            return session.leave(world).await;
+        }
+        match random.random_range(0..100) {
+            0..25 => return session.leave(world).await,
+            25..40 => return session.break_off(world),
+            // Frozen: the gateway has to find out, or it goes on in the end.
+            40..50 => {
+                world.pause(millis(random, 500..3000), Stage::NoMoreClients).await;
+                world.count("froze");
+                if random.random_bool(0.5) {
+                    return session.break_off(world);
+                }
             }
-            // Gone without a word.
+            // Stalls for a moment.
+            50..65 => {
+                world.pause(millis(random, 50..700), Stage::NoMoreClients).await;
+                world.count("stalled");
+            }
+            // Connects anew before the old connection is gone.
+            65..85 if !session.is_guest => {
+                let Some(newer) = connect(world, slot, random).await else { return };
+                tokio::spawn(replaced(Arc::clone(world), std::mem::replace(&mut session, newer)));
+            }
+            // Becomes another user, on the same connection.
+            85..90 => {
+                let user = format!("guest-{slot}");
+                let id = session.client.log_in(&user).await;
+                session.expect(id);
+                session.is_guest = true;
+                world.count("logged in anew");
+            }
             _ => {}
         }
     }
 }
 
-/// What a push's data begins with.
-pub fn data(id: PushId, padding: usize) -> bytes::Bytes {
-    let mut data = id.0.to_be_bytes().to_vec();
-    data.extend(id.1.to_be_bytes());
-    data.resize(data.len() + padding, 0);
-    data.into()
+/// Reads on an old connection, until it is closed.
+async fn replaced(world: Arc<World>, mut session: Session) {
+    match timeout(PATIENCE, session.read_to_the_end(&world)).await {
+        Ok(()) => session.ended(&world),
+        Err(_) => world.wrong(format!("{} was never replaced", session.life.tag)),
+    }
 }
 
-fn push_id(data: &[u8]) -> PushId {
-    let pusher = u32::from_be_bytes(data[..4].try_into().unwrap());
-    (pusher, u64::from_be_bytes(data[4..12].try_into().unwrap()))
+impl Session {
+    /// Reads for a while and calls meanwhile.
+    async fn read(&mut self, world: &World, long: Duration, random: &mut StdRng) -> Result<(), ()> {
+        let until = Instant::now() + long;
+        loop {
+            if random.random_bool(0.1) {
+                for _ in 0..random.random_range(1..5) {
+                    let id = self.client.send(LIST_FRIENDS, Vec::new()).await;
+                    self.expect(id);
+                }
+            }
+            match timeout_at(until, self.client.next()).await {
+                Ok(came) => self.note(world, came)?,
+                Err(_) => return Ok(()),
+            }
+        }
+    }
+
+    async fn read_to_the_end(&mut self, world: &World) {
+        loop {
+            let came = self.client.next().await;
+            if self.note(world, came).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits for the answers, says goodbye, and reads what still comes.
+    async fn leave(mut self, world: &World) {
+        let answers = async {
+            while !self.waiting.is_empty() {
+                let came = self.client.next().await;
+                self.note(world, came)?;
+            }
+            Ok::<_, ()>(())
+        };
+        match timeout(PATIENCE, answers).await {
+            Ok(Err(())) => return self.ended(world),
+            Ok(Ok(())) => {}
+            Err(_) => {
+                let tag = &self.life.tag;
+                world.wrong(format!("{tag} has no answer to {} calls", self.waiting.len()));
+            }
+        }
+        self.client.say_goodbye().await;
+        if timeout(PATIENCE, self.read_to_the_end(world)).await.is_err() {
+            world.wrong(format!("{}: its goodbye was not heard", self.life.tag));
+        }
+        let mut log = self.life.log.lock();
+        // The answer to the client's own close frame comes as one.
+        if matches!(log.end, Some(End::Closed(1000 | 1005)) | None) {
+            log.end = Some(End::Left);
+        }
+        drop(log);
+        self.ended(world);
+    }
+
+    fn break_off(self, world: &World) {
+        self.life.log.lock().end = Some(End::Broken);
+        let life = Arc::clone(&self.life);
+        self.client.reset();
+        count_end(world, &life);
+    }
+
+    fn ended(self, world: &World) {
+        count_end(world, &self.life);
+    }
+
+    fn expect(&mut self, id: u64) {
+        self.waiting.insert(id);
+        self.life.log.lock().calls += 1;
+    }
+
+    fn note(&mut self, world: &World, came: Incoming) -> Result<(), ()> {
+        let mut log = self.life.log.lock();
+        match came {
+            Incoming::Push { data } => log.seen.push(PushId::of_data(&data)),
+            Incoming::Answer { id, .. } => {
+                log.answers += 1;
+                if !self.waiting.remove(&id) {
+                    world.wrong(format!("{}: an answer to {id} too many", self.life.tag));
+                }
+            }
+            Incoming::Closed(code) => {
+                log.read_to_the_end = true;
+                log.end = Some(End::Closed(code));
+                return Err(());
+            }
+            Incoming::Lost(_) => {
+                log.end = Some(End::Broken);
+                return Err(());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn count_end(world: &World, life: &Life) {
+    match life.log.lock().end {
+        Some(End::Closed(code)) => world.count(format!("closed with {code}")),
+        Some(End::Left) => world.count("left"),
+        Some(End::Broken) | None => world.count("broken"),
+    }
+}
+
+fn millis(random: &mut StdRng, range: std::ops::Range<u64>) -> Duration {
+    Duration::from_millis(random.random_range(range))
 }

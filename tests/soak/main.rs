@@ -1,99 +1,187 @@
-//! Clients join, leave and are killed at random while backends push, kick,
-//! list and watch, and calls go on; afterwards the accounts must balance.
+//! A soak: clients come and go in every way, backends push, kick, list and
+//! watch, for as long as `BRIDGEHEAD_SOAK_SECONDS` says. Then everything that
+//! was said must fit together, and the gateway must be as it was before.
 //!
-//! `BRIDGEHEAD_SOAK_SECONDS` says how long (15 by default, `make soak` takes
-//! five minutes). Against the real binary, over real sockets.
+//! The random numbers come from a seed that is printed; `BRIDGEHEAD_SOAK_SEED`
+//! sets it.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
-#![allow(clippy::print_stdout, reason = "what was seen, for those that run it by hand")]
-#![allow(unreachable_pub, reason = "modules of this test, reachable from nowhere else")]
+#![allow(clippy::print_stderr, reason = "what was seen, for those that run it by hand")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "a test that cannot go on has failed"
+)]
 
-mod backend;
+mod backends;
+#[path = "../support/client.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod client;
 mod clients;
-mod dice;
+#[path = "../support/gateway.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
 mod gateway;
-mod records;
-mod services;
+mod verdict;
+mod world;
 
+use std::env;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bridgehead::proto::push::push_service_client::PushServiceClient;
-use tokio::sync::watch;
+use bridgehead::envelope::PublicKey;
+use bridgehead::proto::push::Target;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use dice::Dice;
 use gateway::Gateway;
-use records::Records;
+use world::{Api, PLATFORMS, Stage, USERS, World};
 
-const USERS: usize = 24;
-/// Each of these clients has a device of its own; two share a user.
-const CLIENTS: usize = 2 * USERS;
-const PUSHERS: u32 = 4;
+/// How long the gateway may take to give memory and sockets back. Its
+/// allocator returns unused memory after some ten seconds.
+const SETTLE: Duration = Duration::from_secs(20);
+/// What may remain of memory beyond what was in use after the warm-up.
+const MORE: u64 = 12 << 20;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_push_is_accounted_for_whatever_happens_to_clients() {
-    let seconds = std::env::var("BRIDGEHEAD_SOAK_SECONDS").ok();
-    let seconds: u64 = seconds.map_or(15, |text| text.parse().unwrap());
-    let seed: u64 = rand::random();
-    println!("soaking for {seconds} s, seed {seed}");
-
-    let services = services::start().await;
-    let gateway = Gateway::start(&services);
-    // The first round leaves the gateway with all that it keeps for good.
-    let warm_up = seconds.div_ceil(4);
-    let records = round(&gateway, Dice::new(seed), warm_up).await;
-    records.settle();
-    gateway.wait_empty().await;
-    let before = gateway.usage();
-
-    let records = round(&gateway, Dice::new(seed ^ 1), seconds.saturating_sub(warm_up)).await;
-    println!("{}", records.summary());
-    records.settle();
-    gateway.wait_empty().await;
-    gateway.wait_usage(&before).await;
-    gateway.stop().await;
+fn number_from(name: &str, default: u64) -> u64 {
+    env::var(name).map_or(default, |text| text.parse().expect("a number"))
 }
 
-/// Everything at once for a while; returns when all clients are gone and all
-/// receipts are in.
-async fn round(gateway: &Gateway, mut dice: Dice, seconds: u64) -> Arc<Records> {
-    let records = Arc::new(Records::default());
-    let (stop, stopped) = watch::channel(false);
-    let api = PushServiceClient::connect(gateway.push_url.clone()).await.unwrap();
-    let watching = backend::watch(api.clone(), Arc::clone(&records)).await;
+async fn start_demo() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let push_api = bridgehead::demo::PushApi::default();
+    tokio::spawn(bridgehead::demo::serve(listener, push_api, std::future::pending()));
+    address
+}
 
-    let mut backends = JoinSet::new();
-    for pusher in 0..PUSHERS {
-        let (api, records) = (api.clone(), Arc::clone(&records));
-        backends.spawn(backend::push(pusher, api, records, dice.fork(), stopped.clone()));
-    }
-    backends.spawn(backend::push_in_streams(
-        PUSHERS,
-        api.clone(),
-        Arc::clone(&records),
-        dice.fork(),
-        stopped.clone(),
-    ));
-    backends.spawn(backend::kick_and_list(api, dice.fork(), stopped.clone()));
-    let mut clients = JoinSet::new();
-    for client in 0..CLIENTS {
-        let (url, records) = (gateway.url.clone(), Arc::clone(&records));
-        clients.spawn(clients::live(client, url, records, dice.fork(), stopped.clone()));
-    }
+fn start_gateway(demo: &str) -> Gateway {
+    Gateway::start(&json!({
+        "edge": { "listen": "127.0.0.1:0" },
+        "session": {
+            "private_key": "session.pem",
+            "one_session_per": "device",
+            "outbox": "32KiB",
+            "ping_interval": "500ms",
+            "pong_timeout": "1500ms",
+        },
+        "auth": { "none": {} },
+        "upstreams": { "relation": {
+            "address": demo,
+            "descriptors": "reflection",
+            "routes": { "/v1/relation/getFriendList": "pb.relationService/GetFriendList" },
+        } },
+        "push": { "listen": "127.0.0.1:0" },
+        "drain": { "delay": "0s", "period": "1s" },
+        "log": { "format": "json" },
+    }))
+}
 
-    sleep(Duration::from_secs(seconds)).await;
-    stop.send_replace(true);
-    while let Some(ended) = backends.join_next().await {
-        ended.unwrap();
+/// Everybody does everything for so long. Returns the records, when all have
+/// left and all that is under way has come to its end.
+async fn run(gateway: &Gateway, api: &Api, seed: u64, long: Duration) -> Arc<World> {
+    let key = PublicKey::from_pem(std::fs::read(gateway.folder().join("session.pub.pem")).unwrap());
+    let key = Arc::new(key.unwrap());
+    let world = World::new(&gateway.url, &gateway.push_url, key, seed);
+    let (begun, has_begun) = oneshot::channel();
+    let chronicle = tokio::spawn(backends::chronicler(Arc::clone(&world), api.clone(), begun));
+    has_begun.await.unwrap();
+
+    let (mut clients, mut pushers, mut others) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+    for slot in 0..USERS * PLATFORMS.len() {
+        clients.spawn(clients::device(Arc::clone(&world), slot));
     }
-    while let Some(ended) = clients.join_next().await {
-        ended.unwrap();
+    for pusher in 0..6 {
+        let world = Arc::clone(&world);
+        match pusher {
+            0..3 => pushers.spawn(backends::pusher(world, pusher, false)),
+            3 => pushers.spawn(backends::pusher(world, pusher, true)),
+            _ => pushers.spawn(backends::streamer(world, pusher)),
+        };
     }
-    gateway.wait_empty().await;
-    // What the gateway says of the last one to leave is still on its way.
-    records.wait_watched_empty().await;
-    watching.abort();
-    records
+    pushers.spawn(backends::kicker(Arc::clone(&world)));
+    others.spawn(backends::lister(Arc::clone(&world)));
+    others.spawn(backends::watcher(Arc::clone(&world)));
+
+    sleep(long).await;
+    world.stage.send_replace(Stage::NoMorePushes);
+    timeout(SETTLE, pushers.join_all()).await.expect("all receipts come to an end");
+    sleep(Duration::from_millis(500)).await;
+    world.stage.send_replace(Stage::NoMoreClients);
+    timeout(2 * SETTLE, clients.join_all()).await.expect("all clients can leave");
+    timeout(SETTLE, others.join_all()).await.expect("lists and watches end");
+    eventually("nobody is connected", || nobody_is_there(api)).await;
+    chronicle.abort();
+    let _aborted = chronicle.await;
+    world
+}
+
+async fn nobody_is_there(api: &Api) -> bool {
+    backends::list(&mut api.clone(), Target::default()).await.is_empty()
+}
+
+async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + SETTLE;
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "never: {what}");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[track_caller]
+fn judge(world: &World) {
+    let wrongs = verdict::wrongs(world);
+    let counts = world.counts.lock();
+    let (lives, pushes) = (world.lives.lock().len(), world.pushes.lock().len());
+    let seen = format!("{lives} sessions, {pushes} pushes; {counts:?}");
+    eprintln!("{seen}");
+    let first: Vec<_> = wrongs.iter().take(10).collect();
+    assert!(wrongs.is_empty(), "{} things are wrong, such as {first:#?}", wrongs.len());
+    // Else the soak would not test what it says.
+    for what in [
+        "closed with 3004",
+        "closed with 3005",
+        "left",
+        "broken",
+        "Queued",
+        "Written",
+        "Acknowledged",
+        "Closed",
+    ] {
+        assert!(counts.contains_key(what), "there was no `{what}`: {seen}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_clients_and_backends_do_every_promise_is_kept_and_nothing_is_left_behind() {
+    let long = Duration::from_secs(number_from("BRIDGEHEAD_SOAK_SECONDS", 12));
+    let seed = number_from("BRIDGEHEAD_SOAK_SEED", rand::random::<u32>().into());
+    eprintln!("BRIDGEHEAD_SOAK_SEED={seed}");
+    let gateway = start_gateway(&start_demo().await);
+    let api = Api::connect(gateway.push_url.clone()).await.unwrap();
+
+    let warm_up = (long / 4).clamp(Duration::from_secs(4), SETTLE);
+    let world = run(&gateway, &api, seed, warm_up).await;
+    judge(&world);
+    drop(world);
+    sleep(Duration::from_secs(2)).await;
+    let (memory, descriptors) = (gateway.resident(), gateway.descriptors());
+    let world = run(&gateway, &api, seed + 1, long).await;
+    judge(&world);
+
+    let at_most = memory + memory / 4 + MORE;
+    eventually("its memory is given back", async || gateway.resident() <= at_most).await;
+    eventually("its sockets are closed", async || gateway.descriptors() <= descriptors).await;
+    eprintln!(
+        "resident: {} KiB before, {} after; descriptors: {descriptors} before, {} after",
+        memory / 1024,
+        gateway.resident() / 1024,
+        gateway.descriptors()
+    );
+    drop(api);
+    let (code, log) = tokio::task::spawn_blocking(|| gateway.stop()).await.unwrap();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("panicked"), "{log}");
 }

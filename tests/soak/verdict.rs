@@ -176,7 +176,7 @@ fn check_receipts(pushed: &Pushed, presences: &Presences, wrong: &mut Vec<String
             (0, true) | (1, false) => {}
             (0, false) if !is_simple => {}
             (times, _) => {
-                wrong.push(format!("{what}: {user} is offline {times} times, {is_there}"))
+                wrong.push(format!("{what}: {user} is offline {times} times, {is_there}"));
             }
         }
     }

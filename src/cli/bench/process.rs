@@ -57,7 +57,7 @@ impl Process {
     }
 }
 
-/// utime and stime, of proc_pid_stat(5). The name before them may hold anything.
+/// utime and stime, of `proc_pid_stat(5)`. The name before them may hold anything.
 fn cpu_ticks(stat: &str) -> Option<u64> {
     let (_, behind_the_name) = stat.rsplit_once(')')?;
     let mut fields = behind_the_name.split_whitespace().skip(11).map(str::parse::<u64>);

@@ -3,6 +3,7 @@
 
 CARGO ?= cargo
 PROFILE ?= release
+SOAK_SECONDS ?= 300
 
 .PHONY: demo test test-rust test-peers test-clients soak lint fmt bench fuzz clean help
 
@@ -26,15 +27,15 @@ test-clients: tools ## The Go client of existing apps, against the demo
 	$(CARGO) build --bin bridgehead
 	BRIDGEHEAD=$(CURDIR)/target/debug/bridgehead bash tests/clients/go/run.sh
 
-soak: tools ## The soak test for SOAK_SECONDS (default 300)
-	BRIDGEHEAD_SOAK_SECONDS=$${SOAK_SECONDS:-300} $(CARGO) test --test soak -- --nocapture
-
 lint: tools ## Formatting and clippy, warnings denied
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
 
 fmt: ## Formats the source
 	$(CARGO) fmt
+
+soak: tools ## Clients and backends at random for SOAK_SECONDS (default 300), then everything is checked
+	BRIDGEHEAD_SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --test soak -- --nocapture
 
 bench: tools ## Benchmarks of the pure core
 	$(CARGO) bench

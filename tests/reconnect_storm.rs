@@ -1,11 +1,11 @@
 //! Everybody reconnects at once, before their old connections are gone: the
 //! newest session of each device stays, and only that.
 
+#![allow(clippy::print_stderr, reason = "what was seen, for those that run it by hand")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::expect_used,
-    clippy::print_stderr,
     reason = "a test that cannot go on has failed"
 )]
 

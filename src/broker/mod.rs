@@ -94,9 +94,8 @@ impl Broker {
     /// Closes the sessions that a target selects, and says how many they were.
     pub fn kick(&self, target: &Target, reason: &str) -> usize {
         let selected = self.registry.select(target).present;
-        let kicked =
-            |presence: &&Arc<Presence>| self.registry.evict(presence, Close::Kicked(reason.into()));
-        selected.iter().filter(kicked).count()
+        let why = Close::Kicked(reason.into());
+        selected.iter().filter(|presence| self.registry.evict(presence, &why)).count()
     }
 
     /// The sessions that a target selects.

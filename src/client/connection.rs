@@ -301,8 +301,8 @@ async fn deliver(push: Push, connection: &Connection) {
         None => {}
         Some(PushReader::Call(call)) => call(push),
         Some(PushReader::Queue(queue)) => {
-            let is_gone = queue.send(push).await.is_err();
-            if is_gone {
+            let is_read = queue.send(push).await.is_ok();
+            if !is_read {
                 *connection.pushes.lock() = None;
             }
         }

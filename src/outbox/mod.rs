@@ -65,13 +65,20 @@ struct Inner {
     frames: VecDeque<Frame>,
     bytes: usize,
     ping: bool,
-    /// Why to close, until the session's task has been told.
-    close: Option<Close>,
+    close: Option<Order>,
     /// The session was asked to leave once its calls are answered.
     leaving: bool,
     /// Nothing goes in any more.
     sealed: bool,
     waker: Option<Waker>,
+}
+
+/// The order to close.
+#[derive(Debug)]
+struct Order {
+    why: Close,
+    /// The session's task has been given it.
+    is_given: bool,
 }
 
 /// What the session's task has to do next.
@@ -134,19 +141,20 @@ impl Outbox {
         wake(inner.waker.take());
     }
 
-    /// Asks the session to close. The first reason wins, but a session that
-    /// is still finishing its calls ([`Close::waits_for_calls`]) can be closed
-    /// for another. Frames queued before are still written; later ones are
+    /// Asks the session to close, and returns why it does. The first reason
+    /// wins, but a session that is still finishing its calls
+    /// ([`Close::waits_for_calls`]) can be closed for another. Frames queued before are still written; later ones are
     /// rejected unless calls are waited for.
-    pub fn close(&self, why: Close) {
+    pub fn close(&self, why: Close) -> Close {
         let mut inner = self.inner.lock();
         if inner.sealed || (inner.leaving && why.waits_for_calls()) {
-            return;
+            return inner.close.as_ref().map_or(why, |order| order.why.clone());
         }
         inner.leaving = true;
         inner.sealed = !why.waits_for_calls();
-        inner.close = Some(why);
+        inner.close = Some(Order { why: why.clone(), is_given: false });
         wake(inner.waker.take());
+        why
     }
 
     /// Whether the session has been asked to close.
@@ -167,7 +175,7 @@ impl Inner {
             return Err(Rejected::Closed);
         }
         if self.bytes >= limit {
-            self.close = Some(Close::TooSlow);
+            self.close = Some(Order { why: Close::TooSlow, is_given: false });
             self.leaving = true;
             self.sealed = true;
             self.bytes = 0;
@@ -243,8 +251,9 @@ impl Reader {
     /// task for both.
     pub fn poll_signal(&self, cx: &mut Context<'_>) -> Poll<Signal> {
         let mut inner = self.0.inner.lock();
-        if let Some(close) = inner.close.take() {
-            return Poll::Ready(Signal::Close(close));
+        if let Some(order) = inner.close.as_mut().filter(|order| !order.is_given) {
+            order.is_given = true;
+            return Poll::Ready(Signal::Close(order.why.clone()));
         }
         if std::mem::take(&mut inner.ping) {
             return Poll::Ready(Signal::Ping);
@@ -367,7 +376,7 @@ mod tests {
         assert_eq!(reader.answer(answer(1)), Err(Rejected::Overflowed));
         assert_eq!(reader.answer(answer(1)), Err(Rejected::Closed));
         assert_eq!((outbox.bytes(), taken(&reader)), (0, None));
-        outbox.close(Close::Idle);
+        assert_eq!(outbox.close(Close::Idle), Close::TooSlow);
         assert_eq!(signal(&reader), Poll::Ready(Signal::Close(Close::TooSlow)));
         assert_eq!(signal(&reader), Poll::Pending);
     }
@@ -417,8 +426,8 @@ mod tests {
     fn a_close_lets_queued_frames_out_and_no_more_in() {
         let (outbox, reader) = Outbox::new(10);
         reader.answer(answer(3)).unwrap();
-        outbox.close(Close::Idle);
-        outbox.close(Close::GoingAway);
+        assert_eq!(outbox.close(Close::Idle), Close::Idle);
+        assert_eq!(outbox.close(Close::GoingAway), Close::Idle);
         assert_eq!(reader.answer(answer(3)), Err(Rejected::Closed));
         outbox.push(frame(4), None);
         assert_eq!(signal(&reader), Poll::Ready(Signal::Close(Close::Idle)));

@@ -130,19 +130,21 @@ impl Registry {
     }
 
     /// Ends a session of somebody else's: it is out of the registry at once,
-    /// and is told to close. `false`: it was not there any more.
+    /// and is told to close. `false`: it was not there any more,
+    /// or was closing already.
     ///
     /// A session that has logged in anew as the same user is the same.
-    pub fn evict(&self, presence: &Presence, why: Close) -> bool {
+    pub fn evict(&self, presence: &Presence, why: &Close) -> bool {
         let mut users = self.users.lock(self.user_hash(presence));
         let found = users
             .iter_hash(self.user_hash(presence))
             .find(|known| known.session_id == presence.session_id)
             .map(Arc::clone);
         let Some(found) = found else { return false };
-        self.dismiss(&mut users, &found, why.code(), why.reason());
-        found.outbox.close(why);
-        true
+        // One that was closing for another reason is out as well, as that.
+        let closed = found.outbox.close(why.clone());
+        self.dismiss(&mut users, &found, closed.code(), closed.reason());
+        closed == *why
     }
 
     /// The sessions that a target selects, at one moment for each of them.
@@ -231,8 +233,8 @@ impl Registry {
         };
         let rivals: Vec<_> = users.iter_hash(hash).filter(is_rival).map(Arc::clone).collect();
         for rival in rivals {
-            self.dismiss(users, &rival, Close::Replaced.code(), Close::Replaced.reason());
-            rival.outbox.close(Close::Replaced);
+            let closed = rival.outbox.close(Close::Replaced);
+            self.dismiss(users, &rival, closed.code(), closed.reason());
         }
         users.insert_unique(hash, Arc::clone(new), |known| self.user_hash(known));
 

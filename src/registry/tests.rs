@@ -186,12 +186,33 @@ fn an_evicted_session_is_gone_at_once_and_does_not_come_back() {
     let seen = Arc::clone(member.presence());
     // Logged in anew meanwhile: still the session that was meant.
     member.renew(phone.presence.clone()).unwrap();
-    assert!(registry.evict(&seen, Close::Kicked("out".into())));
-    assert!(!registry.evict(&seen, Close::Kicked("out".into())));
+    assert!(registry.evict(&seen, &Close::Kicked("out".into())));
+    assert!(!registry.evict(&seen, &Close::Kicked("out".into())));
     assert!(registry.is_empty());
     assert_eq!(phone.close(), Some(Close::Kicked("out".into())));
     assert_eq!(member.renew(phone.presence.clone()), Err(Evicted));
     assert!(registry.is_empty());
+}
+
+#[test]
+fn a_session_that_is_closing_already_is_out_for_its_own_reason() {
+    for by_kick in [true, false] {
+        let registry = Registry::new(OneSessionPer::Device);
+        let phone = session("u1", "ios", "d1");
+        let _member = registry.join(phone.presence.clone());
+        let (_, mut watch) = registry.watch(Target::everyone());
+        for _ in 0..2 {
+            phone.presence.outbox.push(vec![0; 2000].into(), None);
+        }
+        if by_kick {
+            assert!(!registry.evict(&phone.presence, &Close::Kicked("out".into())));
+        } else {
+            let _newer = registry.join(session("u1", "ios", "d1").presence);
+        }
+        let too_slow = Change::Disconnected { code: 3006, reason: "too slow".into() };
+        assert_eq!(told(&mut watch)[0], (too_slow, phone.id()));
+        assert_eq!(phone.close(), Some(Close::TooSlow));
+    }
 }
 
 #[test]
@@ -262,7 +283,7 @@ fn many_threads_leave_nothing_behind() {
                         assert_eq!(seen.len(), all.len(), "a session was there twice");
                     }
                     if turn % 11 == 0 {
-                        registry.evict(&s.presence, Close::Kicked("".into()));
+                        registry.evict(&s.presence, &Close::Kicked("".into()));
                     }
                 }
             });

@@ -157,12 +157,12 @@ where
     }
 
     async fn end(&mut self, ended: Ended) {
-        self.outbox.seal();
         if let Some(membership) = self.membership.take() {
             let (code, reason) = ended.told();
             news::disconnected(&self.worker, &self.identity, membership.presence(), code, &reason);
             membership.leave(code, &reason);
         }
+        self.outbox.seal();
         let session = self.identity.session_id();
         match ended {
             Ended::Closed(close) => {

@@ -28,37 +28,37 @@ pub(crate) async fn pusher(world: Arc<World>, pusher: u32, large: bool) {
     let (mut number, mut reading) = (0, JoinSet::new());
     while !world.is(Stage::NoMorePushes) {
         pause(&world, &mut random, large).await;
-        let (request, mut record) = push(&world, &mut random, PushId { pusher, number }, large);
+        let (request, mut pushed) = push(&world, &mut random, PushId { pusher, number }, large);
         number += 1;
         let receipts = api.push(request).await.unwrap().into_inner();
-        record.chosen = Some(SystemTime::now());
+        pushed.chosen = Some(SystemTime::now());
         if random.random_bool(0.05) {
-            record.given_up = true;
-            world.pushes.lock().push(record);
+            pushed.given_up = true;
+            world.pushes.lock().push(pushed);
             continue; // drops the stream
         }
-        reading.spawn(read(Arc::clone(&world), receipts, record));
+        reading.spawn(read(Arc::clone(&world), receipts, pushed));
         while reading.try_join_next().is_some() {}
     }
     reading.join_all().await;
 }
 
-async fn read(world: Arc<World>, mut receipts: Streaming<PushReceipt>, mut record: Pushed) {
+async fn read(world: Arc<World>, mut receipts: Streaming<PushReceipt>, mut pushed: Pushed) {
     loop {
         match receipts.message().await {
-            Ok(Some(receipt)) if receipt.push_id == record.id.text() => {
-                record.receipts.push((receipt, Instant::now()));
+            Ok(Some(receipt)) if receipt.push_id == pushed.id.text() => {
+                pushed.receipts.push((receipt, Instant::now()));
             }
-            Ok(Some(other)) => world.wrong(format!("{other:?} in {:?}", record.id)),
+            Ok(Some(other)) => world.wrong(format!("{other:?} in {:?}", pushed.id)),
             Ok(None) => break,
             Err(status) => {
-                world.wrong(format!("push {:?}: {status}", record.id));
-                record.given_up = true;
+                world.wrong(format!("push {:?}: {status}", pushed.id));
+                pushed.given_up = true;
                 break;
             }
         }
     }
-    world.pushes.lock().push(record);
+    world.pushes.lock().push(pushed);
 }
 
 /// Pushes in streams, without waiting for anything.
@@ -76,9 +76,9 @@ pub(crate) async fn streamer(world: Arc<World>, pusher: u32) {
                 loop {
                     match receipts.message().await {
                         Ok(Some(receipt)) => match open.lock().get_mut(&receipt.push_id) {
-                            Some(record) => {
-                                record.chosen.get_or_insert_with(SystemTime::now);
-                                record.receipts.push((receipt, Instant::now()));
+                            Some(pushed) => {
+                                pushed.chosen.get_or_insert_with(SystemTime::now);
+                                pushed.receipts.push((receipt, Instant::now()));
                             }
                             None => world.wrong(format!("{receipt:?} of no push")),
                         },
@@ -93,14 +93,14 @@ pub(crate) async fn streamer(world: Arc<World>, pusher: u32) {
                 pause(&world, &mut random, false).await;
             }
             let id = PushId { pusher, number };
-            let (request, record) = push(&world, &mut random, id, false);
+            let (request, pushed) = push(&world, &mut random, id, false);
             number += 1;
-            open.lock().insert(record.id.text(), record);
+            open.lock().insert(pushed.id.text(), pushed);
             requests.send(request).await.unwrap();
         }
         drop(requests);
         reader.await.unwrap();
-        world.pushes.lock().extend(open.lock().drain().map(|(_, record)| record));
+        world.pushes.lock().extend(open.lock().drain().map(|(_, pushed)| pushed));
     }
 }
 
@@ -125,8 +125,8 @@ fn push(world: &World, random: &mut StdRng, id: PushId, large: bool) -> (PushReq
         deadline: Some(prost_types::Duration { seconds: random.random_range(0..2), nanos }),
     };
     let (began, chosen, receipts) = (SystemTime::now(), None, Vec::new());
-    let record = Pushed { id, target, confirm, began, chosen, receipts, given_up: false };
-    (request, record)
+    let pushed = Pushed { id, target, confirm, began, chosen, receipts, given_up: false };
+    (request, pushed)
 }
 
 /// Some sessions, in one of all the ways to name them.

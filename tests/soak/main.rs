@@ -5,11 +5,11 @@
 //! The random numbers come from a seed that is printed; `BRIDGEHEAD_SOAK_SEED`
 //! sets it.
 
+#![allow(clippy::print_stderr, reason = "what was seen, for those that run it by hand")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::expect_used,
-    clippy::print_stderr,
     reason = "a test that cannot go on has failed"
 )]
 
@@ -106,6 +106,8 @@ async fn run(gateway: &Gateway, api: &Api, seed: u64, long: Duration) -> Arc<Wor
     timeout(2 * SETTLE, clients.join_all()).await.expect("all clients can leave");
     timeout(SETTLE, others.join_all()).await.expect("lists and watches end");
     eventually("nobody is connected", || nobody_is_there(api)).await;
+    // What is said of the last one to leave is still on its way.
+    eventually("all have been told of", async || world.is_told_of_all()).await;
     chronicle.abort();
     let _aborted = chronicle.await;
     world
@@ -175,7 +177,7 @@ async fn whatever_clients_and_backends_do_every_promise_is_kept_and_nothing_is_l
         gateway.descriptors()
     );
     drop(api);
-    let (code, printed) = tokio::task::spawn_blocking(|| gateway.stop()).await.unwrap();
-    assert_eq!(code, Some(0), "{printed}");
-    assert!(!printed.contains("panicked"), "{printed}");
+    let (code, log) = tokio::task::spawn_blocking(|| gateway.stop()).await.unwrap();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("panicked"), "{log}");
 }

@@ -29,9 +29,9 @@ pub(crate) fn wrongs(world: &World) -> Vec<String> {
     let mut wrong = std::mem::take(&mut *world.wrong.lock());
     let presences = presences(world, &mut wrong);
     let pushes = world.pushes.lock();
-    for record in &*pushes {
-        if !record.given_up {
-            check_receipts(record, &presences, &mut wrong);
+    for pushed in &*pushes {
+        if !pushed.given_up {
+            check_receipts(pushed, &presences, &mut wrong);
         }
     }
     for look in &*world.looks.lock() {
@@ -142,11 +142,11 @@ fn selects(target: &Target, session: &Session) -> bool {
 }
 
 /// One receipt for everyone who was meant, and none for anybody else.
-fn check_receipts(record: &Pushed, presences: &Presences, wrong: &mut Vec<String>) {
-    let what = format!("push {}", record.id.text());
+fn check_receipts(pushed: &Pushed, presences: &Presences, wrong: &mut Vec<String>) {
+    let what = format!("push {}", pushed.id.text());
     let (mut sessions, mut absent, mut offline) = (Vec::new(), Vec::new(), Vec::new());
-    for (receipt, _) in &record.receipts {
-        let confirmed = match record.confirm {
+    for (receipt, _) in &pushed.receipts {
+        let confirmed = match pushed.confirm {
             Confirm::Queued => Outcome::Queued,
             Confirm::Written => Outcome::Written,
             Confirm::Acknowledged => Outcome::Acknowledged,
@@ -163,10 +163,10 @@ fn check_receipts(record: &Pushed, presences: &Presences, wrong: &mut Vec<String
             _ => wrong.push(format!("{what}: a strange receipt {receipt:?}")),
         }
     }
-    let target = &record.target;
-    if let Some(chosen) = record.chosen {
-        presences.check(&what, target, (record.began, chosen), &sessions, wrong);
-    } else if !record.receipts.is_empty() {
+    let target = &pushed.target;
+    if let Some(chosen) = pushed.chosen {
+        presences.check(&what, target, (pushed.began, chosen), &sessions, wrong);
+    } else if !pushed.receipts.is_empty() {
         wrong.push(format!("{what}: receipts out of nothing"));
     }
     let is_simple = target.except_session_ids.is_empty();
@@ -202,12 +202,12 @@ fn check_list(look: &Look, presences: &Presences, wrong: &mut Vec<String>) {
 /// What the clients saw against what the backends were told.
 fn check_clients(world: &World, pushes: &[Pushed], presences: &Presences, wrong: &mut Vec<String>) {
     let pushes: HashMap<PushId, &Pushed> =
-        pushes.iter().map(|record| (record.id, record)).collect();
+        pushes.iter().map(|pushed| (pushed.id, pushed)).collect();
     let mut told: HashMap<(&str, PushId), (Outcome, Instant)> = HashMap::new();
-    for record in pushes.values() {
-        for (receipt, at) in &record.receipts {
+    for pushed in pushes.values() {
+        for (receipt, at) in &pushed.receipts {
             if let Some(session) = &receipt.session {
-                told.insert((&session.app_version, record.id), (receipt.outcome(), *at));
+                told.insert((&session.app_version, pushed.id), (receipt.outcome(), *at));
             }
         }
     }
@@ -223,12 +223,12 @@ fn check_clients(world: &World, pushes: &[Pushed], presences: &Presences, wrong:
     for (tag, log) in &logs {
         check_order(tag, log, wrong);
         for (id, seen_at) in &log.seen {
-            let Some(record) = pushes.get(id) else {
+            let Some(pushed) = pushes.get(id) else {
                 wrong.push(format!("{tag} has seen {id:?}, which is no push"));
                 continue;
             };
             match told.get(&(&**tag, *id)) {
-                None if record.given_up => {}
+                None if pushed.given_up => {}
                 None => wrong.push(format!("{tag} has seen {id:?} without a receipt")),
                 Some((Outcome::Acknowledged, at)) if at < seen_at => {
                     wrong.push(format!("{tag} has seen {id:?} when it was ACKNOWLEDGED already"));
@@ -236,7 +236,7 @@ fn check_clients(world: &World, pushes: &[Pushed], presences: &Presences, wrong:
                 Some((Outcome::Overflowed, _)) => {
                     wrong.push(format!("{tag} has seen {id:?}, though OVERFLOWED"));
                 }
-                Some((Outcome::Closed, _)) if record.confirm == Confirm::Queued => {
+                Some((Outcome::Closed, _)) if pushed.confirm == Confirm::Queued => {
                     wrong.push(format!("{tag} has seen {id:?}, though it was not queued"));
                 }
                 Some(_) => {}

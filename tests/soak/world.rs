@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bridgehead::envelope::PublicKey;
 use bridgehead::proto::push::push_service_client::PushServiceClient;
+use bridgehead::proto::push::session_event::Kind;
 use bridgehead::proto::push::{Confirm, PushReceipt, Session, SessionEvent, Target};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
@@ -192,6 +193,13 @@ impl World {
             key: random.random_bool(0.3).then(|| Arc::clone(&self.key)),
             receive_buffer: random.random_bool(0.3).then_some(2048),
         }
+    }
+
+    /// Whether every session that the watch has seen coming has gone.
+    pub(crate) fn is_told_of_all(&self) -> bool {
+        let events = self.events.lock();
+        let count = |kind| events.iter().filter(|event| event.kind() == kind).count();
+        count(Kind::Connected) == count(Kind::Disconnected)
     }
 
     pub(crate) fn count(&self, what: impl Into<String>) {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bridgehead::proto::push::session_event::Kind;
 use bridgehead::proto::push::{
@@ -47,7 +47,7 @@ async fn read(world: Arc<World>, mut receipts: Streaming<PushReceipt>, mut pushe
     loop {
         match receipts.message().await {
             Ok(Some(receipt)) if receipt.push_id == pushed.id.text() => {
-                pushed.receipts.push(receipt);
+                pushed.receipts.push((receipt, Instant::now()));
             }
             Ok(Some(other)) => world.wrong(format!("{other:?} in {:?}", pushed.id)),
             Ok(None) => break,
@@ -78,7 +78,7 @@ pub(crate) async fn streamer(world: Arc<World>, pusher: u32) {
                         Ok(Some(receipt)) => match open.lock().get_mut(&receipt.push_id) {
                             Some(pushed) => {
                                 pushed.chosen.get_or_insert_with(SystemTime::now);
-                                pushed.receipts.push(receipt);
+                                pushed.receipts.push((receipt, Instant::now()));
                             }
                             None => world.wrong(format!("{receipt:?} of no push")),
                         },

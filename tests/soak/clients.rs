@@ -1,17 +1,18 @@
 //! Clients that come and go in every way that clients do.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prost::Message as _;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::client::{Client, Incoming};
+use crate::services::Text;
 use crate::world::{End, Life, PushId, Stage, World};
 
-const LIST_FRIENDS: &str = "/v1/relation/getFriendList";
 /// How long the gateway may take to end a session that reads.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -19,7 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Session {
     client: Client,
     life: Arc<Life>,
-    waiting: HashSet<u64>,
+    /// What the answers must say that have not come yet.
+    waiting: HashMap<u64, String>,
     /// It has logged in as somebody else.
     is_guest: bool,
 }
@@ -39,7 +41,7 @@ async fn connect(world: &World, slot: usize, random: &mut StdRng) -> Option<Sess
     let life = world.birth();
     let profile = world.profile(slot, &life, random);
     match Client::connect(&profile).await {
-        Ok(client) => Some(Session { client, life, waiting: HashSet::new(), is_guest: false }),
+        Ok(client) => Some(Session { client, life, waiting: HashMap::new(), is_guest: false }),
         Err(came) => {
             world.wrong(format!("{} was not let in: {came:?}", life.tag));
             None
@@ -88,7 +90,7 @@ async fn live(world: &Arc<World>, slot: usize, mut session: Session, random: &mu
             85..90 => {
                 let user = format!("guest-{slot}");
                 let id = session.client.log_in(&user).await;
-                session.expect(id);
+                session.expect(id, String::new());
                 session.is_guest = true;
                 world.count("logged in anew");
             }
@@ -112,8 +114,10 @@ impl Session {
         loop {
             if random.random_bool(0.1) {
                 for _ in 0..random.random_range(1..5) {
-                    let id = self.client.send(LIST_FRIENDS, Vec::new()).await;
-                    self.expect(id);
+                    let text = format!("{} says {}", self.life.tag, random.random::<u32>());
+                    let said = Text { text: text.clone() }.encode_to_vec();
+                    let id = self.client.send("/say", said).await;
+                    self.expect(id, text);
                 }
             }
             match timeout_at(until, self.client.next()).await {
@@ -173,19 +177,24 @@ impl Session {
         count_end(world, &self.life);
     }
 
-    fn expect(&mut self, id: u64) {
-        self.waiting.insert(id);
+    fn expect(&mut self, id: u64, text: String) {
+        self.waiting.insert(id, text);
         self.life.log.lock().calls += 1;
     }
 
     fn note(&mut self, world: &World, came: Incoming) -> Result<(), ()> {
         let mut log = self.life.log.lock();
         match came {
-            Incoming::Push { data } => log.seen.push(PushId::of_data(&data)),
-            Incoming::Answer { id, .. } => {
+            Incoming::Push { data } => {
+                log.seen.push((PushId::of_data(&data), Instant::now().into()));
+            }
+            Incoming::Answer { id, code, data } => {
                 log.answers += 1;
-                if !self.waiting.remove(&id) {
-                    world.wrong(format!("{}: an answer to {id} too many", self.life.tag));
+                let expected = self.waiting.remove(&id);
+                let said = Text::decode(data).ok().map(|text| text.text);
+                if code != 0 || said.is_none() || said != expected {
+                    let tag = &self.life.tag;
+                    world.wrong(format!("{tag}: {code}, {said:?} and not {expected:?}"));
                 }
             }
             Incoming::Closed(code) => {

@@ -4,7 +4,7 @@
 //! they say is checked first, and then serves to judge everything else.
 
 use std::collections::{HashMap, HashSet};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bridgehead::proto::push::push_receipt::Outcome;
 use bridgehead::proto::push::session_event::Kind;
@@ -145,7 +145,7 @@ fn selects(target: &Target, session: &Session) -> bool {
 fn check_receipts(pushed: &Pushed, presences: &Presences, wrong: &mut Vec<String>) {
     let what = format!("push {}", pushed.id.text());
     let (mut sessions, mut absent, mut offline) = (Vec::new(), Vec::new(), Vec::new());
-    for receipt in &pushed.receipts {
+    for (receipt, _) in &pushed.receipts {
         let confirmed = match pushed.confirm {
             Confirm::Queued => Outcome::Queued,
             Confirm::Written => Outcome::Written,
@@ -203,11 +203,11 @@ fn check_list(look: &Look, presences: &Presences, wrong: &mut Vec<String>) {
 fn check_clients(world: &World, pushes: &[Pushed], presences: &Presences, wrong: &mut Vec<String>) {
     let pushes: HashMap<PushId, &Pushed> =
         pushes.iter().map(|pushed| (pushed.id, pushed)).collect();
-    let mut told: HashMap<(&str, PushId), Outcome> = HashMap::new();
+    let mut told: HashMap<(&str, PushId), (Outcome, Instant)> = HashMap::new();
     for pushed in pushes.values() {
-        for receipt in &pushed.receipts {
+        for (receipt, at) in &pushed.receipts {
             if let Some(session) = &receipt.session {
-                told.insert((&session.app_version, pushed.id), receipt.outcome());
+                told.insert((&session.app_version, pushed.id), (receipt.outcome(), *at));
             }
         }
     }
@@ -222,7 +222,7 @@ fn check_clients(world: &World, pushes: &[Pushed], presences: &Presences, wrong:
     }
     for (tag, log) in &logs {
         check_order(tag, log, wrong);
-        for id in &log.seen {
+        for (id, seen_at) in &log.seen {
             let Some(pushed) = pushes.get(id) else {
                 wrong.push(format!("{tag} has seen {id:?}, which is no push"));
                 continue;
@@ -230,10 +230,13 @@ fn check_clients(world: &World, pushes: &[Pushed], presences: &Presences, wrong:
             match told.get(&(&**tag, *id)) {
                 None if pushed.given_up => {}
                 None => wrong.push(format!("{tag} has seen {id:?} without a receipt")),
-                Some(Outcome::Overflowed) => {
+                Some((Outcome::Acknowledged, at)) if at < seen_at => {
+                    wrong.push(format!("{tag} has seen {id:?} when it was ACKNOWLEDGED already"));
+                }
+                Some((Outcome::Overflowed, _)) => {
                     wrong.push(format!("{tag} has seen {id:?}, though OVERFLOWED"));
                 }
-                Some(Outcome::Closed) if pushed.confirm == Confirm::Queued => {
+                Some((Outcome::Closed, _)) if pushed.confirm == Confirm::Queued => {
                     wrong.push(format!("{tag} has seen {id:?}, though it was not queued"));
                 }
                 Some(_) => {}
@@ -248,7 +251,7 @@ fn check_clients(world: &World, pushes: &[Pushed], presences: &Presences, wrong:
             wrong.push(format!("{tag} was closed with {code}, and its watchers told {told}"));
         }
     }
-    for ((tag, id), outcome) in told.iter().filter(|((tag, _), _)| !tag.is_empty()) {
+    for ((tag, id), (outcome, _)) in told.iter().filter(|((tag, _), _)| !tag.is_empty()) {
         let Some(log) = logs.get(*tag) else {
             wrong.push(format!("a receipt of {tag}, which never was"));
             continue;
@@ -262,7 +265,7 @@ fn check_clients(world: &World, pushes: &[Pushed], presences: &Presences, wrong:
             _ => false,
         };
         world.count(format!("{outcome:?}"));
-        if must_have_it && !log.seen.contains(id) {
+        if must_have_it && log.seen.iter().all(|(seen, _)| seen != id) {
             wrong.push(format!("{tag} has not seen {id:?}, though {outcome:?} ({:?})", log.end));
         }
     }
@@ -274,7 +277,7 @@ fn was_overflowed(log: &Log) -> bool {
 
 fn check_order(tag: &str, log: &Log, wrong: &mut Vec<String>) {
     let mut last: HashMap<u32, u32> = HashMap::new();
-    for id in &log.seen {
+    for (id, _) in &log.seen {
         let previous = last.insert(id.pusher, id.number);
         if previous.is_some_and(|previous| previous >= id.number) {
             wrong.push(format!("{tag} has seen {id:?} behind {previous:?}"));

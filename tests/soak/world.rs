@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bridgehead::envelope::PublicKey;
 use bridgehead::proto::push::push_service_client::PushServiceClient;
+use bridgehead::proto::push::session_event::Kind;
 use bridgehead::proto::push::{Confirm, PushReceipt, Session, SessionEvent, Target};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
@@ -63,8 +64,8 @@ pub(crate) struct Life {
 
 #[derive(Debug, Default)]
 pub(crate) struct Log {
-    /// The pushes that have come, in order.
-    pub(crate) seen: Vec<PushId>,
+    /// The pushes that have come, in order, and when.
+    pub(crate) seen: Vec<(PushId, Instant)>,
     /// The client read on until there were no more pushes, of anybody.
     pub(crate) saw_the_quiet: bool,
     /// The client read until the close frame.
@@ -102,7 +103,8 @@ pub(crate) struct Pushed {
     /// By then the gateway had chosen the sessions; not known of a push in a
     /// stream without a receipt.
     pub(crate) chosen: Option<SystemTime>,
-    pub(crate) receipts: Vec<PushReceipt>,
+    /// And when they came.
+    pub(crate) receipts: Vec<(PushReceipt, Instant)>,
     /// The backend did not wait for all receipts.
     pub(crate) given_up: bool,
 }
@@ -191,6 +193,13 @@ impl World {
             key: random.random_bool(0.3).then(|| Arc::clone(&self.key)),
             receive_buffer: random.random_bool(0.3).then_some(2048),
         }
+    }
+
+    /// Whether every session that the watch has seen coming has gone.
+    pub(crate) fn is_told_of_all(&self) -> bool {
+        let events = self.events.lock();
+        let count = |kind| events.iter().filter(|event| event.kind() == kind).count();
+        count(Kind::Connected) == count(Kind::Disconnected)
     }
 
     pub(crate) fn count(&self, what: impl Into<String>) {

@@ -52,6 +52,7 @@ pub(crate) enum Incoming {
     Answer {
         id: u64,
         code: i32,
+        data: Bytes,
     },
     /// The end, with the close frame's code.
     Closed(u16),
@@ -153,7 +154,7 @@ impl Client {
             }
             let answer = ResponseBody::decode(body.data).expect("a ResponseBody");
             let id = answer.req_id.parse().expect("a reqId of this client's");
-            return Incoming::Answer { id, code: answer.code };
+            return Incoming::Answer { id, code: answer.code, data: answer.data };
         }
     }
 

@@ -177,6 +177,7 @@ pub(super) fn bad_url(url: &str, scheme: &Scheme, reason: &dyn ToString) -> Dial
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::Tls;
 
     const HTTP: Scheme = Scheme {
         plain: "http",
@@ -210,5 +211,19 @@ mod tests {
             let error = Place::parse(url, &HTTP).unwrap_err().to_string();
             assert!(error.contains(says) && error.contains("http://127.0.0.1:9090"), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_connection_can_come_from_another_address_of_this_machine() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let place = Place::parse(&url, &HTTP).unwrap();
+        let (source, tls) = (Some([127, 0, 0, 9].into()), Tls::public);
+        let connector = || Ok(tls()?.connector());
+        let _connection = place.dial(source, connector).await.unwrap();
+        assert_eq!(listener.accept().await.unwrap().1.ip().to_string(), "127.0.0.9");
+        let v6 = Some(std::net::Ipv6Addr::LOCALHOST.into());
+        let error = place.dial(v6, connector).await.err().unwrap().to_string();
+        assert!(error.contains("no address that ::1 can reach"), "{error}");
     }
 }

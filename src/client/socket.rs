@@ -44,5 +44,5 @@ fn upgrade_request(options: &Options, uri: Uri) -> Result<Request, DialError> {
 
 /// Small buffers: they are allocated for each socket, and there may be thousands.
 fn config() -> WebSocketConfig {
-    WebSocketConfig::default().read_buffer_size(8 << 10).write_buffer_size(16 << 10)
+    WebSocketConfig::default().read_buffer_size(4 << 10).write_buffer_size(16 << 10)
 }

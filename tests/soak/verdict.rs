@@ -10,6 +10,7 @@ use bridgehead::proto::push::push_receipt::Outcome;
 use bridgehead::proto::push::session_event::Kind;
 use bridgehead::proto::push::{Confirm, Session, Target};
 
+use crate::clients::PATIENCE;
 use crate::world::{End, Log, Look, PushId, Pushed, World};
 
 /// An event is told a moment before or after it takes effect, and on a busy
@@ -240,6 +241,14 @@ fn check_clients(world: &World, pushes: &[Pushed], presences: &Presences, wrong:
                     wrong.push(format!("{tag} has seen {id:?}, though it was not queued"));
                 }
                 Some(_) => {}
+            }
+        }
+        if let Some((at, what)) = log.gave_up {
+            world.count("gave up waiting");
+            let of_this = |presence: &&Presence| presence.session.app_version == *tag;
+            let was_there = |presence: &Presence| presence.to + PATIENCE / 2 > at;
+            if presences.all.iter().filter(of_this).any(was_there) {
+                wrong.push(format!("{tag} has waited in vain for {what}"));
             }
         }
         if log.answers > log.calls || (log.end == Some(End::Left) && log.answers < log.calls) {

@@ -71,6 +71,8 @@ pub(crate) struct Log {
     /// The client read until the close frame.
     pub(crate) read_to_the_end: bool,
     pub(crate) end: Option<End>,
+    /// When the client gave up to wait, and for what.
+    pub(crate) gave_up: Option<(SystemTime, &'static str)>,
     pub(crate) calls: u64,
     pub(crate) answers: u64,
 }

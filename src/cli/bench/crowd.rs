@@ -1,9 +1,10 @@
 //! Very many sessions at once.
 //!
 //! Each is a session of the ordinary client: a task, two small channels and
-//! the buffers of its WebSocket, about 12 KiB of memory.
+//! the buffers of its WebSocket, some 12 KiB of memory.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,6 @@ use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use hyper::http::Uri;
 use indicatif::ProgressBar;
-use std::path::PathBuf;
 
 use super::arrivals::Arrivals;
 use crate::cli::call::explain;
@@ -209,7 +209,10 @@ impl Crowd {
 /// The address to connect from, where one has too few ports for all sessions.
 fn source(url: &str, sessions: usize, nth: usize) -> Option<IpAddr> {
     let uri: Uri = url.parse().ok()?;
-    let host: Ipv4Addr = uri.host()?.parse().ok()?;
+    let host = match uri.host()? {
+        "localhost" => Ipv4Addr::LOCALHOST,
+        host => host.parse().ok()?,
+    };
     if sessions <= PER_SOURCE || !host.is_loopback() {
         return None;
     }
@@ -239,6 +242,7 @@ mod tests {
         assert_eq!(from(url, 20_000, 19_999), None);
         assert_eq!(from(url, 50_000, 19_999).as_deref(), Some("127.0.0.1"));
         assert_eq!(from(url, 50_000, 40_000).as_deref(), Some("127.0.0.3"));
+        assert_eq!(from("ws://localhost/ws", 50_000, 20_000).as_deref(), Some("127.0.0.2"));
         assert_eq!(from("ws://10.0.0.1:8080/ws", 50_000, 40_000), None);
         assert_eq!(from("wss://example.com/ws", 50_000, 40_000), None);
     }

@@ -69,7 +69,13 @@ pub(super) async fn one(broker: &Arc<Broker>, id: String, push: crate::broker::P
     let (back, answers) = channel(READY.min(receipts.len().max(1)));
     let mut told = Told { receipts, id, confirm, node: Arc::clone(broker.node()) };
     tokio::spawn(async move {
-        while let Some(receipt) = told.next().await {
+        loop {
+            let receipt = tokio::select! {
+                receipt = told.next() => receipt,
+                // The caller has gone: nobody wants the rest.
+                () = back.ready.closed() => return,
+            };
+            let Some(receipt) = receipt else { return };
             if back.give(Ok(receipt)).await.is_err() {
                 return;
             }

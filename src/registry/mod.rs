@@ -239,11 +239,12 @@ impl Registry {
         users.insert_unique(hash, Arc::clone(new), |known| self.user_hash(known));
 
         let hash = self.device_hash(new);
+        let old_hash = old.map_or(hash, |old| self.device_hash(old));
+        let mut devices = self.devices.lock_both(old_hash, hash);
         if let Some(old) = old {
-            self.forget_device(old);
+            remove(devices.first(), old_hash, old, |known| self.device_hash(known));
         }
-        let mut devices = self.devices.lock(hash);
-        devices.insert_unique(hash, Arc::clone(new), |known| self.device_hash(known));
+        devices.second().insert_unique(hash, Arc::clone(new), |known| self.device_hash(known));
         drop(devices);
 
         let hash = self.sessions.hash(&new.session_id);

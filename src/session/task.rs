@@ -262,6 +262,15 @@ where
     }
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.blocked {
+            // What was given before is confirmed as soon as it is taken, also
+            // where more is always waiting behind it.
+            ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+            self.confirmations.written();
+            if let Some(payload) = self.confirmations.ping_behind() {
+                Pin::new(&mut self.socket).start_send(Message::Ping(payload))?;
+            }
+        }
         loop {
             ready!(Pin::new(&mut self.socket).poll_ready(cx))?;
             let Some(frame) = self.outbox.take() else { break };
@@ -315,7 +324,8 @@ where
     fn leave_if_done(&self) -> Result<(), Ended> {
         let deciding = self.deciding.is_some() || self.switching.is_some();
         if self.leaving && self.calls.is_empty() && !deciding {
-            return Err(Ended::Closed(Close::GoingAway));
+            // Unless there is another order by now.
+            return Err(Ended::Closed(self.outbox.outbox().close(Close::GoingAway)));
         }
         Ok(())
     }

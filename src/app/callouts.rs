@@ -13,7 +13,7 @@ use crate::callout::{self, Call, Callout};
 use crate::config::{Auth, Config, HooksConfig, RpcCall};
 use crate::hooks::{Event, Hook, Hooks};
 use crate::routing::Descriptors;
-use crate::upstream::{self, Upstream};
+use crate::upstream::{self, Metadata, Own, Upstream};
 
 /// The keys that lead to a callout.
 pub(super) type Place = [&'static str; 2];
@@ -121,9 +121,10 @@ pub(super) fn make(
 }
 
 fn call(upstream: Arc<Upstream>, path: PathAndQuery, timeout: Duration) -> Call {
+    let metadata = Arc::new(Metadata::new(HeaderMap::new()));
     Arc::new(move |worker, message| {
-        let (path, metadata) = (path.clone(), HeaderMap::new());
-        let call = upstream::Call { path, metadata, message, timeout, retry: false };
+        let (path, metadata, own) = (path.clone(), Arc::clone(&metadata), Own::default());
+        let call = upstream::Call { path, metadata, own, message, timeout, retry: false };
         upstream.call(worker, call).map(|result| result.map_err(|error| error.status)).boxed()
     })
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use hyper::HeaderMap;
 
 use super::{Client, metadata};
 use crate::auth;
@@ -13,6 +12,7 @@ use crate::outbox::Outbox;
 use crate::proto::session::SetCxnParamsReq;
 use crate::registry::{Presence, SessionId};
 use crate::routing::identity::{Layout, Member};
+use crate::upstream::Metadata;
 
 /// Different layouts whose encoding a session keeps. Services nearly always
 /// share one identity message.
@@ -54,7 +54,7 @@ struct User {
 
 /// What every call of the session shares.
 struct Prepared {
-    headers: HeaderMap,
+    metadata: Arc<Metadata>,
     encoded: Vec<(Arc<Layout>, Bytes)>,
 }
 
@@ -174,8 +174,8 @@ impl Identity {
     }
 
     /// The gRPC metadata that all calls of the session share.
-    pub(super) fn headers(&mut self) -> HeaderMap {
-        self.prepare().headers.clone()
+    pub(super) fn metadata(&mut self) -> Arc<Metadata> {
+        Arc::clone(&self.prepare().metadata)
     }
 
     /// The session's members as `layout` wants them, without the request's own.
@@ -194,13 +194,11 @@ impl Identity {
     }
 
     fn prepare(&mut self) -> &mut Prepared {
-        if self.prepared.is_none() {
-            let headers = metadata::of_session(self);
-            self.prepared = Some(Box::new(Prepared { headers, encoded: Vec::new() }));
-        }
-        self.prepared.get_or_insert_with(|| {
-            Box::new(Prepared { headers: HeaderMap::new(), encoded: Vec::new() })
-        })
+        let prepared = self.prepared.take().unwrap_or_else(|| {
+            let metadata = Arc::new(metadata::of_session(self));
+            Box::new(Prepared { metadata, encoded: Vec::new() })
+        });
+        self.prepared.insert(prepared)
     }
 }
 

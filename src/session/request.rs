@@ -127,11 +127,10 @@ fn prepare(
     let message = route
         .prepare(&request.data, filled.as_deref().unwrap_or_default(), &request.req_id)
         .map_err(|bad| Failure::request(bad.to_string()))?;
-    let mut headers = identity.headers();
-    metadata::of_call(&mut headers, &request.req_id, &route.name, rand::random());
     let call = Call {
         path: route.path.clone(),
-        metadata: headers,
+        metadata: identity.metadata(),
+        own: metadata::of_call(&request.req_id, &request.method, rand::random()),
         message,
         timeout: route.timeout,
         retry: route.retry,

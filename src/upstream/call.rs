@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderName, HeaderValue};
-use http::uri::{PathAndQuery, Uri};
-use http::{HeaderMap, Method, Request, Version};
+use http::uri::{self, PathAndQuery, Uri};
+use http::{Method, Request, Version};
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{Code, Status};
 
-use super::dial::Target;
+use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::exchange::InFlight;
 use super::failure::{Failure, Fate};
+use super::metadata::{Metadata, Own, Timeout};
 use super::pool::{Pool, Unavailable};
 
 /// How often a call that provably never reached a service is sent in all.
@@ -21,23 +21,18 @@ const ATTEMPTS: u32 = 3;
 /// How long a call that may have reached one waits before it is sent again, at
 /// most; spread over the second half of it.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
-/// The longest timeout; also the longest that `grpc-timeout` can express in
-/// milliseconds, nearly.
+/// The longest timeout; `grpc-timeout` can express little more in milliseconds.
 const MAX_TIMEOUT: Duration = Duration::from_hours(24);
-
-const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-const PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
-const USER_AGENT: HeaderValue =
-    HeaderValue::from_static(concat!("bridgehead/", env!("CARGO_PKG_VERSION")));
 
 /// One unary call.
 #[derive(Debug, Clone)]
 pub struct Call {
     /// The method, `/package.Service/Method`.
     pub path: PathAndQuery,
-    /// The call's metadata. `grpc-timeout`, `content-type`, `te` and
-    /// `user-agent` are set by the upstream.
-    pub metadata: HeaderMap,
+    /// The metadata that it shares with other calls.
+    pub metadata: Arc<Metadata>,
+    /// The values of the metadata that it has of its own.
+    pub own: Own,
     /// The serialized request message.
     pub message: Bytes,
     /// How long the caller waits, retries included; at most a day.
@@ -103,7 +98,7 @@ async fn attempts(
         };
         let connection = Arc::clone(permit.connection());
         let endpoint = last.insert(Arc::clone(connection.endpoint()));
-        let sent = request(call, &endpoint.target, deadline, retried)
+        let sent = request(call, &connection, deadline, retried)
             .map_err(Failure::unsendable)
             .and_then(|head| InFlight::send(permit, head, call.message.clone(), deadline));
         let result = match sent {
@@ -150,37 +145,24 @@ async fn attempts(
 /// The head of one attempt's request.
 fn request(
     call: &Call,
-    target: &Target,
+    connection: &Connection,
     deadline: Instant,
     retried: bool,
 ) -> Result<Request<()>, http::Error> {
-    let uri = Uri::builder()
-        .scheme(target.scheme())
-        .authority(target.authority.clone())
-        .path_and_query(call.path.clone())
-        .build()?;
+    let target = &connection.endpoint().target;
+    let mut uri = uri::Parts::default();
+    uri.scheme = Some(target.scheme());
+    uri.authority = Some(target.authority.clone());
+    uri.path_and_query = Some(call.path.clone());
     let mut request = Request::new(());
     *request.method_mut() = Method::POST;
     *request.version_mut() = Version::HTTP_2;
-    *request.uri_mut() = uri;
-    let mut headers = call.metadata.clone();
-    headers.insert(header::TE, HeaderValue::from_static("trailers"));
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    headers.insert(header::USER_AGENT, USER_AGENT);
-    headers.insert(GRPC_TIMEOUT, timeout_value(deadline)?);
-    if retried {
-        headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from_static("1"));
-    }
-    *request.headers_mut() = headers;
-    Ok(request)
-}
-
-/// The remaining time in milliseconds, rounded up: the service's deadline must
-/// not come before the caller's, or which of the two is heard is chance.
-fn timeout_value(deadline: Instant) -> Result<HeaderValue, http::Error> {
+    *request.uri_mut() = Uri::from_parts(uri)?;
     let remaining = deadline.saturating_duration_since(Instant::now());
-    let milliseconds = remaining.as_micros().div_ceil(1000).max(1);
-    Ok(HeaderValue::try_from(format!("{milliseconds}m"))?)
+    let timeout = Timeout::new(remaining, call.timeout.min(MAX_TIMEOUT));
+    let introduces = connection.is_first_call();
+    *request.headers_mut() = call.metadata.of_attempt(&call.own, timeout, retried, introduces);
+    Ok(request)
 }
 
 impl From<Unavailable> for CallError {

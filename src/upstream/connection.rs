@@ -50,6 +50,8 @@ pub(super) struct Connection {
     /// tries in between.
     closing: AtomicBool,
     in_flight: AtomicUsize,
+    /// Whether a call has been sent on it.
+    used: AtomicBool,
     /// Whether its loss has been held against the endpoint.
     blamed: AtomicBool,
     next_reset: Mutex<Instant>,
@@ -103,6 +105,7 @@ impl Connection {
             requests,
             closing: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
+            used: AtomicBool::new(false),
             blamed: AtomicBool::new(false),
             next_reset: Mutex::new(Instant::now()),
             waiters,
@@ -119,6 +122,11 @@ impl Connection {
     /// A handle to send one request with.
     pub(super) fn requests(&self) -> SendRequest<Payload> {
         self.requests.clone()
+    }
+
+    /// Whether no call has been sent on it yet. True once.
+    pub(super) fn is_first_call(&self) -> bool {
+        !self.used.load(Ordering::Relaxed) && !self.used.swap(true, Ordering::Relaxed)
     }
 
     /// Calls on it, abandoned ones included.

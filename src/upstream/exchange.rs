@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use super::connection::Permit;
-use super::failure::{Failure, Fate, code_of_http, status_of};
+use super::failure::{Failure, Fate, code_of_http, says_ok, status_of};
 use super::framing::{self, Assembly, Violation};
 use super::linger::{self, Abandoned};
 use super::stream::ClientStream;
@@ -88,11 +88,15 @@ impl InFlight {
             assembly.push(chunk.map_err(broken)?).map_err(Ended::violation)?;
         }
         let trailers = stream.trailers().await.map_err(broken)?;
+        let finish = |assembly: Assembly| {
+            assembly.finish().map_err(|violation| Ended::violation(violation).into_stream())
+        };
+        if trailers.as_ref().is_some_and(says_ok) {
+            return finish(assembly);
+        }
         // Some peers put a status without a message into the head.
         match trailers.and_then(status_of).or_else(|| status_of(head.headers)) {
-            Some(status) if status.code() == Code::Ok => {
-                assembly.finish().map_err(|violation| Ended::violation(violation).into_stream())
-            }
+            Some(status) if status.code() == Code::Ok => finish(assembly),
             Some(status) => Err(Ended::Stream(Failure::answered(status))),
             None => Err(Ended::Stream(no_status(head.status))),
         }

@@ -5,11 +5,13 @@
 //! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#errors>
 
 use h2::Reason;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
 use super::call::Origin;
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// One attempt that did not bring a response message.
 #[derive(Debug)]
@@ -124,12 +126,18 @@ pub(super) fn code_of_http(status: StatusCode) -> Code {
     }
 }
 
+/// Whether trailers, or headers, say that all is well.
+pub(super) fn says_ok(headers: &HeaderMap) -> bool {
+    headers.get(GRPC_STATUS).is_some_and(|status| status.as_bytes() == b"0")
+}
+
 /// Reads the status out of trailers, or of the headers of an answer that has
 /// nothing else. `None` without a `grpc-status`; `Ok` is a status as well.
 pub(super) fn status_of(headers: HeaderMap) -> Option<Status> {
-    if headers.get("grpc-status")?.as_bytes() == b"0" {
+    if says_ok(&headers) {
         return Some(Status::ok(""));
     }
+    headers.get(GRPC_STATUS)?;
     Status::from_header_map(&without_bad_details(headers))
 }
 

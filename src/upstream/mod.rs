@@ -12,7 +12,7 @@
 //!
 //! A call goes down this list, and its answer up:
 //!
-//! - `call`: the attempts a call has, and its deadline
+//! - `call`: the attempts a call has, and its deadline; `metadata`: their headers
 //! - `pool`: one worker's connections; `balance` and `health` choose, `waiters`
 //!   queue, `retry` rations
 //! - `exchange`: one attempt; `framing` and `failure` speak gRPC, `stream` HTTP/2
@@ -40,6 +40,7 @@ mod framing;
 mod health;
 mod journal;
 mod linger;
+mod metadata;
 mod pool;
 mod reconnect;
 pub mod reflection;
@@ -66,6 +67,7 @@ use source::Source;
 pub use address::{Address, AddressError};
 pub use backoff::Backoff;
 pub use call::{Call, CallError, Origin};
+pub use metadata::{Metadata, OWN, Own};
 pub use resolver::{Lookup, Resolver, SystemResolver};
 pub use tls::{Pem, TlsConfig, TlsError};
 
@@ -325,7 +327,8 @@ mod tests {
         upstream.warm(7);
         let call = Call {
             path: "/a/B".parse().unwrap(),
-            metadata: http::HeaderMap::new(),
+            metadata: Arc::new(Metadata::new(http::HeaderMap::new())),
+            own: Own::default(),
             message: Bytes::new(),
             timeout: std::time::Duration::from_secs(1),
             retry: false,

@@ -3,11 +3,17 @@
 
 use crate::support::grpc::{Server, Setup, ask, call, echo, handler, upstream};
 use crate::support::raw::{Exchange, grpc_head, headers, serve};
-use bridgehead::upstream::{Call, CallError, Origin};
+use bridgehead::upstream::{Call, CallError, Metadata, Origin};
 use bytes::Bytes;
 use h2::Reason;
 use http::{HeaderMap, Response};
+use std::sync::Arc;
 use tonic::{Code, Status};
+
+/// Metadata of these headers.
+fn metadata(pairs: &[(&'static str, &'static str)]) -> Arc<Metadata> {
+    Arc::new(Metadata::new(headers(pairs)))
+}
 
 /// What a call makes of a peer that answers like this.
 async fn answered(
@@ -51,7 +57,7 @@ async fn path_and_metadata_reach_the_service() {
     })));
     let call = Call {
         path: "/pb.msgService/SendMsgListAsync".parse().unwrap(),
-        metadata: headers(&[("x-user-id", "u1"), ("te", "nonsense")]),
+        metadata: metadata(&[("x-user-id", "u1"), ("te", "nonsense")]),
         ..call("")
     };
     let seen = upstream(&[&server.url()]).call(0, call).await.unwrap();
@@ -199,7 +205,7 @@ async fn a_reset_means_what_grpc_says_it_means() {
 async fn metadata_that_http2_forbids_fails_the_call_and_not_the_connection() {
     let server = Server::start(Setup::new(echo()));
     let upstream = upstream(&[&server.url()]);
-    let bad = Call { metadata: headers(&[("connection", "close")]), ..call("") };
+    let bad = Call { metadata: metadata(&[("connection", "close")]), ..call("") };
     let error = upstream.call(0, bad).await.unwrap_err();
     assert_eq!((error.status.code(), error.origin), (Code::Internal, Origin::Gateway));
     assert_eq!(ask(&upstream, "hello").await.unwrap(), "hello");

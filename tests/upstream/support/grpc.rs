@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bridgehead::upstream::{Address, Call, CallError, Config, Upstream};
+use bridgehead::upstream::{Address, Call, CallError, Config, Metadata, Own, Upstream};
 use bytes::{Buf, BufMut, Bytes};
 use http::HeaderMap;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -343,7 +343,8 @@ pub fn upstream(addresses: &[&str]) -> Arc<Upstream> {
 pub fn call(message: impl Into<Bytes>) -> Call {
     Call {
         path: "/test.Service/Method".parse().unwrap(),
-        metadata: HeaderMap::new(),
+        metadata: Arc::new(Metadata::new(HeaderMap::new())),
+        own: Own::default(),
         message: message.into(),
         timeout: Duration::from_secs(5),
         retry: false,

@@ -61,6 +61,7 @@ impl Workers {
                 config: parts.session.clone(),
                 services: Arc::clone(&parts.services),
                 sweeper: Arc::clone(&sweeper),
+                doorbell: Arc::default(),
                 hooks: hooks.clone(),
                 registry: Arc::clone(&parts.registry),
                 keys: parts.keys.clone(),
@@ -77,6 +78,8 @@ impl Workers {
             let work = async move {
                 let listener = tokio::net::TcpListener::from_std(listener);
                 tokio::spawn(Arc::clone(&worker.sweeper).run());
+                let doorbell = Arc::clone(&worker.doorbell);
+                tokio::spawn(async move { doorbell.answer().await });
                 tokio::spawn(warm(worker, replaced));
                 match listener {
                     Ok(listener) => Arc::new(edge).run(listener, stopped).await,

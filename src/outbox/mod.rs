@@ -8,6 +8,7 @@
 //!
 //! A push brings a [`Ticket`] along, which says what becomes of it.
 
+mod doorbell;
 mod ticket;
 
 use std::collections::VecDeque;
@@ -19,6 +20,7 @@ use parking_lot::Mutex;
 
 use crate::envelope::Close;
 
+pub use doorbell::Doorbell;
 pub use ticket::{Confirm, Ledger, Settled, Ticket};
 
 /// What a queued frame counts beside its bytes: about what its place, its
@@ -30,6 +32,8 @@ const OVERHEAD: usize = 128;
 #[derive(Debug)]
 pub struct Outbox {
     limit: usize,
+    /// Wakes the session where pushes come from other threads.
+    doorbell: Option<Arc<Doorbell>>,
     inner: Mutex<Inner>,
 }
 
@@ -105,7 +109,16 @@ impl Outbox {
     /// An outbox that overflows when a frame is put behind `limit` or more bytes.
     /// One frame always fits into an empty outbox, however large it is.
     pub fn new(limit: usize) -> (Arc<Self>, Reader) {
-        let outbox = Arc::new(Self { limit, inner: Mutex::default() });
+        Self::make(limit, None)
+    }
+
+    /// The same for a session whose worker answers `doorbell`.
+    pub fn with_doorbell(limit: usize, doorbell: &Arc<Doorbell>) -> (Arc<Self>, Reader) {
+        Self::make(limit, Some(Arc::clone(doorbell)))
+    }
+
+    fn make(limit: usize, doorbell: Option<Arc<Doorbell>>) -> (Arc<Self>, Reader) {
+        let outbox = Arc::new(Self { limit, doorbell, inner: Mutex::default() });
         (Arc::clone(&outbox), Reader(outbox))
     }
 
@@ -116,10 +129,14 @@ impl Outbox {
         match inner.admit(self.limit, frame.len()) {
             Ok(()) => {
                 let ticket = ticket.and_then(|ticket| ticket.reached(Confirm::Queued));
+                inner.make_room();
                 inner.frames.push_back(Frame::Push(frame, ticket));
                 let waker = inner.waker.take();
                 drop(inner);
-                wake(waker);
+                match (waker, &self.doorbell) {
+                    (Some(waker), Some(doorbell)) => doorbell.ring(waker),
+                    (waker, _) => wake(waker),
+                }
             }
             Err(rejected) => {
                 let lost = inner.lost(rejected);
@@ -185,6 +202,14 @@ impl Inner {
         Ok(())
     }
 
+    /// Most outboxes hold one frame at a time: the first one gets a place of
+    /// its own, where `VecDeque` would make four.
+    fn make_room(&mut self) {
+        if self.frames.capacity() == 0 {
+            self.frames.reserve_exact(1);
+        }
+    }
+
     /// The queued frames that a rejection costs: all of them, where the outbox
     /// has overflowed. To be given up outside of the lock.
     fn lost(&mut self, rejected: Rejected) -> VecDeque<Frame> {
@@ -220,7 +245,10 @@ impl Reader {
         let mut inner = self.0.inner.lock();
         let admitted = inner.admit(self.0.limit, frame.len());
         match admitted {
-            Ok(()) => place(&mut inner.frames, Frame::Answer(frame)),
+            Ok(()) => {
+                inner.make_room();
+                place(&mut inner.frames, Frame::Answer(frame));
+            }
             Err(rejected) => {
                 let lost = inner.lost(rejected);
                 drop(inner);
@@ -240,8 +268,8 @@ impl Reader {
         let mut inner = self.0.inner.lock();
         let frame = inner.frames.pop_front()?;
         inner.bytes -= frame.weight();
-        if inner.frames.is_empty() && inner.frames.capacity() > 16 {
-            // An idle session keeps no buffer from its busiest moment.
+        if inner.frames.is_empty() {
+            // An idle session keeps nothing from its busiest moment.
             inner.frames = VecDeque::new();
         }
         Some(frame)

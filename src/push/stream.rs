@@ -8,19 +8,19 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::stream::SelectAll;
-use futures_util::{Stream, StreamExt};
+use futures_util::{FutureExt, Stream, StreamExt};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
 
 use super::{convert, is_too_large, requests, stopping};
-use crate::broker::{Broker, Receipt, Receipts};
+use crate::broker::{Broker, Push, Receipt, Receipts};
 use crate::outbox::Confirm;
 use crate::proto::push::{PushReceipt, PushRequest};
 
 /// Receipts that wait for the connection to take them.
-const READY: usize = 64;
+const READY: usize = 256;
 /// A backend that takes no receipt for so long is not waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Pushes of one call under way at once; while there are as many, no further
@@ -32,13 +32,27 @@ const MAX_RECEIPTS: usize = 256 * 1024;
 
 /// What is sent back.
 pub(super) struct Answers {
-    ready: mpsc::Receiver<Result<PushReceipt, Status>>,
+    ready: mpsc::Receiver<Result<Told, Status>>,
     gave_up: Arc<AtomicBool>,
+}
+
+/// A receipt on its way to the connection. It becomes a message, with ten
+/// strings, no earlier than it is written.
+struct Told {
+    receipt: Receipt,
+    of: Arc<Of>,
+}
+
+/// The push that receipts are of.
+struct Of {
+    id: String,
+    confirm: Confirm,
+    node: Arc<str>,
 }
 
 /// Where answers are given to a backend.
 struct Back {
-    ready: mpsc::Sender<Result<PushReceipt, Status>>,
+    ready: mpsc::Sender<Result<Told, Status>>,
     /// The backend has not read for too long.
     gave_up: Arc<AtomicBool>,
 }
@@ -58,25 +72,27 @@ impl Stream for Answers {
             let text = format!("no receipt was read for {} s", PATIENCE.as_secs());
             return Poll::Ready(Some(Err(Status::resource_exhausted(text))));
         }
-        Poll::Ready(answer)
+        Poll::Ready(answer.map(|answer| answer.map(Told::into_message)))
     }
 }
 
 /// Sends one push; the request has been found good.
-pub(super) async fn one(broker: &Arc<Broker>, id: String, push: crate::broker::Push) -> Answers {
-    let confirm = push.confirm;
-    let receipts = broker.push(push).await;
-    let (back, answers) = channel(READY.min(receipts.len().max(1)));
-    let mut told = Told { receipts, id, confirm, node: Arc::clone(broker.node()) };
+pub(super) async fn one(broker: &Broker, id: String, push: Push) -> Answers {
+    let mut pushed = Pushed::begin(broker, id, push).await;
+    let (back, answers) = channel(READY.min(pushed.receipts.len().max(1)));
     tokio::spawn(async move {
         loop {
-            let receipt = tokio::select! {
-                receipt = told.next() => receipt,
-                // The caller has gone: nobody wants the rest.
-                () = back.ready.closed() => return,
+            // Mostly there are many at once, and waiting is not free.
+            let told = match pushed.next().now_or_never() {
+                Some(told) => told,
+                None => tokio::select! {
+                    told = pushed.next() => told,
+                    // The caller has gone: nobody wants the rest.
+                    () = back.ready.closed() => return,
+                },
             };
-            let Some(receipt) = receipt else { return };
-            if back.give(Ok(receipt)).await.is_err() {
+            let Some(told) = told else { return };
+            if back.give(Ok(told)).await.is_err() {
                 return;
             }
         }
@@ -106,25 +122,25 @@ async fn converse(
     back: &Back,
 ) -> Result<(), Gone> {
     let mut stop = pin!(stopping(stopped));
-    let mut told = SelectAll::new();
+    let mut pushes = SelectAll::new();
     let mut receipts_to_come = 0;
     let mut end = None;
-    while end.is_none() || !told.is_empty() {
-        let is_full = told.len() >= MAX_PUSHES || receipts_to_come >= MAX_RECEIPTS;
+    while end.is_none() || !pushes.is_empty() {
+        let is_full = pushes.len() >= MAX_PUSHES || receipts_to_come >= MAX_RECEIPTS;
         tokio::select! {
             // `None`: the last push was found to have no further receipt. That
             // may be all there was to wait for.
-            receipt = told.next(), if !told.is_empty() => {
-                if let Some(receipt) = receipt {
+            told = pushes.next(), if !pushes.is_empty() => {
+                if let Some(told) = told {
                     receipts_to_come -= 1;
-                    back.give(Ok(receipt)).await?;
+                    back.give(Ok(told)).await?;
                 }
             }
             request = requests.message(), if end.is_none() && !is_full => {
                 match begin(broker, request).await {
                     Ok(Some(begun)) => {
                         receipts_to_come += begun.receipts.len();
-                        told.push(begun);
+                        pushes.push(begun);
                     }
                     Ok(None) => end = Some(Ok(())),
                     Err(status) => end = Some(Err(status)),
@@ -145,12 +161,10 @@ async fn converse(
 async fn begin(
     broker: &Arc<Broker>,
     request: Result<Option<PushRequest>, Status>,
-) -> Result<Option<Told>, Status> {
+) -> Result<Option<Pushed>, Status> {
     let Some(request) = request.map_err(mend)? else { return Ok(None) };
     let (id, push) = requests::push(request)?;
-    let confirm = push.confirm;
-    let receipts = broker.push(push).await;
-    Ok(Some(Told { receipts, id, confirm, node: Arc::clone(broker.node()) }))
+    Ok(Some(Pushed::begin(broker, id, push).await))
 }
 
 /// As `super::mend_status`, for a message within a stream.
@@ -165,7 +179,7 @@ fn mend(status: Status) -> Status {
 struct Gone;
 
 impl Back {
-    async fn give(&self, answer: Result<PushReceipt, Status>) -> Result<(), Gone> {
+    async fn give(&self, answer: Result<Told, Status>) -> Result<(), Gone> {
         // Nearly always there is room, and no need for a clock.
         let answer = match self.ready.try_send(answer) {
             Ok(()) => return Ok(()),
@@ -184,20 +198,32 @@ impl Back {
     }
 }
 
-/// Receipts as messages.
-struct Told {
-    receipts: Receipts,
-    id: String,
-    confirm: Confirm,
-    node: Arc<str>,
+impl Told {
+    fn into_message(self) -> PushReceipt {
+        let Of { id, confirm, node } = &*self.of;
+        convert::receipt(self.receipt, id, *confirm, node)
+    }
 }
 
-impl Stream for Told {
-    type Item = PushReceipt;
+/// A push under way.
+struct Pushed {
+    receipts: Receipts,
+    of: Arc<Of>,
+}
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<PushReceipt>> {
+impl Pushed {
+    async fn begin(broker: &Broker, id: String, push: Push) -> Self {
+        let of = Of { id, confirm: push.confirm, node: Arc::clone(broker.node()) };
+        Self { receipts: broker.push(push).await, of: Arc::new(of) }
+    }
+}
+
+impl Stream for Pushed {
+    type Item = Told;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Told>> {
         let this = &mut *self;
-        let tell = |receipt: Receipt| convert::receipt(receipt, &this.id, this.confirm, &this.node);
+        let tell = |receipt| Told { receipt, of: Arc::clone(&this.of) };
         this.receipts.poll_next_unpin(cx).map(|receipt| receipt.map(tell))
     }
 }

@@ -33,6 +33,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::auth::Authenticator;
 use crate::hooks::{Dispatcher, Hooks};
+use crate::outbox::Doorbell;
 use crate::registry::Registry;
 use crate::routing::RouteTable;
 use crate::upstream::Upstream;
@@ -87,6 +88,8 @@ pub struct Worker {
     pub services: Arc<ArcSwap<Services>>,
     /// Judges the worker's sessions by the clock.
     pub sweeper: Arc<sweeper::Sweeper>,
+    /// Wakes the worker's sessions for what other threads push.
+    pub doorbell: Arc<Doorbell>,
     /// Tells the hooks of the worker's sessions.
     pub hooks: Dispatcher,
     /// Where sessions that have logged in are found.

@@ -119,7 +119,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     fn new(socket: Socket<S>, client: Client, worker: Arc<Worker>) -> Self {
-        let (outbox, reader) = Outbox::new(worker.config.outbox);
+        let (outbox, reader) = Outbox::with_doorbell(worker.config.outbox, &worker.doorbell);
         let handle = Arc::new(Handle::new(outbox));
         let watch = worker.sweeper.watch(&handle, Instant::now());
         let ip = client.remote_ip;

@@ -17,8 +17,9 @@
 //!   sessions.
 //! - State and upstream I/O: [`registry`], who is connected; [`outbox`], what
 //!   waits to be written to a client; [`upstream`], connections to services.
-//! - Pure core: [`envelope`], what travels inside a frame; [`routing`], which
-//!   method goes where; [`callout`], RPCs that the configuration makes up.
+//! - Pure core: [`websocket`], the frames of a connection; [`envelope`], what
+//!   travels inside a frame; [`routing`], which method goes where; [`callout`],
+//!   RPCs that the configuration makes up.
 //! - Leaves: [`proto`], generated messages; [`wire`], the protobuf wire format.
 //!
 //! The library is there for the binary and its tests; its interface is not
@@ -51,6 +52,7 @@ pub mod upstream;
 pub mod callout;
 pub mod envelope;
 pub mod routing;
+pub mod websocket;
 
 // leaves
 pub mod proto;

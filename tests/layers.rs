@@ -13,7 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("edges", &["edge", "push", "tls"]),
     ("activity", &["session", "broker", "auth", "hooks"]),
     ("state and upstream I/O", &["upstream", "registry", "outbox"]),
-    ("pure core", &["envelope", "routing", "callout"]),
+    ("pure core", &["envelope", "routing", "callout", "websocket"]),
     ("leaves", &["proto", "wire"]),
 ];
 

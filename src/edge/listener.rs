@@ -13,7 +13,7 @@ use super::admission::{Admission, Permit};
 use super::upgrade::negotiate;
 use super::{Config, forwarded};
 use crate::envelope::Close;
-use crate::session::{self, Client};
+use crate::session::{self, Client, Socket};
 use crate::tls::Tls;
 
 /// After an accept that failed, for example for want of file descriptors.
@@ -100,7 +100,8 @@ impl Edge {
         };
         let Some(upgraded) = upgraded else { return };
         let refusal = permit.refusal().or_else(|| permit.count_ip(upgraded.remote_ip).err());
-        let socket = session::socket(upgraded.stream, upgraded.read_ahead, &self.worker).await;
+        let max_message = self.worker.config.max_message;
+        let socket = Socket::new(upgraded.stream, &upgraded.read_ahead, max_message);
         match refusal {
             Some(why) => session::refuse(socket, &Close::Full(why)).await,
             None => {

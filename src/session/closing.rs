@@ -3,16 +3,15 @@
 
 use std::time::Duration;
 
-use futures_util::{Sink, SinkExt, StreamExt};
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::Socket;
 use super::confirmations::Confirmations;
+use super::socket::{Outgoing, Socket, Source};
 use crate::envelope::Close;
 use crate::outbox::Ticket;
+use crate::websocket::{CloseFrame, Message};
 
 /// How long a client may take to read what is left.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -33,51 +32,57 @@ where
 pub(super) async fn say_goodbye<S>(
     socket: &mut Socket<S>,
     close: &Close,
-    frames: impl Iterator<Item = (Message, Option<Ticket>)>,
+    frames: impl Iterator<Item = (Bytes, Option<Ticket>)>,
     confirmations: &mut Confirmations,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let frame = CloseFrame { code: close.code().into(), reason: close.reason().into() };
-    let goodbye = write_all(socket, frames, frame, confirmations);
-    if !matches!(timeout(FLUSH, goodbye).await, Ok(Ok(()))) {
+    let close = CloseFrame { code: close.code(), reason: close.reason().into() };
+    let close = Some(Outgoing::Close(Some(close)));
+    let mut goodbye = Goodbye { frames, confirmations, close };
+    if !matches!(timeout(FLUSH, socket.write(&mut goodbye)).await, Ok(Ok(()))) {
         return; // gone, or not reading
     }
-    confirmations.written();
     hang_up(socket, confirmations).await;
 }
 
-/// Ends the client's own close handshake.
-pub(super) async fn acknowledge<S>(socket: &mut Socket<S>)
+/// Answers the client's close frame with the same.
+pub(super) async fn acknowledge<S>(socket: &mut Socket<S>, close: Option<CloseFrame>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    // tungstenite has queued the answer to the client's close frame.
-    if timeout(FLUSH, socket.flush()).await.is_ok() {
-        hang_up(socket, &mut Confirmations::default()).await;
+    let mut none = Confirmations::default();
+    let frames = std::iter::empty();
+    let close = Some(Outgoing::Close(close));
+    let mut goodbye = Goodbye { frames, confirmations: &mut none, close };
+    if timeout(FLUSH, socket.write(&mut goodbye)).await.is_ok() {
+        hang_up(socket, &mut none).await;
     }
 }
 
-async fn write_all<S>(
-    socket: &mut S,
-    frames: impl Iterator<Item = (Message, Option<Ticket>)>,
-    close: CloseFrame,
-    confirmations: &mut Confirmations,
-) -> Result<(), Error>
-where
-    S: Sink<Message, Error = Error> + Unpin,
-{
-    for (frame, ticket) in frames {
-        socket.feed(frame).await?;
-        if let Some(ticket) = ticket {
-            confirmations.sent(ticket);
+/// The last frames.
+struct Goodbye<'a, I> {
+    frames: I,
+    confirmations: &'a mut Confirmations,
+    /// The very last; `None`: it is on its way.
+    close: Option<Outgoing>,
+}
+
+impl<I: Iterator<Item = (Bytes, Option<Ticket>)>> Source for Goodbye<'_, I> {
+    fn next(&mut self) -> Option<Outgoing> {
+        if let Some((frame, ticket)) = self.frames.next() {
+            if let Some(ticket) = ticket {
+                self.confirmations.sent(ticket);
+            }
+            return Some(Outgoing::Binary(frame));
         }
+        let ping = self.confirmations.ping_behind().map(Outgoing::Ping);
+        ping.or_else(|| self.close.take())
     }
-    if let Some(payload) = confirmations.ping_behind() {
-        socket.feed(Message::Ping(payload)).await?;
+
+    fn written(&mut self) {
+        self.confirmations.written();
     }
-    socket.feed(Message::Close(Some(close))).await?;
-    socket.flush().await
 }
 
 /// Closing a socket while the client's bytes are still coming makes the kernel
@@ -91,7 +96,7 @@ where
         if confirmations.is_waiting() {
             await_pongs(socket, confirmations).await;
         }
-        let stream = socket.get_mut();
+        let stream = socket.stream();
         stream.shutdown().await?;
         let mut unread = [0; 512];
         while stream.read(&mut unread).await? > 0 {}
@@ -108,9 +113,9 @@ where
 {
     while confirmations.is_waiting() {
         match socket.next().await {
-            Some(Ok(Message::Pong(payload))) => confirmations.pong(&payload),
-            Some(Ok(Message::Close(_)) | Err(_)) | None => return,
-            Some(Ok(_)) => {}
+            Ok(Some(Message::Pong(payload))) => confirmations.pong(&payload),
+            Ok(Some(Message::Close(_)) | None) | Err(_) => return,
+            Ok(Some(_)) => {}
         }
     }
 }

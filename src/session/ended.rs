@@ -1,11 +1,11 @@
 //! Why a session ended, for its client, its log and those that watch.
 
 use std::borrow::Cow;
+use std::io;
 
-use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-
+use super::socket::ReadError;
 use crate::envelope::Close;
+use crate::websocket::{CloseFrame, Violation};
 
 /// The close code of a close frame without one (RFC 6455, section 7.4.1).
 const NO_STATUS: u16 = 1005;
@@ -17,10 +17,10 @@ const ABNORMAL: u16 = 1006;
 pub(super) enum Ended {
     /// The gateway closes the session.
     Closed(Close),
-    /// The client sent a close frame, or just ended its side.
+    /// The client sent a close frame.
     ByClient(Option<CloseFrame>),
     /// The connection broke.
-    Lost(Error),
+    Lost(io::Error),
 }
 
 impl Ended {
@@ -28,21 +28,29 @@ impl Ended {
     pub(super) fn told(&self) -> (u16, Cow<'_, str>) {
         match self {
             Self::Closed(close) => (close.code(), close.reason().into()),
-            Self::ByClient(Some(frame)) => (frame.code.into(), frame.reason.as_str().into()),
+            Self::ByClient(Some(frame)) => (frame.code, (&*frame.reason).into()),
             Self::ByClient(None) => (NO_STATUS, Cow::Borrowed("")),
             Self::Lost(error) => (ABNORMAL, error.to_string().into()),
         }
     }
 
-    /// What an end of reading means.
-    pub(super) fn by_reading(error: Option<Error>) -> Self {
+    /// The stream ended without a close frame.
+    pub(super) fn without_goodbye() -> Self {
+        let text = "the client ended the connection without a close frame";
+        Self::Lost(io::Error::new(io::ErrorKind::UnexpectedEof, text))
+    }
+}
+
+impl From<ReadError> for Ended {
+    fn from(error: ReadError) -> Self {
         match error {
-            None | Some(Error::ConnectionClosed | Error::AlreadyClosed) => Self::ByClient(None),
-            Some(Error::Capacity(CapacityError::MessageTooLong { .. })) => Close::TooBig.into(),
-            Some(Error::Utf8(_)) => Close::InvalidText.into(),
-            Some(Error::Protocol(error)) if is_lost(&error) => Self::Lost(Error::Protocol(error)),
-            Some(Error::Protocol(_) | Error::Capacity(_)) => Close::FramingError.into(),
-            Some(error) => Self::Lost(error),
+            ReadError::Violation(Violation::TooBig(_)) => Close::TooBig.into(),
+            ReadError::Violation(Violation::NotUtf8) => Close::InvalidText.into(),
+            ReadError::Violation(Violation::Framing(rule)) => {
+                tracing::debug!(rule, "a client broke the WebSocket protocol");
+                Close::FramingError.into()
+            }
+            ReadError::Io(error) => Self::Lost(error),
         }
     }
 }
@@ -51,8 +59,4 @@ impl From<Close> for Ended {
     fn from(close: Close) -> Self {
         Self::Closed(close)
     }
-}
-
-fn is_lost(error: &ProtocolError) -> bool {
-    matches!(error, ProtocolError::ResetWithoutClosingHandshake)
 }

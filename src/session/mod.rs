@@ -5,8 +5,8 @@
 //! (`request`) that it drives along, and is the only writer of its socket.
 //! Whatever goes wrong becomes an answer or a close code in one place.
 //!
-//! Not here: how a frame is laid out and encrypted (`envelope`), which method
-//! goes where (`routing`), connections to services (`upstream`), and how the
+//! Not here: how a frame is laid out (`websocket`), and what is in it, encrypted
+//! or not (`envelope`), which method goes where (`routing`), connections to services (`upstream`), and how the
 //! socket came to be (`edge`).
 
 mod closing;
@@ -18,6 +18,7 @@ pub mod keys;
 mod metadata;
 mod news;
 mod request;
+mod socket;
 mod stream;
 pub mod sweeper;
 mod task;
@@ -26,10 +27,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::auth::Authenticator;
 use crate::hooks::{Dispatcher, Hooks};
@@ -39,14 +36,8 @@ use crate::routing::RouteTable;
 use crate::upstream::Upstream;
 
 pub use closing::refuse;
-pub use stream::Pulse;
+pub use socket::Socket;
 pub use task::run;
-
-/// Small, because every session has it for as long as it lives. It grows to
-/// hold the largest message that was read, and stays so.
-const READ_BUFFER: usize = 2 * 1024;
-/// Frames are gathered up to this size before they go to the socket.
-const WRITE_BUFFER: usize = 16 * 1024;
 
 /// What holds for every session. See the `session` section of routes.yaml.
 #[derive(Debug, Clone)]
@@ -105,24 +96,4 @@ pub struct Client {
     pub remote_ip: IpAddr,
     /// What the client calls itself; may be empty.
     pub user_agent: String,
-}
-
-/// A client's WebSocket.
-pub type Socket<S> = WebSocketStream<Pulse<S>>;
-
-/// A WebSocket over a stream whose HTTP upgrade is done. `read_ahead` is what
-/// came behind the request.
-pub async fn socket<S>(stream: S, read_ahead: Bytes, worker: &Worker) -> Socket<S>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(WRITE_BUFFER)
-        .max_message_size(Some(worker.config.max_message))
-        .max_frame_size(Some(worker.config.max_message));
-    // Copied: the session would keep the HTTP machinery's 8 KiB buffer else.
-    let read_ahead = read_ahead.to_vec();
-    let stream = Pulse::new(stream);
-    WebSocketStream::from_partially_read(stream, read_ahead, Role::Server, Some(config)).await
 }

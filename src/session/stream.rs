@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Notes signs of life while it reads and writes.
 #[derive(Debug)]
-pub struct Pulse<S> {
+pub(super) struct Pulse<S> {
     stream: S,
     alive: bool,
     /// The kernel's buffer was full when it was last written to.

@@ -5,18 +5,16 @@
 //! write. So frames that arrive together are answered together.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::io;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, Sink, SinkExt, StreamExt};
+use futures_util::{FutureExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::error::Error;
-use tokio_tungstenite::tungstenite::protocol::Message;
 
 use super::closing;
 use super::confirmations::Confirmations;
@@ -27,14 +25,16 @@ use super::handshake::{
 use super::identity::Identity;
 use super::news;
 use super::request::{self, Answer, Failure, Finished, InFlight};
+use super::socket::{Outgoing, ReadError, Socket, Source};
 use super::sweeper::{Handle, Stage, Watch};
-use super::{Client, Socket, Worker};
+use super::{Client, Worker};
 use crate::envelope::cipher::Cipher;
 use crate::envelope::codec::{self, Request};
 use crate::envelope::{Close, Code};
 use crate::outbox::{Frame, Outbox, Reader, Rejected, Signal, Ticket};
 use crate::proto::session::SetCxnParamsReq;
 use crate::registry::Membership;
+use crate::websocket::Message;
 
 /// Frames in a row that are no requests, after which a session is closed.
 const MAX_STRIKES: u8 = 8;
@@ -76,8 +76,10 @@ enum Event {
     Signal(Signal),
     /// All that was queued before the key changes has been written.
     Flushed(Switch),
-    ReadFailed(Option<Error>),
-    WriteFailed(Error),
+    /// The client has ended the connection without a word.
+    Ended,
+    ReadFailed(ReadError),
+    WriteFailed(io::Error),
 }
 
 struct Task<S> {
@@ -101,6 +103,8 @@ struct Task<S> {
     unwritten: u8,
     /// The socket did not take all that it was given.
     blocked: bool,
+    /// A ping is due that asks nothing but whether the client is there.
+    wants_heartbeat: bool,
     /// Told to go as soon as the calls under way are answered.
     leaving: bool,
 }
@@ -141,13 +145,14 @@ where
             strikes: 0,
             unwritten: 0,
             blocked: false,
+            wants_heartbeat: false,
             leaving: false,
             worker,
         }
     }
 
     async fn serve(&mut self) -> Result<Never, Ended> {
-        self.socket.send(Message::text("connected")).await.map_err(Ended::Lost)?;
+        self.socket.write(&mut Greeting(true)).await.map_err(Ended::Lost)?;
         loop {
             let event = poll_fn(|cx| self.poll_event(cx)).await;
             self.on_event(event)?;
@@ -172,9 +177,9 @@ where
                 let confirmations = &mut self.confirmations;
                 closing::say_goodbye(&mut self.socket, &close, rest, confirmations).await;
             }
-            Ended::ByClient(_) => {
+            Ended::ByClient(close) => {
                 tracing::debug!(session, "closed by the client");
-                closing::acknowledge(&mut self.socket).await;
+                closing::acknowledge(&mut self.socket, close).await;
             }
             Ended::Lost(error) => tracing::debug!(session, %error, "lost"),
         }
@@ -189,7 +194,7 @@ where
             return Poll::Ready(Event::WriteFailed(error));
         }
         let event = self.poll_sources(cx);
-        if self.socket.get_mut().take_sign() {
+        if self.socket.stream().take_sign() {
             self.handle.heard();
         }
         if event.is_ready() {
@@ -226,12 +231,12 @@ where
         }
         self.handle.set_paused(self.is_occupied());
         if self.may_read()
-            && let Poll::Ready(read) = self.socket.poll_next_unpin(cx)
+            && let Poll::Ready(read) = self.socket.poll_next(cx)
         {
             return Poll::Ready(match read {
-                Some(Ok(frame)) => Event::Frame(frame),
-                Some(Err(error)) => Event::ReadFailed(Some(error)),
-                None => Event::ReadFailed(None),
+                Ok(Some(message)) => Event::Frame(message),
+                Ok(None) => Event::Ended,
+                Err(error) => Event::ReadFailed(error),
             });
         }
         Poll::Pending
@@ -254,38 +259,19 @@ where
     }
 
     /// Seals and writes all that is queued, as far as the socket takes it.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.unwritten = 0;
-        let written = self.poll_drain(cx);
+        let mut queue = Queue {
+            outbox: &self.outbox,
+            cipher: self.cipher.as_ref(),
+            confirmations: &mut self.confirmations,
+            heartbeat: std::mem::take(&mut self.wants_heartbeat),
+            is_behind: false,
+        };
+        let written = self.socket.poll_write(cx, &mut queue);
+        self.wants_heartbeat = queue.heartbeat;
         self.blocked = written.is_pending();
         written
-    }
-
-    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if self.blocked {
-            // What was given before is confirmed as soon as it is taken, also
-            // where more is always waiting behind it.
-            ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
-            self.confirmations.written();
-            if let Some(payload) = self.confirmations.ping_behind() {
-                Pin::new(&mut self.socket).start_send(Message::Ping(payload))?;
-            }
-        }
-        loop {
-            ready!(Pin::new(&mut self.socket).poll_ready(cx))?;
-            let Some(frame) = self.outbox.take() else { break };
-            let (sealed, ticket) = seal(frame, self.cipher.as_ref());
-            Pin::new(&mut self.socket).start_send(sealed)?;
-            if let Some(ticket) = ticket {
-                self.confirmations.sent(ticket);
-            }
-        }
-        if let Some(payload) = self.confirmations.ping_behind() {
-            Pin::new(&mut self.socket).start_send(Message::Ping(payload))?;
-        }
-        ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
-        self.confirmations.written();
-        Poll::Ready(Ok(()))
     }
 
     fn on_event(&mut self, event: Event) -> Result<(), Ended> {
@@ -299,9 +285,10 @@ where
                 self.on_step(step)?;
                 self.leave_if_done()
             }
-            Event::Signal(Signal::Ping) => Pin::new(&mut self.socket)
-                .start_send(Message::Ping(self.confirmations.heartbeat()))
-                .map_err(Ended::Lost),
+            Event::Signal(Signal::Ping) => {
+                self.wants_heartbeat = true;
+                Ok(())
+            }
             Event::Signal(Signal::Close(close)) if close.waits_for_calls() => {
                 self.leaving = true;
                 self.leave_if_done()
@@ -316,7 +303,8 @@ where
                 self.log_dropped(self.outbox.answer_first(answer));
                 self.leave_if_done()
             }
-            Event::ReadFailed(error) => Err(Ended::by_reading(error)),
+            Event::Ended => Err(Ended::without_goodbye()),
+            Event::ReadFailed(error) => Err(error.into()),
             Event::WriteFailed(error) => Err(Ended::Lost(error)),
         }
     }
@@ -334,15 +322,15 @@ where
         let frame = match frame {
             Message::Binary(frame) => frame,
             // Text is no request, whatever it says.
-            Message::Text(_) if self.cipher.is_none() => return self.strike(),
-            Message::Text(_) => return Err(Ended::Closed(Close::ProtocolError)),
+            Message::Text if self.cipher.is_none() => return self.strike(),
+            Message::Text => return Err(Ended::Closed(Close::ProtocolError)),
             Message::Close(frame) => return Err(Ended::ByClient(frame)),
             Message::Pong(payload) => {
                 self.confirmations.pong(&payload);
                 return Ok(());
             }
-            // tungstenite has queued the pong.
-            Message::Ping(_) | Message::Frame(_) => return Ok(()),
+            // The socket has noted the pong.
+            Message::Ping(_) => return Ok(()),
         };
         match self.open(frame)? {
             Some(request) => {
@@ -492,14 +480,61 @@ enum Begun {
     Answered(Answer),
 }
 
+/// The first message of every connection: text, and never encrypted.
+struct Greeting(bool);
+
+impl Source for Greeting {
+    fn next(&mut self) -> Option<Outgoing> {
+        std::mem::take(&mut self.0).then_some(Outgoing::Text("connected"))
+    }
+
+    fn written(&mut self) {}
+}
+
+/// What the outbox holds, on its way to the socket, with pings between.
+struct Queue<'a> {
+    outbox: &'a Reader,
+    cipher: Option<&'a Cipher>,
+    confirmations: &'a mut Confirmations,
+    heartbeat: bool,
+    /// What was given has been taken, and more may be waiting behind it.
+    is_behind: bool,
+}
+
+impl Source for Queue<'_> {
+    fn next(&mut self) -> Option<Outgoing> {
+        if std::mem::take(&mut self.heartbeat) {
+            return Some(Outgoing::Ping(self.confirmations.heartbeat()));
+        }
+        // Also where more is always waiting, what was sent gets its ping.
+        if std::mem::take(&mut self.is_behind)
+            && let Some(payload) = self.confirmations.ping_behind()
+        {
+            return Some(Outgoing::Ping(payload));
+        }
+        let Some(frame) = self.outbox.take() else {
+            return self.confirmations.ping_behind().map(Outgoing::Ping);
+        };
+        let (sealed, ticket) = seal(frame, self.cipher);
+        if let Some(ticket) = ticket {
+            self.confirmations.sent(ticket);
+        }
+        Some(Outgoing::Binary(sealed))
+    }
+
+    fn written(&mut self) {
+        self.confirmations.written();
+        self.is_behind = true;
+    }
+}
+
 /// Encrypts a frame where the session does so. A push is shared with other
 /// sessions: only the encryption copies it.
-fn seal(frame: Frame, cipher: Option<&Cipher>) -> (Message, Option<Ticket>) {
-    let (sealed, ticket) = match (frame, cipher) {
+fn seal(frame: Frame, cipher: Option<&Cipher>) -> (Bytes, Option<Ticket>) {
+    match (frame, cipher) {
         (Frame::Answer(plain), None) => (plain.freeze(), None),
         (Frame::Answer(plain), Some(cipher)) => (cipher.seal(plain), None),
         (Frame::Push(plain, ticket), None) => (plain, ticket),
         (Frame::Push(plain, ticket), Some(cipher)) => (cipher.seal_copy(&plain), ticket),
-    };
-    (Message::Binary(sealed), ticket)
+    }
 }

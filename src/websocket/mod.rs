@@ -1,0 +1,22 @@
+//! The server's side of the WebSocket protocol (RFC 6455), without I/O: bytes
+//! in, messages out, and frames written into a buffer.
+//!
+//! Own code rather than a library, because a gateway holds very many
+//! connections that do nothing at the moment: here such a connection has no
+//! buffer at all. Libraries keep at least one for reading, and what a burst has
+//! made of it, for as long as the connection lives; and a `Reader` takes all
+//! that has come in one piece, where they read into what their buffer has left.
+//! The client of this crate, and its benchmarks, use tungstenite: that is how
+//! this module is checked.
+//!
+//! - `frame`: the header of a frame, read and written; the mask
+//! - `reader`: from bytes to messages
+//!
+//! Not here: the opening handshake (`edge`), reading and writing sockets, and
+//! what follows from a message (`session`). No extension is offered, so none
+//! is understood.
+
+pub mod frame;
+mod reader;
+
+pub use reader::{CloseFrame, Message, Reader, Violation};

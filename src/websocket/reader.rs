@@ -1,0 +1,183 @@
+//! From the bytes of a connection to the messages of its client.
+
+use std::mem;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::frame::{self, Header, Opcode};
+
+/// What a client has sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// A message of bytes.
+    Binary(Bytes),
+    /// A message of text. No session understands one, so it is not kept.
+    Text,
+    /// Wants a pong with this payload.
+    Ping(Bytes),
+    /// The answer to a ping with this payload.
+    Pong(Bytes),
+    /// The client ends the connection; nothing follows.
+    Close(Option<CloseFrame>),
+}
+
+/// What a close frame says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloseFrame {
+    /// The close code.
+    pub code: u16,
+    /// Why, for people.
+    pub reason: Box<str>,
+}
+
+/// The client has broken the protocol; nothing can be read any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// A message over the limit.
+    #[error("a message of more than {0} bytes")]
+    TooBig(usize),
+    /// Text that is not UTF-8.
+    #[error("text that is not UTF-8")]
+    NotUtf8,
+    /// A rule of framing.
+    #[error("{0}")]
+    Framing(&'static str),
+}
+
+/// Puts messages together. Holds no memory while no message is under way.
+#[derive(Debug)]
+pub struct Reader {
+    /// Fed, and not taken out yet.
+    unread: BytesMut,
+    /// Whether messages were taken out of the same allocation.
+    is_shared: bool,
+    /// A message whose last piece has not come yet.
+    pieces: Option<Box<Pieces>>,
+    max_message: usize,
+}
+
+#[derive(Debug)]
+struct Pieces {
+    is_text: bool,
+    payload: Vec<u8>,
+}
+
+impl Reader {
+    /// A reader of messages of at most `max_message` bytes.
+    pub fn new(max_message: usize) -> Self {
+        Self { unread: BytesMut::new(), is_shared: false, pieces: None, max_message }
+    }
+
+    /// Takes the next bytes of the connection. All messages that were complete
+    /// before should have been taken out.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        if self.unread.is_empty() {
+            self.unread = BytesMut::from(bytes);
+            self.is_shared = false;
+        } else {
+            self.unread.extend_from_slice(bytes);
+        }
+    }
+
+    /// Takes out the next message; `None`: it is not complete yet.
+    pub fn take_next(&mut self) -> Result<Option<Message>, Violation> {
+        loop {
+            let header = frame::parse(&self.unread).map_err(Violation::Framing)?;
+            let Some(frame) = header.map(|header| self.take(&header)).transpose()?.flatten() else {
+                self.let_go();
+                return Ok(None);
+            };
+            if let Some(message) = self.message(frame)? {
+                return Ok(Some(message));
+            }
+        }
+    }
+
+    /// Takes out the frame behind a header, without its mask. `None`: it is
+    /// not complete yet.
+    fn take(&mut self, header: &Header) -> Result<Option<(Header, BytesMut)>, Violation> {
+        let before = self.pieces.as_ref().map_or(0, |pieces| pieces.payload.len());
+        let before = if header.opcode.is_control() { 0 } else { before };
+        let payload = usize::try_from(header.payload).unwrap_or(usize::MAX);
+        if payload > self.max_message.saturating_sub(before) {
+            return Err(Violation::TooBig(self.max_message));
+        }
+        let len = header.size.saturating_add(payload);
+        if self.unread.len() < len {
+            return Ok(None);
+        }
+        let mut frame = if self.unread.len() == len {
+            mem::take(&mut self.unread)
+        } else {
+            self.is_shared = true;
+            self.unread.split_to(len)
+        };
+        frame.advance(header.size);
+        frame::unmask(&mut frame, header.mask);
+        Ok(Some((*header, frame)))
+    }
+
+    /// The message that a frame is, or completes.
+    fn message(&mut self, frame: (Header, BytesMut)) -> Result<Option<Message>, Violation> {
+        let (header, payload) = frame;
+        match header.opcode {
+            Opcode::Ping => return Ok(Some(Message::Ping(payload.freeze()))),
+            Opcode::Pong => return Ok(Some(Message::Pong(payload.freeze()))),
+            Opcode::Close => return close(&payload).map(|frame| Some(Message::Close(frame))),
+            Opcode::Continuation => {
+                let Some(pieces) = &mut self.pieces else {
+                    return Err(Violation::Framing("a continuation of no message"));
+                };
+                pieces.payload.extend_from_slice(&payload);
+            }
+            Opcode::Text | Opcode::Binary if self.pieces.is_some() => {
+                return Err(Violation::Framing("a message within another"));
+            }
+            Opcode::Binary if header.is_final => {
+                return Ok(Some(Message::Binary(payload.freeze())));
+            }
+            Opcode::Text if header.is_final => return text(&payload).map(Some),
+            Opcode::Text | Opcode::Binary => {
+                let is_text = header.opcode == Opcode::Text;
+                self.pieces = Some(Box::new(Pieces { is_text, payload: payload.into() }));
+            }
+        }
+        match self.pieces.take_if(|_| header.is_final).map(|pieces| *pieces) {
+            None => Ok(None),
+            Some(Pieces { is_text: true, payload }) => text(&payload).map(Some),
+            Some(Pieces { payload, .. }) => Ok(Some(Message::Binary(payload.into()))),
+        }
+    }
+
+    /// The beginning of a frame must not hold on to the messages before it.
+    fn let_go(&mut self) {
+        if mem::take(&mut self.is_shared) || self.unread.is_empty() {
+            self.unread = BytesMut::from(&*self.unread);
+        }
+    }
+}
+
+fn text(payload: &[u8]) -> Result<Message, Violation> {
+    match str::from_utf8(payload) {
+        Ok(_) => Ok(Message::Text),
+        Err(_) => Err(Violation::NotUtf8),
+    }
+}
+
+/// Section 5.5.1: nothing, or a code and a reason.
+fn close(payload: &[u8]) -> Result<Option<CloseFrame>, Violation> {
+    let Some((code, reason)) = payload.split_first_chunk() else {
+        let nothing = payload.is_empty().then_some(None);
+        return nothing.ok_or(Violation::Framing("a close frame of one byte"));
+    };
+    let code = u16::from_be_bytes(*code);
+    // Section 7.4, and the registry that it founds.
+    if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+        return Err(Violation::Framing("a close code that no frame may carry"));
+    }
+    let reason = str::from_utf8(reason).map_err(|_| Violation::NotUtf8)?;
+    Ok(Some(CloseFrame { code, reason: reason.into() }))
+}
+
+#[cfg(test)]
+mod tests;

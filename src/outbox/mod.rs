@@ -65,10 +65,12 @@ impl Frame {
 }
 
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a thing of its own, and takes a byte")]
 struct Inner {
     frames: VecDeque<Frame>,
     bytes: usize,
     ping: bool,
+    rest: bool,
     close: Option<Order>,
     /// The session was asked to leave once its calls are answered.
     leaving: bool,
@@ -90,6 +92,8 @@ struct Order {
 pub enum Signal {
     /// Send a WebSocket ping.
     Ping,
+    /// Give back what can be made again: there was no call for a while.
+    Rest,
     /// Close the session. Given once.
     Close(Close),
 }
@@ -155,6 +159,13 @@ impl Outbox {
     pub fn ping(&self) {
         let mut inner = self.inner.lock();
         inner.ping = true;
+        wake(inner.waker.take());
+    }
+
+    /// Asks the session to give back what can be made again.
+    pub fn rest(&self) {
+        let mut inner = self.inner.lock();
+        inner.rest = true;
         wake(inner.waker.take());
     }
 
@@ -285,6 +296,9 @@ impl Reader {
         }
         if std::mem::take(&mut inner.ping) {
             return Poll::Ready(Signal::Ping);
+        }
+        if std::mem::take(&mut inner.rest) {
+            return Poll::Ready(Signal::Rest);
         }
         match &mut inner.waker {
             Some(waker) => waker.clone_from(cx.waker()),

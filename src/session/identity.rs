@@ -173,6 +173,11 @@ impl Identity {
         }
     }
 
+    /// Gives back what is made anew for the next call.
+    pub(super) fn rest(&mut self) {
+        self.prepared = None;
+    }
+
     /// The gRPC metadata that all calls of the session share.
     pub(super) fn metadata(&mut self) -> Arc<Metadata> {
         Arc::clone(&self.prepare().metadata)

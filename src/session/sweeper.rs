@@ -21,6 +21,9 @@ use crate::outbox::Outbox;
 /// looks leave together, so there should not be many.
 const DRAIN_TICK: Duration = Duration::from_millis(25);
 
+/// A session without calls for so long gives back what it keeps for them.
+const REST: Duration = Duration::from_secs(5);
+
 /// How long a session may stay in each of its states.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
@@ -48,6 +51,7 @@ pub struct Handle {
     /// What waits to be written.
     pub outbox: Arc<Outbox>,
     heard: AtomicBool,
+    called: AtomicBool,
     paused: AtomicBool,
     stage: AtomicU8,
 }
@@ -70,6 +74,7 @@ impl Handle {
         Self {
             outbox,
             heard: AtomicBool::new(true),
+            called: AtomicBool::new(false),
             paused: AtomicBool::new(false),
             stage: AtomicU8::new(Stage::Connected as u8),
         }
@@ -78,6 +83,11 @@ impl Handle {
     /// A frame of any kind has come.
     pub fn heard(&self) {
         self.heard.store(true, Ordering::Relaxed);
+    }
+
+    /// The session makes calls, and keeps what it needs for them.
+    pub fn called(&self) {
+        self.called.store(true, Ordering::Relaxed);
     }
 
     /// Whether the session reads its socket at all. One that does not cannot
@@ -123,6 +133,8 @@ struct Watched {
     since: Instant,
     heard: Instant,
     pinged: Option<Instant>,
+    /// When there was last a call, unless the session rests.
+    called: Option<Instant>,
     /// When the session is told to leave, once the gateway drains.
     leave: Option<Instant>,
 }
@@ -156,6 +168,7 @@ impl Sweeper {
             since: now,
             heard: now,
             pinged: None,
+            called: None,
             leave,
         });
         Watch { sweeper: Arc::clone(self), key }
@@ -241,7 +254,21 @@ impl Watched {
             }
             _ => {}
         }
+        self.rest(now);
         self.beat(now, timeouts)
+    }
+
+    /// Has a session rest that has made no call for a while.
+    fn rest(&mut self, now: Instant) {
+        let handle = &self.handle;
+        // Looked at first: a write would take the line away from its session.
+        if handle.called.load(Ordering::Relaxed) {
+            handle.called.store(false, Ordering::Relaxed);
+            self.called = Some(now);
+        } else if self.called.is_some_and(|at| now.duration_since(at) >= REST) {
+            self.called = None;
+            handle.outbox.rest();
+        }
     }
 
     /// The heartbeat: a ping after silence, the end after silence behind the ping.
@@ -384,6 +411,20 @@ mod tests {
         tokio::time::sleep(SECOND / 10 + DRAIN_TICK).await;
         assert!(f.handle.outbox.is_leaving());
         running.abort();
+    }
+
+    #[test]
+    fn a_session_rests_once_when_it_has_made_no_call_for_a_while() {
+        let session = Fixture::new();
+        session.handle.set_stage(Stage::Authenticated);
+        assert_eq!(session.after(9), Poll::Pending, "it has never made one");
+        session.handle.called();
+        assert_eq!(session.after(10), Poll::Pending);
+        session.handle.called();
+        assert_eq!(session.after(12), Poll::Pending);
+        assert_eq!(session.after(16), Poll::Pending);
+        assert_eq!(session.after(17), Poll::Ready(Signal::Rest));
+        assert_eq!(session.after(24), Poll::Pending);
     }
 
     #[test]

@@ -96,7 +96,8 @@ struct Task<S> {
     /// Waits until all that was queued before it is written.
     switching: Option<Switch>,
     keys: u8,
-    calls: FuturesUnordered<InFlight>,
+    /// Made by the first call, and given back when there was none for a while.
+    calls: Option<FuturesUnordered<InFlight>>,
     confirmations: Confirmations,
     strikes: u8,
     /// Events since it was last tried to write.
@@ -140,7 +141,7 @@ where
             deciding: None,
             switching: None,
             keys: 0,
-            calls: FuturesUnordered::new(),
+            calls: None,
             confirmations: Confirmations::default(),
             strikes: 0,
             unwritten: 0,
@@ -217,7 +218,9 @@ where
     }
 
     fn poll_sources(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        if let Poll::Ready(Some(finished)) = self.calls.poll_next_unpin(cx) {
+        if let Some(calls) = &mut self.calls
+            && let Poll::Ready(Some(finished)) = calls.poll_next_unpin(cx)
+        {
             return Poll::Ready(Event::Finished(finished));
         }
         if let Some(deciding) = &mut self.deciding
@@ -255,7 +258,22 @@ where
     fn is_occupied(&self) -> bool {
         self.leaving
             || self.deciding.is_some()
-            || self.calls.len() >= self.worker.config.max_in_flight
+            || self.in_flight() >= self.worker.config.max_in_flight
+    }
+
+    /// Calls under way.
+    fn in_flight(&self) -> usize {
+        self.calls.as_ref().map_or(0, FuturesUnordered::len)
+    }
+
+    /// Gives back what the next call makes again.
+    fn rest(&mut self) {
+        if self.in_flight() > 0 {
+            self.handle.called();
+            return;
+        }
+        self.calls = None;
+        self.identity.rest();
     }
 
     /// Seals and writes all that is queued, as far as the socket takes it.
@@ -289,6 +307,10 @@ where
                 self.wants_heartbeat = true;
                 Ok(())
             }
+            Event::Signal(Signal::Rest) => {
+                self.rest();
+                Ok(())
+            }
             Event::Signal(Signal::Close(close)) if close.waits_for_calls() => {
                 self.leaving = true;
                 self.leave_if_done()
@@ -311,7 +333,7 @@ where
 
     fn leave_if_done(&self) -> Result<(), Ended> {
         let deciding = self.deciding.is_some() || self.switching.is_some();
-        if self.leaving && self.calls.is_empty() && !deciding {
+        if self.leaving && self.in_flight() == 0 && !deciding {
             // Unless there is another order by now.
             return Err(Ended::Closed(self.outbox.outbox().close(Close::GoingAway)));
         }
@@ -380,7 +402,10 @@ where
         };
         match begun {
             Ok(Begun::Deciding(deciding)) => self.deciding = Some(deciding),
-            Ok(Begun::Call(call)) => self.calls.push(call),
+            Ok(Begun::Call(call)) => {
+                self.calls.get_or_insert_default().push(call);
+                self.handle.called();
+            }
             Ok(Begun::Answered(answer)) => self.answer(&asked, &answer),
             Err(failure) => {
                 failure.log(&self.identity, &asked);
@@ -536,5 +561,32 @@ fn seal(frame: Frame, cipher: Option<&Cipher>) -> (Bytes, Option<Ticket>) {
         (Frame::Answer(plain), Some(cipher)) => (cipher.seal(plain), None),
         (Frame::Push(plain, ticket), None) => (plain, ticket),
         (Frame::Push(plain, ticket), Some(cipher)) => (cipher.seal_copy(&plain), ticket),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::size_of;
+
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::outbox::Outbox;
+    use crate::registry::Presence;
+
+    /// What an idle session is made of. Whoever makes one of these larger pays
+    /// for it with every client; whoever makes one smaller, writes it down.
+    #[test]
+    fn idle_sessions_are_small() {
+        let sizes = [
+            ("Task", size_of::<Task<TcpStream>>(), 480),
+            ("Socket", size_of::<Socket<TcpStream>>(), 144),
+            ("Identity", size_of::<Identity>(), 128),
+            ("Handle", size_of::<Handle>(), 16),
+            ("Outbox", size_of::<Outbox>(), 120),
+            ("Presence", size_of::<Presence>(), 144),
+        ];
+        let expected = sizes.map(|(name, _, expected)| (name, expected));
+        assert_eq!(sizes.map(|(name, size, _)| (name, size)), expected);
     }
 }

@@ -2,11 +2,16 @@
 //! says what it costs.
 
 mod arrivals;
+mod call;
+mod clients;
 mod crowd;
+mod figures;
 mod process;
+mod progress;
 mod push;
 mod receipts;
 mod report;
+mod traffic;
 
 use clap::{Args, Subcommand};
 
@@ -21,12 +26,14 @@ pub(super) struct Bench {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    Call(Box<call::Call>),
     Push(Box<push::Push>),
 }
 
 impl Bench {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self.what {
+            What::Call(call) => call.run(),
             What::Push(push) => push.run(),
         }
     }

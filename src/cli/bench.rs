@@ -6,6 +6,8 @@ mod call;
 mod clients;
 mod crowd;
 mod figures;
+mod idle;
+mod kernel;
 mod process;
 mod progress;
 mod push;
@@ -27,6 +29,7 @@ pub(super) struct Bench {
 #[derive(Debug, Subcommand)]
 enum What {
     Call(Box<call::Call>),
+    Idle(Box<idle::Idle>),
     Push(Box<push::Push>),
 }
 
@@ -34,6 +37,7 @@ impl Bench {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self.what {
             What::Call(call) => call.run(),
+            What::Idle(idle) => idle.run(),
             What::Push(push) => push.run(),
         }
     }

@@ -43,6 +43,9 @@ pub enum NotAFrame {
 
 const FIN: u8 = 0x80;
 const MASKED: u8 = 0x80;
+/// In place of a length: it follows in two bytes, or in eight.
+const LEN_16: u8 = 0x7e;
+const LEN_64: u8 = 0x7f;
 
 impl Kind {
     fn of(first: u8) -> Result<Self, NotAFrame> {
@@ -75,16 +78,16 @@ pub fn read(buffer: &[u8], at: usize) -> Result<Option<Frame>, NotAFrame> {
     if second & MASKED != 0 {
         return Err(NotAFrame::Masked);
     }
-    let (header, len) = match second {
-        126 => match rest.first_chunk() {
+    let (header, len) = match *second {
+        LEN_16 => match rest.first_chunk() {
             Some(len) => (4, usize::from(u16::from_be_bytes(*len))),
             None => return Ok(None),
         },
-        127 => match rest.first_chunk() {
+        LEN_64 => match rest.first_chunk() {
             Some(len) => (10, usize::try_from(u64::from_be_bytes(*len)).unwrap_or(usize::MAX)),
             None => return Ok(None),
         },
-        len => (2, usize::from(*len)),
+        len => (2, usize::from(len)),
     };
     let start = at + header;
     let end = start.saturating_add(len);
@@ -98,11 +101,11 @@ pub fn put_header(out: &mut Vec<u8>, kind: Kind, len: usize, key: [u8; 4]) {
     match (u8::try_from(len), u16::try_from(len)) {
         (Ok(len @ 0..=125), _) => out.push(MASKED | len),
         (_, Ok(len)) => {
-            out.push(MASKED | 126);
+            out.push(MASKED | LEN_16);
             out.extend(len.to_be_bytes());
         }
         _ => {
-            out.push(MASKED | 127);
+            out.push(MASKED | LEN_64);
             out.extend((len as u64).to_be_bytes());
         }
     }
@@ -184,7 +187,7 @@ mod tests {
     #[test]
     fn frames_are_written_as_servers_read_them() {
         for len in [0, 1, 7, 8, 13, 125, 126, 65_535, 65_536] {
-            let payload: Vec<u8> = (0..len).map(|nth| (nth % 251) as u8).collect();
+            let payload: Vec<u8> = (0..251).cycle().take(len).collect();
             let mut out = Vec::new();
             put(&mut out, Kind::Binary, &payload, [1, 2, 3, 250]);
             assert_eq!(received(out), Message::Binary(payload.into()));

@@ -196,7 +196,7 @@ mod tests {
         template.put(&mut out, ID, None);
         assert_eq!(usize::from(out[1] & 0x7f), template.len());
         let request = codec::open(&Bytes::from(unmasked(&out, 2))).unwrap();
-        assert_eq!(request.req_id.as_bytes(), ID.text());
+        assert_eq!(request.req_id.as_bytes()[..], ID.text());
         assert_eq!((&*request.method, &*request.data), ("/v1/x", &b"\x0a\x01a"[..]));
     }
 
@@ -210,7 +210,7 @@ mod tests {
             let header = if out.len() > 6 + 125 { 4 } else { 2 };
             let sealed = Bytes::from(unmasked(&out[6..], header));
             let request = codec::open(&cipher.open(sealed).unwrap()).unwrap();
-            assert_eq!(request.req_id.as_bytes(), ID.text());
+            assert_eq!(request.req_id.as_bytes()[..], ID.text());
             assert_eq!(request.data, data);
         }
     }

@@ -2,7 +2,7 @@
 //! cost.
 
 mod report;
-mod request;
+pub(super) mod request;
 
 use std::time::{Duration, Instant};
 

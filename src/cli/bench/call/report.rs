@@ -172,8 +172,10 @@ impl Report {
                 Ok(())
             };
         }
-        let first = self.first_connection_lost.iter();
-        let first: String = first.map(|why| format!(" (the first: {why})")).collect();
+        let first = match &self.first_connection_lost {
+            Some(why) => format!(" (the first connection: {why})"),
+            None => String::new(),
+        };
         Err(Failure::failed(format!("{}{first}", wrong.join(", "))))
     }
 

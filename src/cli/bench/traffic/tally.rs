@@ -109,6 +109,11 @@ impl Tally {
         }
     }
 
+    /// Measured answers that were no success.
+    pub(in crate::cli::bench) fn failures(&self) -> u64 {
+        self.codes.iter().filter(|(code, _)| *code != 0).map(|(_, count)| count).sum()
+    }
+
     /// Adds what another thread has counted.
     pub(in crate::cli::bench) fn add(&mut self, other: Self) {
         // Of the same bounds, so that it cannot fail.

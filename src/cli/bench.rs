@@ -2,11 +2,18 @@
 //! says what it costs.
 
 mod arrivals;
+mod call;
+mod clients;
 mod crowd;
+mod figures;
+mod idle;
+mod kernel;
 mod process;
+mod progress;
 mod push;
 mod receipts;
 mod report;
+mod traffic;
 
 use clap::{Args, Subcommand};
 
@@ -21,12 +28,16 @@ pub(super) struct Bench {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    Call(Box<call::Call>),
+    Idle(Box<idle::Idle>),
     Push(Box<push::Push>),
 }
 
 impl Bench {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self.what {
+            What::Call(call) => call.run(),
+            What::Idle(idle) => idle.run(),
             What::Push(push) => push.run(),
         }
     }

@@ -15,6 +15,7 @@ mod descriptors;
 mod diagnose;
 mod failure;
 mod files;
+mod hex;
 mod json;
 mod keygen;
 mod kick;

@@ -7,7 +7,7 @@
 //! as JSON, is for whoever uses this. Sessions that are lost are not opened
 //! again.
 //!
-//! [`push::connect`] is apart from that: a backend's connection to the Push API.
+//! [`raw`] is the same without comfort, for load. [`push::connect`] is apart from that: a backend's connection to the Push API.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,6 +26,7 @@ mod connection;
 mod options;
 mod place;
 pub mod push;
+pub mod raw;
 mod session;
 mod socket;
 mod tls;
@@ -33,7 +34,7 @@ mod tls;
 pub use closed::Closed;
 pub use connection::{Push, Pushes};
 pub use options::Options;
-pub use place::DialError;
+pub use place::{DialError, Transport};
 pub use session::{CallError, ConnectError, Refusal, Session};
 pub use tls::{Tls, TlsError};
 

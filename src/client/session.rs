@@ -22,11 +22,11 @@ use crate::proto::session::{
 };
 
 /// What the gateway says first, in a text frame.
-const GREETING: &str = "connected";
+pub(super) const GREETING: &str = "connected";
 /// Describes the device.
-const SET_CXN_PARAMS: &str = "/v1/conn/white/setCxnParams";
+pub(super) const SET_CXN_PARAMS: &str = "/v1/conn/white/setCxnParams";
 /// Names the user.
-const SET_USER_PARAMS: &str = "/v1/conn/white/setUserParams";
+pub(super) const SET_USER_PARAMS: &str = "/v1/conn/white/setUserParams";
 
 /// An open session. A clone is another handle of the same; the session is
 /// closed when the last one is dropped.
@@ -210,7 +210,10 @@ async fn greeting(socket: &mut Socket, url: &str) -> Result<(), ConnectError> {
 }
 
 /// Makes secrets for a session, and puts them into what the device says.
-fn agree_on_cipher(device: &mut SetCxnParamsReq, key: &PublicKey) -> Result<Cipher, WrapError> {
+pub(super) fn agree_on_cipher(
+    device: &mut SetCxnParamsReq,
+    key: &PublicKey,
+) -> Result<Cipher, WrapError> {
     let secret = || format!("{:032x}", rand::random::<u128>());
     let (key_secret, iv_secret) = (secret(), secret());
     device.aes_key = Some(key.wrap_secret(key_secret.as_bytes())?.into());
@@ -226,7 +229,7 @@ fn frame(request: &RequestBody, cipher: Option<&Cipher>) -> Bytes {
     }
 }
 
-fn outcome(answer: ResponseBody) -> Result<Bytes, CallError> {
+pub(super) fn outcome(answer: ResponseBody) -> Result<Bytes, CallError> {
     let code = Code::new(answer.code);
     if code.is_success() {
         return Ok(answer.data);

@@ -18,10 +18,7 @@ const WEBSOCKET: Scheme =
 
 /// Opens the socket. No time limit of its own; may be dropped at any time.
 pub(super) async fn dial(options: &Options) -> Result<Socket, DialError> {
-    let place = Place::parse(&options.url, &WEBSOCKET)?;
-    let tls = || Ok(options.tls.clone().map_or_else(Tls::public, Ok)?.connector());
-    let transport = place.dial(options.source, tls).await?;
-    let request = upgrade_request(options, place.uri)?;
+    let (transport, request) = reach(options).await?;
     match client_async_with_config(request, transport, Some(config())).await {
         Ok((socket, _)) => Ok(socket),
         Err(tungstenite::Error::Http(response)) => {
@@ -31,6 +28,15 @@ pub(super) async fn dial(options: &Options) -> Result<Socket, DialError> {
             Err(DialError::WebSocket { url: options.url.clone(), reason: error.to_string() })
         }
     }
+}
+
+/// Opens the connection on which the socket is to be asked for, and how.
+pub(super) async fn reach(options: &Options) -> Result<(Box<dyn Transport>, Request), DialError> {
+    let place = Place::parse(&options.url, &WEBSOCKET)?;
+    let tls = || Ok(options.tls.clone().map_or_else(Tls::public, Ok)?.connector());
+    let transport = place.dial(options.source, tls).await?;
+    let request = upgrade_request(options, place.uri)?;
+    Ok((transport, request))
 }
 
 fn upgrade_request(options: &Options, uri: Uri) -> Result<Request, DialError> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
@@ -92,6 +93,15 @@ impl Tls {
         let mut config = Arc::unwrap_or_clone(self.0);
         config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(pair));
         Ok(Self(Arc::new(config)))
+    }
+
+    /// Has every connection shake hands in full, as new clients do, where one
+    /// client would resume its earlier session.
+    #[must_use]
+    pub fn without_resumption(self) -> Self {
+        let mut config = Arc::unwrap_or_clone(self.0);
+        config.resumption = Resumption::disabled();
+        Self(Arc::new(config))
     }
 
     pub(super) fn connector(&self) -> TlsConnector {

@@ -57,6 +57,7 @@ pub use push::{PushConfig, PushTls, Secret};
 pub use schema::schema;
 pub use session::{OneSessionPer, SessionConfig};
 pub use source::{Source, Span};
+pub use units::parse_size;
 pub use upstreams::{ClientTls, Descriptors, RouteConfig, UpstreamConfig};
 
 use indexmap::IndexMap;

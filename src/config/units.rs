@@ -137,6 +137,12 @@ impl JsonSchema for OptionalInterval {
     }
 }
 
+/// Reads a size, such as `1MiB`, that stands somewhere else than in the file.
+/// The error says what would be right.
+pub fn parse_size(text: &str) -> Result<u64, &'static str> {
+    Size::parse(text).map_err(|_| Size::FORM.help)
+}
+
 /// A number of bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Size {}

@@ -61,14 +61,22 @@ impl Cipher {
     ///
     /// [`codec`]: super::codec
     pub fn seal(&self, mut plain: BytesMut) -> Bytes {
-        let len = sealed_len(plain.len());
+        let len = plain.len();
+        plain.resize(sealed_len(len), 0);
+        self.seal_in_place(&mut plain, len);
+        plain.freeze()
+    }
+
+    /// Encrypts a frame of `len` bytes where it lies, at the beginning of a
+    /// buffer of [`sealed_len`] bytes.
+    pub fn seal_in_place(&self, buffer: &mut [u8], len: usize) {
+        debug_assert_eq!(buffer.len(), sealed_len(len), "room for the padding, and no more");
         // PKCS#7: as many bytes as are missing, each holding that number, 1 to 16.
         #[expect(clippy::cast_possible_truncation, reason = "1 to 16")]
-        let pad = (len - plain.len()) as u8;
-        plain.resize(len, pad);
-        let (blocks, _) = Array::slice_as_chunks_mut(&mut plain);
+        let pad = (sealed_len(len) - len) as u8;
+        buffer.iter_mut().skip(len).for_each(|byte| *byte = pad);
+        let (blocks, _) = Array::slice_as_chunks_mut(buffer);
         cbc::Encryptor::inner_iv_init(&self.0.aes, &self.0.iv.into()).encrypt_blocks(blocks);
-        plain.freeze()
     }
 
     /// Encrypts a copy of a frame: for a push that goes out to many sessions,
@@ -77,6 +85,13 @@ impl Cipher {
         let mut copy = BytesMut::with_capacity(sealed_len(plain.len()));
         copy.extend_from_slice(plain);
         self.seal(copy)
+    }
+
+    /// Decrypts a frame where it lies. Of one that does not decrypt, nothing is
+    /// left that could be used.
+    pub fn open_in_place<'a>(&self, sealed: &'a mut [u8]) -> Result<&'a [u8], Undecryptable> {
+        let decryptor = cbc::Decryptor::inner_iv_init(&self.0.aes, &self.0.iv.into());
+        decryptor.decrypt_padded::<Pkcs7>(sealed).map_err(|_| Undecryptable)
     }
 
     /// Decrypts a frame: in place where nobody else holds its bytes (a message

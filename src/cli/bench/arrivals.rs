@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::figures::histogram;
 use crate::client::Push;
 
 /// The event's number: none that clients know.
@@ -80,13 +81,6 @@ impl Bits {
     }
 }
 
-/// Latencies from a microsecond to an hour, three digits exact. None where the
-/// library refuses these limits, which it does not.
-pub(super) fn histogram() -> Histogram<u64> {
-    let Ok(histogram) = Histogram::new_with_bounds(1, 3_600_000_000, 3) else { unreachable!() };
-    histogram
-}
-
 impl Arrivals {
     pub(super) fn new(sessions: usize, readers: usize, rounds: usize) -> Self {
         Self {
@@ -124,7 +118,7 @@ impl Arrivals {
         }
         let latency = now.saturating_sub(round.pushed.load(Ordering::Relaxed));
         if let Some(histogram) = self.latencies.get(session % SHARDS) {
-            histogram.lock().saturating_record(latency / 1000);
+            histogram.lock().saturating_record(latency);
         }
         round.last.fetch_max(now, Ordering::Relaxed);
         if round.arrived.fetch_add(1, Ordering::Release) + 1 >= self.readers {
@@ -148,7 +142,7 @@ impl Arrivals {
     }
 
     /// How many frames have arrived, what was wrong with those of the first
-    /// `rounds`, and the latencies of all, in microseconds.
+    /// `rounds`, and the latencies of all, in nanoseconds.
     pub(super) fn outcome(&self, rounds: usize) -> (u64, Faults, Histogram<u64>) {
         let mut latencies = histogram();
         for shard in &self.latencies {

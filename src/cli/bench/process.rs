@@ -1,20 +1,32 @@
-//! What the gateway's process has taken, as Linux counts it in /proc.
+//! What the gateway's process has taken, as Linux counts it in /proc; and what
+//! this one has.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+
+use super::figures::ratio;
 use crate::cli::failure::Failure;
+
+/// What the two ways of counting CPU time may differ by, since the coarser one
+/// counts ticks of 10 ms, mostly, and user space and kernel apart.
+const ROUNDING: Duration = Duration::from_millis(40);
 
 /// A process of this machine.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Process(u32);
 
 /// What it has taken until a moment.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Sample {
-    /// CPU time of all threads, in user space and in the kernel. It is counted
-    /// in ticks, mostly of 10 ms.
-    pub(super) cpu: Duration,
+    /// CPU time of all threads that there ever were, in user space and in the
+    /// kernel, in ticks.
+    ticks: Duration,
+    /// CPU time of each thread that is there, in nanoseconds.
+    threads: BTreeMap<u32, u64>,
     pub(super) memory: Memory,
 }
 
@@ -44,8 +56,8 @@ impl Process {
     pub(super) fn sample(self) -> Result<Sample, Failure> {
         let ticks = self.read("stat", cpu_ticks)?;
         let a_second = rustix::param::clock_ticks_per_second();
-        let cpu = Duration::from_secs(ticks) / u32::try_from(a_second).unwrap_or(100);
-        Ok(Sample { cpu, memory: self.read("status", memory)? })
+        let ticks = Duration::from_secs(ticks) / u32::try_from(a_second).unwrap_or(100);
+        Ok(Sample { ticks, threads: self.threads(), memory: self.read("status", memory)? })
     }
 
     fn read<T>(self, name: &str, parse: fn(&str) -> Option<T>) -> Result<T, Failure> {
@@ -55,6 +67,66 @@ impl Process {
             .and_then(|text| parse(&text))
             .ok_or_else(|| Failure::failed(format!("the gateway's process is gone ({path})")))
     }
+
+    /// The CPU time of each thread. Those that cannot be read are left out.
+    fn threads(self) -> BTreeMap<u32, u64> {
+        let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.0)) else {
+            return BTreeMap::new();
+        };
+        let thread = |entry: fs::DirEntry| {
+            let text = fs::read_to_string(entry.path().join("schedstat")).ok()?;
+            let nanos = text.split_whitespace().next()?.parse().ok()?;
+            Some((entry.file_name().to_str()?.parse().ok()?, nanos))
+        };
+        threads.flatten().filter_map(thread).collect()
+    }
+}
+
+impl Sample {
+    /// CPU time that was taken since an earlier sample: to the nanosecond, but
+    /// for threads that have ended meanwhile. If those took much, it is told in
+    /// ticks.
+    pub(super) fn cpu_since(&self, earlier: &Self) -> Duration {
+        let ticks = self.ticks.saturating_sub(earlier.ticks);
+        let thread = |(id, nanos): (&u32, &u64)| {
+            nanos.saturating_sub(earlier.threads.get(id).copied().unwrap_or_default())
+        };
+        let exact = Duration::from_nanos(self.threads.iter().map(thread).sum());
+        if exact.abs_diff(ticks) > ROUNDING.max(ticks / 50) { ticks } else { exact }
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(ticks: Duration, memory: Memory) -> Self {
+        let nanos = u64::try_from(ticks.as_nanos()).unwrap();
+        Self { ticks, threads: BTreeMap::from([(1, nanos)]), memory }
+    }
+}
+
+/// CPU time that this process has taken.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Generator {
+    pub(super) cpu_seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cpu_us_per_request: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cpu_us_per_handshake: Option<f64>,
+}
+
+impl Generator {
+    pub(super) fn of_requests(cpu: Duration, requests: u64) -> Self {
+        let cpu_us_per_request = Some(ratio(cpu.as_secs_f64() * 1e6, requests));
+        Self { cpu_seconds: cpu.as_secs_f64(), cpu_us_per_request, ..Self::default() }
+    }
+
+    pub(super) fn of_handshakes(cpu: Duration, handshakes: u64) -> Self {
+        let cpu_us_per_handshake = Some(ratio(cpu.as_secs_f64() * 1e6, handshakes));
+        Self { cpu_seconds: cpu.as_secs_f64(), cpu_us_per_handshake, ..Self::default() }
+    }
+}
+
+/// CPU time of this process until now.
+pub(super) fn own_cpu() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
 }
 
 /// utime and stime, of `proc_pid_stat(5)`. The name before them may hold anything.
@@ -97,5 +169,23 @@ mod tests {
         let memory = process.sample().unwrap().memory;
         assert!(memory.peak >= memory.resident && memory.resident > 0);
         assert!(Process::find(u32::MAX).is_err());
+        assert!(own_cpu() > Duration::ZERO);
+    }
+
+    fn sample(ticks_ms: u64, threads: &[(u32, u64)]) -> Sample {
+        let memory = Memory { resident: 0, peak: 0 };
+        let threads = threads.iter().map(|(id, micros)| (*id, micros * 1000)).collect();
+        Sample { ticks: Duration::from_millis(ticks_ms), threads, memory }
+    }
+
+    #[test]
+    fn cpu_time_is_that_of_the_threads_where_none_has_ended() {
+        let before = sample(1000, &[(1, 600_000), (2, 400_000)]);
+        let after = sample(1030, &[(1, 612_345), (2, 410_000), (3, 5)]);
+        assert_eq!(after.cpu_since(&before), Duration::from_micros(22_350));
+        let without_two = sample(3000, &[(1, 612_345)]);
+        assert_eq!(without_two.cpu_since(&before), Duration::from_secs(2));
+        let without_any = sample(3000, &[]);
+        assert_eq!(without_any.cpu_since(&before), Duration::from_secs(2));
     }
 }

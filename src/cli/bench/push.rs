@@ -1,21 +1,21 @@
 //! `bridgehead bench push`: opens many sessions, pushes to all of them round
 //! after round, and checks and times what comes.
 
-use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tonic::Streaming;
 
 use super::arrivals::{Arrivals, EVENT, HEADER};
 use super::crowd::{CrowdArgs, Plan};
+use super::figures::Millis;
 use super::process::Process;
+use super::progress::bar;
 use super::receipts::Receipts;
-use super::report::{Gateway as Taken, Millis, Report};
+use super::report::{Gateway as Taken, Report};
 use crate::cli::failure::Failure;
 use crate::cli::output::print;
 use crate::cli::push::Confirm;
@@ -101,7 +101,7 @@ struct Run {
 impl Push {
     pub(super) fn run(self) -> Result<(), Failure> {
         let process = self.pid.map(Process::find).transpose()?;
-        let plan = self.crowd.plan()?;
+        let plan = self.crowd.plan(self.connection.timeout())?;
         let request = PushRequest {
             event: EVENT,
             confirm: push::Confirm::from(self.confirm).into(),
@@ -147,7 +147,7 @@ impl Course {
         let arrivals = Arc::new(arrivals);
         let receipts = Receipts::new(plan.users().clone(), plan.readers(), self.wanted);
         let bar = bar("opening sessions", plan.sessions());
-        let crowd = plan.open(gateway.timeout, &arrivals, &bar).await?;
+        let crowd = plan.open(&arrivals, &bar).await?;
         bar.finish_and_clear();
         report.open_seconds = crowd.opened_in.as_secs_f64();
 
@@ -174,7 +174,7 @@ impl Course {
         if let (Some(process), Some(before), Some(open), Some(after)) =
             (self.process, before, open, after)
         {
-            report.gateway = Some(Taken::new(process, [before, open, after], deliveries));
+            report.gateway = Some(Taken::new(process, [&before, &open, &after], deliveries));
         }
         Ok(report)
     }
@@ -201,18 +201,6 @@ fn outcome(confirm: Confirm) -> Outcome {
         Confirm::Written => Outcome::Written,
         Confirm::Acknowledged => Outcome::Acknowledged,
     }
-}
-
-/// A progress bar, where somebody sees it.
-fn bar(what: &'static str, length: usize) -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::with_draw_target(Some(length as u64), ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("{msg} [{wide_bar}] {pos}/{len}") {
-        bar.set_style(style.progress_chars("=> "));
-    }
-    bar.with_message(what)
 }
 
 impl Run {

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use super::arrivals::{Bits, histogram};
-use super::crowd::Users;
+use super::arrivals::Bits;
+use super::clients::Users;
+use super::figures::histogram;
 use crate::proto::push::PushReceipt;
 use crate::proto::push::push_receipt::Outcome;
 
@@ -18,7 +19,7 @@ pub(super) struct Receipts {
     /// What a receipt should say.
     wanted: Outcome,
     rounds: Vec<Round>,
-    /// Of sessions that read, in microseconds.
+    /// Of sessions that read, in nanoseconds.
     pub(super) latencies: Histogram<u64>,
     /// Of sessions that read.
     pub(super) outcomes: Outcomes,
@@ -85,8 +86,8 @@ impl Receipts {
         if session < self.readers {
             round.of_readers += 1;
             round.last = round.pushed.elapsed();
-            let micros = u64::try_from(round.last.as_micros()).unwrap_or(u64::MAX);
-            self.latencies.saturating_record(micros);
+            let nanos = u64::try_from(round.last.as_nanos()).unwrap_or(u64::MAX);
+            self.latencies.saturating_record(nanos);
         }
         let of = if session < self.readers { &mut self.outcomes } else { &mut self.stalled };
         *of.entry(receipt.outcome().as_str_name()).or_default() += 1;

@@ -3,10 +3,10 @@
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::arrivals::Faults;
+use super::figures::{Millis, mib, number, ratio};
 use super::process::{Process, Sample};
 use super::receipts::{Outcomes, Receipts};
 use crate::cli::failure::Failure;
@@ -50,15 +50,6 @@ pub(super) struct Last {
     max: f64,
 }
 
-/// Percentiles, in milliseconds.
-#[derive(Debug, Default, Serialize)]
-pub(super) struct Millis {
-    p50: f64,
-    p90: f64,
-    p99: f64,
-    max: f64,
-}
-
 /// What must not happen.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct AllFaults {
@@ -91,35 +82,15 @@ pub(super) struct Gateway {
     resident_bytes_peak: u64,
 }
 
-impl Millis {
-    pub(super) fn of(micros: &Histogram<u64>) -> Self {
-        let at = |quantile| millis(micros.value_at_quantile(quantile));
-        Self { p50: at(0.5), p90: at(0.9), p99: at(0.99), max: millis(micros.max()) }
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "no measurement is that exact")]
-fn number(count: u64) -> f64 {
-    count as f64
-}
-
-fn millis(micros: u64) -> f64 {
-    number(micros) / 1000.0
-}
-
-fn ratio(of: f64, to: u64) -> f64 {
-    if to == 0 { 0.0 } else { of / number(to) }
-}
-
 impl Gateway {
     /// Samples from before there were sessions, with all of them open, and
     /// after the rounds.
     pub(super) fn new(
         process: Process,
-        [before, open, after]: [Sample; 3],
+        [before, open, after]: [&Sample; 3],
         deliveries: u64,
     ) -> Self {
-        let cpu = after.cpu.saturating_sub(open.cpu).as_secs_f64();
+        let cpu = after.cpu_since(open).as_secs_f64();
         Self {
             pid: process.pid(),
             cpu_seconds: cpu,
@@ -255,7 +226,6 @@ impl Display for Gateway {
             "gateway: {:.2} s of CPU time, {:.1} µs a delivery",
             self.cpu_seconds, self.cpu_us_per_delivery
         )?;
-        let mib = |bytes: u64| number(bytes) / f64::from(1 << 20);
         writeln!(
             f,
             "gateway: {:.1} MiB resident before, {:.1} with the sessions open, {:.1} after the \
@@ -294,8 +264,9 @@ mod tests {
     fn the_json_says_its_units() {
         let memory = Memory { resident: 1 << 20, peak: 2 << 20 };
         let process = Process::find(std::process::id()).unwrap();
-        let samples = [5, 10, 30].map(|ms| Sample { cpu: Duration::from_millis(ms), memory });
-        let gateway = Some(Gateway::new(process, samples, 1000));
+        let samples = [5, 10, 30].map(|ms| Sample::of(Duration::from_millis(ms), memory));
+        let [before, open, after] = &samples;
+        let gateway = Some(Gateway::new(process, [before, open, after], 1000));
         let mut report = Report { deliveries: 1000, gateway, ..Report::default() };
         report.set_times(&[(Duration::from_millis(4), Duration::from_millis(5)); 2]);
         let json: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();

@@ -11,7 +11,7 @@ const WRONG_KEY: &str = "--encrypt needs the public key that belongs to session.
      configuration; `bridgehead keygen` makes both";
 
 /// It is not known which messages the method takes and returns.
-pub(super) fn unknown(error: CatalogueError) -> Failure {
+pub(in crate::cli) fn unknown(error: CatalogueError) -> Failure {
     match &error {
         CatalogueError::Pending { .. } => Failure::failed(error)
             .help("start the service, or describe the method with --descriptors and --rpc"),

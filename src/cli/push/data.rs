@@ -8,6 +8,7 @@ use clap::Args;
 use crate::cli::catalogue::{self, CatalogueError};
 use crate::cli::failure::Failure;
 use crate::cli::files::file_or_stdin;
+use crate::cli::hex;
 use crate::cli::json;
 
 /// The data of the event.
@@ -30,7 +31,7 @@ struct Notation {
     #[arg(long)]
     text: Option<String>,
     /// Bytes in hexadecimal.
-    #[arg(long, value_parser = bytes_of_hex)]
+    #[arg(long, value_parser = hex::bytes)]
     hex: Option<Bytes>,
     /// What is in a file; `-` is standard input.
     #[arg(long, value_name = "PATH")]
@@ -62,21 +63,6 @@ fn unknown(error: CatalogueError) -> Failure {
         "name a FileDescriptorSet that has it with --descriptors, or the gateway's configuration \
          with -c",
     )
-}
-
-/// Bytes in hexadecimal, with spaces or colons between them or without.
-fn bytes_of_hex(text: &str) -> Result<Bytes, String> {
-    let digit = |c: char| {
-        let digit = c.to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        digit.ok_or_else(|| format!("`{c}` is no hexadecimal digit"))
-    };
-    let digits = text.chars().filter(|c| !c.is_whitespace() && *c != ':').map(digit);
-    let digits = digits.collect::<Result<Vec<_>, _>>()?;
-    let pairs = digits.chunks_exact(2);
-    if !pairs.remainder().is_empty() {
-        return Err("a byte is two digits, and one of the last is missing".to_owned());
-    }
-    Ok(pairs.map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
 }
 
 #[cfg(test)]

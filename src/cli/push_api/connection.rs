@@ -66,6 +66,11 @@ pub(in crate::cli) struct Gateway {
 }
 
 impl Connection {
+    /// How long connecting may take, and each answer.
+    pub(in crate::cli) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     pub(in crate::cli) async fn open(self) -> Result<Gateway, Failure> {
         let options = self.options()?;
         let (timeout, has_token) = (self.timeout, !options.bearer.is_empty());

@@ -1,0 +1,211 @@
+//! `bridgehead bench call`: many requests on many connections, and what they
+//! cost.
+
+mod report;
+pub(super) mod request;
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use tokio::time::sleep_until;
+
+use super::clients::ClientArgs;
+use super::process::{Process, own_cpu};
+use super::progress::{self, Span};
+use super::traffic::generator::{Course, Extent, Fleet, Setup};
+use crate::cli::failure::Failure;
+use crate::cli::output::print;
+use crate::cli::runtime;
+use report::{Cost, Report};
+use request::RequestArgs;
+
+/// Requests in flight on a connection where the rate is fixed and nothing else
+/// is said: as many as gateways allow, if they say nothing else.
+const IN_FLIGHT_AT_A_RATE: u16 = 128;
+/// Sessions that are being opened at the same time.
+const OPENING: usize = 64;
+/// From the moment at which all is ready until the first request.
+const LEAD: Duration = Duration::from_millis(20);
+
+/// Call a method over many connections at once, and say how fast that was and what it cost.
+///
+/// Without --rate each connection has so many requests in flight, and sends
+/// the next one when an answer comes. With --rate requests are sent at equal
+/// distances, however long the answers take, and a latency counts from the
+/// moment at which the request was due: a gateway that stalls for a second
+/// shows with all the requests that would have been sent meanwhile.
+///
+/// The exit code is 1 if connections were lost, or requests not answered.
+/// Answers with other codes than Success are counted and are no failure.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  bridgehead bench call /v1/conn/keepAlive --connections 100 --pid $(pidof bridgehead)
+  bridgehead bench call /v1/relation/getFriendList '{\"page\": {\"size\": 5}}' --in-flight 64 --connections 1
+  bridgehead bench call /v1/relation/getFriendList --connections 10000 --rate 5000 --duration 1m --json")]
+pub(in crate::cli) struct Call {
+    #[command(flatten)]
+    request: RequestArgs,
+    #[command(flatten)]
+    load: LoadArgs,
+    #[command(flatten)]
+    clients: ClientArgs,
+    /// How long connecting may take, and how long answers are waited for when
+    /// none comes any more.
+    #[arg(long, value_name = "DURATION", default_value = "10s",
+          value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    /// The process id of the gateway, if it runs on this machine: reports its
+    /// CPU time and memory.
+    #[arg(long)]
+    pid: Option<u32>,
+    /// Print the results as JSON, with all numbers in the units of their names.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Load")]
+struct LoadArgs {
+    /// Connections, each with a user of its own.
+    #[arg(long, value_name = "N", default_value_t = 64,
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    connections: u32,
+    /// Requests in flight on each connection, at most [default: 1; with --rate
+    /// 128].
+    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    in_flight: Option<u16>,
+    /// Requests a second, over all connections [default: as many as it gets].
+    #[arg(long, value_name = "R", value_parser = positive)]
+    rate: Option<f64>,
+    /// How long to measure.
+    #[arg(long, value_name = "DURATION", default_value = "10s",
+          value_parser = humantime::parse_duration)]
+    duration: Duration,
+    /// Measure so many requests, however long they take.
+    #[arg(long, value_name = "N", conflicts_with = "duration",
+          value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000))]
+    requests: Option<u64>,
+    /// How long to send requests before those that are measured.
+    #[arg(long, value_name = "DURATION", default_value = "2s",
+          value_parser = humantime::parse_duration)]
+    warmup: Duration,
+    /// Threads that make the load. One costs least, and is enough for some
+    /// hundred thousand requests a second.
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: u16,
+}
+
+/// What is measured, and how.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    rate: Option<f64>,
+    extent: Extent,
+    warmup: Duration,
+}
+
+impl Call {
+    pub(in crate::cli) fn run(self) -> Result<(), Failure> {
+        let process = self.pid.map(Process::find).transpose()?;
+        let Self { request, load, clients, timeout, json, .. } = self;
+        let plan = load.plan()?;
+        let clients = clients.clients(load.connections, timeout)?;
+        let default = if plan.rate.is_some() { IN_FLIGHT_AT_A_RATE } else { 1 };
+        let in_flight = load.in_flight.unwrap_or(default);
+        runtime::block_on(async move {
+            let mut report = Report {
+                method: request.method().to_owned(),
+                connections: clients.count(),
+                in_flight,
+                rate: plan.rate,
+                encrypted: clients.are_encrypted(),
+                ..Report::default()
+            };
+            let setup = Setup {
+                clients,
+                template: request.template().await?,
+                connections: report.connections,
+                in_flight,
+                opening: OPENING,
+                patience: timeout,
+            };
+            let fleet = Fleet::start(setup, load.threads.into())?;
+            plan.measure(fleet, process, &mut report).await?;
+            print(&if json { report.json()? } else { report.to_string() })?;
+            report.verdict()
+        })
+    }
+}
+
+impl LoadArgs {
+    fn plan(&self) -> Result<Plan, Failure> {
+        if self.duration.is_zero() {
+            return Err(Failure::usage("--duration must be longer than nothing"));
+        }
+        let extent = self.requests.map_or(Extent::For(self.duration), Extent::Requests);
+        Ok(Plan { rate: self.rate, extent, warmup: self.warmup })
+    }
+}
+
+impl Plan {
+    async fn measure(
+        self,
+        mut fleet: Fleet,
+        process: Option<Process>,
+        report: &mut Report,
+    ) -> Result<(), Failure> {
+        let threads = fleet.threads();
+        let opening = progress::opening(report.connections, &fleet.progress);
+        fleet.opened().await?;
+        drop(opening);
+
+        let start = Instant::now() + LEAD;
+        let Self { rate, extent, warmup } = self;
+        let course = Course::Requests { start, warmup, rate, extent };
+        let sample = || process.map(Process::sample).transpose();
+        let running = progress::running(
+            &fleet.progress,
+            start,
+            warmup,
+            match extent {
+                Extent::For(duration) => Span::Time(duration),
+                Extent::Requests(requests) => Span::Answers(requests),
+            },
+        );
+        fleet.run(course);
+        sleep_until((start + warmup).into()).await;
+        let (before, own_before) = (sample()?, own_cpu());
+        fleet.measured().await?;
+        let (after, own) = (sample()?, own_cpu().saturating_sub(own_before));
+        let outcome = fleet.ended().await?;
+        drop(running);
+        let late = fleet.close().await?;
+
+        let gateway = process.zip(before.zip(after));
+        report.take(outcome, late, &Cost { gateway, own, threads });
+        Ok(())
+    }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
+    if number.is_finite() && number > 0.0 && number <= 1e9 {
+        Ok(number)
+    } else {
+        Err("a rate is more than 0 and 1e9 at most".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_a_number_of_requests_a_second() {
+        assert_eq!(positive("0.5"), Ok(0.5));
+        assert_eq!(positive("5e3"), Ok(5000.0));
+        for text in ["0", "-1", "inf", "NaN", "fast", "1e10"] {
+            assert!(positive(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! `bridgehead bench idle`: many sessions that do nothing, and what they cost.
+
+mod burst;
+mod report;
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use tokio::time::sleep;
+
+use super::clients::ClientArgs;
+use super::kernel::Kernel;
+use super::process::{Process, Sample, own_cpu};
+use super::progress;
+use super::traffic::generator::{Fleet, Outcome, Setup};
+use super::traffic::tally::Tally;
+use crate::cli::failure::Failure;
+use crate::cli::output::print;
+use crate::cli::runtime;
+use burst::BurstArgs;
+use report::Report;
+
+/// Requests of a burst that are in flight on a session, at most.
+const IN_FLIGHT: u16 = 16;
+
+/// Open many sessions that do nothing, and say what they cost.
+///
+/// With --pid it reports the CPU time of the gateway for each handshake (TCP,
+/// WebSocket, setCxnParams, login, and RSA where sessions are encrypted), and
+/// its memory for each session: resident, as the growth of the process's
+/// resident memory since before the first session; and the kernel's, as the
+/// growth of Slab in /proc/meminfo and of the TCP buffers in
+/// /proc/net/sockstat since then. The latter two are of the whole machine:
+/// whatever else it does disturbs them, and one half is taken for the
+/// gateway's, the other for the sessions' other ends, which are here.
+///
+/// Fixed costs weigh less with more sessions: take thousands. The exit code is 1 if
+/// sessions were lost.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  bridgehead bench idle --sessions 15000 --pid $(pidof bridgehead)
+  bridgehead bench idle --sessions 5000 --encrypt session.pub.pem --hold 10m --burst 1MiB --pid $(pidof bridgehead) --json")]
+pub(in crate::cli) struct Idle {
+    /// How many, each with a user of its own. Each takes a file descriptor here
+    /// and one in the gateway.
+    #[arg(long, value_name = "N", default_value_t = 1000,
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    sessions: u32,
+    /// Sessions that are being opened at the same time.
+    #[arg(long, value_name = "N", default_value_t = 64,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    opening: u16,
+    /// How long to leave them alone. Pings are answered.
+    #[arg(long, value_name = "DURATION", default_value = "5s",
+          value_parser = humantime::parse_duration)]
+    hold: Duration,
+    #[command(flatten)]
+    clients: ClientArgs,
+    #[command(flatten)]
+    burst: BurstArgs,
+    /// How long opening a session may take, and how long answers are waited for
+    /// when none comes any more.
+    #[arg(long, value_name = "DURATION", default_value = "10s",
+          value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    /// The process id of the gateway, if it runs on this machine: reports its
+    /// CPU time and memory.
+    #[arg(long)]
+    pid: Option<u32>,
+    /// Print the results as JSON, with all numbers in the units of their names.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was seen at a moment.
+struct Seen {
+    gateway: Option<Sample>,
+    kernel: Option<Kernel>,
+    own_cpu: Duration,
+}
+
+impl Seen {
+    fn now(process: Option<Process>) -> Result<Self, Failure> {
+        let gateway = process.map(Process::sample).transpose()?;
+        Ok(Self { gateway, kernel: Kernel::sample(), own_cpu: own_cpu() })
+    }
+}
+
+/// What a run has seen, moment by moment.
+struct Course {
+    process: Option<Process>,
+    before: Seen,
+    opened_in: Duration,
+    open: Seen,
+    held: Seen,
+    /// What has come of the burst, and what was seen some time after it.
+    burst: Option<(Outcome, Seen)>,
+    /// What came to light in the end.
+    late: Tally,
+}
+
+impl Idle {
+    pub(in crate::cli) fn run(self) -> Result<(), Failure> {
+        let process = self.pid.map(Process::find).transpose()?;
+        let clients = self.clients.clients(self.sessions, self.timeout)?;
+        let (opening, patience, hold, json) =
+            (self.opening.into(), self.timeout, self.hold, self.json);
+        runtime::block_on(async move {
+            let burst = self.burst.plan().await?;
+            let (sessions, encrypted) = (clients.count(), clients.are_encrypted());
+            let template =
+                burst.as_ref().map_or_else(burst::nothing, |burst| burst.template.clone());
+            let connections = sessions;
+            let setup =
+                Setup { clients, template, connections, in_flight: IN_FLIGHT, opening, patience };
+            let course = Course::run(setup, process, hold, burst.as_ref()).await?;
+            let report = Report::new(sessions, encrypted, hold, burst.as_ref(), course);
+            print(&if json { report.json()? } else { report.to_string() })?;
+            report.verdict()
+        })
+    }
+}
+
+impl Course {
+    async fn run(
+        setup: Setup,
+        process: Option<Process>,
+        hold: Duration,
+        burst: Option<&burst::Plan>,
+    ) -> Result<Self, Failure> {
+        let sessions = setup.connections;
+        let before = Seen::now(process)?;
+        let started = Instant::now();
+        let mut fleet = Fleet::start(setup, 1)?;
+        let bar = progress::opening(sessions, &fleet.progress);
+        fleet.opened().await?;
+        let opened_in = started.elapsed();
+        drop(bar);
+        let open = Seen::now(process)?;
+
+        let bar = progress::waiting("holding, s", hold);
+        sleep(hold).await;
+        drop(bar);
+        let held = Seen::now(process)?;
+
+        let burst = match burst {
+            None => None,
+            Some(burst) => Some((burst.run(&mut fleet, sessions).await?, Seen::now(process)?)),
+        };
+        let late = fleet.close().await?;
+        Ok(Self { process, before, opened_in, open, held, burst, late })
+    }
+}

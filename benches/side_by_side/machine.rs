@@ -31,6 +31,12 @@ pub(crate) fn load() -> Option<f64> {
     text.split_whitespace().next()?.parse().ok()
 }
 
+/// How many sessions a process of this machine may hold, and a few files.
+pub(crate) fn most_sessions() -> u64 {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.maximum.unwrap_or(u64::MAX).saturating_sub(300)
+}
+
 /// The CPUs that this process may use.
 pub(crate) fn cpus() -> Vec<usize> {
     let list = field("/proc/self/status", "Cpus_allowed_list:").unwrap_or_default();
@@ -65,7 +71,8 @@ fn said_by(program: &str, arguments: &[&str]) -> Option<String> {
 fn version() -> String {
     let build = if cfg!(debug_assertions) { ", a debug build" } else { "" };
     let commit = said_by("git", &["rev-parse", "--short=12", "HEAD"]);
-    let changed = said_by("git", &["status", "--porcelain", "--untracked-files=no"]);
+    let others = ["status", "--porcelain", "--untracked-files=no", "--", ".", ":!BENCHMARKS.md"];
+    let changed = said_by("git", &others);
     let changed = if changed.is_some_and(|files| !files.is_empty()) { " with changes" } else { "" };
     let commit = commit.map(|commit| format!(", commit {commit}{changed}")).unwrap_or_default();
     format!("{}{commit}{build}", env!("CARGO_PKG_VERSION"))

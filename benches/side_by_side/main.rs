@@ -25,6 +25,7 @@ mod rows;
 mod table;
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use document::Document;
 use failure::{Context as _, Failure};
@@ -74,10 +75,14 @@ fn run(plan: Plan) -> Result<Document, Failure> {
     if cfg!(debug_assertions) {
         notes.push("A debug build: its figures mean nothing.".to_owned());
     }
+    let (plan, limit) = plan.limited(machine::most_sessions());
+    notes.extend(limit);
     let mut facts = machine::facts();
     if let Some(load) = machine::load() {
         facts.push(("load average before the run", format!("{load:.2}")));
     }
+    let began = Instant::now();
     let (parts, commands) = rows::measure(plan)?;
+    facts.push(("the run took", format!("{} s", began.elapsed().as_secs())));
     Ok(Document { facts, parts, commands, notes })
 }

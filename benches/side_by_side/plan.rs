@@ -89,6 +89,24 @@ impl Plan {
         plan
     }
 
+    /// The same with so many sessions at most, and what is to be said of that.
+    pub(crate) fn limited(self, most: u64) -> (Self, Option<String>) {
+        let limited = Self {
+            sessions: self.sessions.min(most),
+            many: self.many.min(most),
+            connections: self.connections.map(|count| count.min(most)),
+            ..self.clone()
+        };
+        let note = (limited.sessions < self.sessions).then(|| {
+            format!(
+                "The limit of open files (ulimit -Hn) leaves room for {most} sessions only, and \
+                 {} were wanted.",
+                self.sessions
+            )
+        });
+        (limited, note)
+    }
+
     /// Whether a group of rows is wanted.
     pub(crate) fn wants(&self, group: &str) -> bool {
         self.filter.is_empty() || self.filter.iter().any(|word| group.contains(word.as_str()))

@@ -5,7 +5,7 @@ CARGO ?= cargo
 PROFILE ?= release
 SOAK_SECONDS ?= 300
 
-.PHONY: demo test test-rust test-peers test-clients soak lint fmt bench fuzz clean help
+.PHONY: demo test test-rust test-peers test-clients soak lint fmt bench bench-core fuzz clean help
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,8 +37,11 @@ fmt: ## Formats the source
 soak: tools ## Clients and backends at random for SOAK_SECONDS (default 300), then everything is checked
 	BRIDGEHEAD_SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --test soak -- --nocapture
 
-bench: tools ## Benchmarks of the pure core
-	$(CARGO) bench
+bench: tools ## The gateway beside a direct client and the floors; writes BENCHMARKS.md (some 20 minutes)
+	$(CARGO) bench --bench side_by_side
+
+bench-core: tools ## Benchmarks of the pure core
+	$(CARGO) bench --bench envelope --bench routing
 
 fuzz: ## Each fuzz target for FUZZ_SECONDS (default 300)
 	bash fuzz/run.sh

@@ -1,0 +1,40 @@
+//! Why a measurement could not be made, in words for whoever ran it.
+
+use std::error::Error;
+use std::fmt::{self, Display, Formatter};
+
+/// What happened, with what was being done at the time.
+#[derive(Debug)]
+pub(crate) struct Failure(String);
+
+impl Failure {
+    pub(crate) fn new(what: impl Display) -> Self {
+        Self(what.to_string())
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Says what an error came of.
+pub(crate) trait Context<T> {
+    /// The same, with what was being done.
+    fn context(self, doing: impl Display) -> Result<T, Failure>;
+}
+
+impl<T, E: Display> Context<T> for Result<T, E> {
+    fn context(self, doing: impl Display) -> Result<T, Failure> {
+        self.map_err(|error| Failure(format!("{doing}: {error}")))
+    }
+}
+
+impl<T> Context<T> for Option<T> {
+    fn context(self, doing: impl Display) -> Result<T, Failure> {
+        self.ok_or_else(|| Failure(doing.to_string()))
+    }
+}
+
+impl Error for Failure {}

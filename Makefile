@@ -4,8 +4,9 @@
 CARGO ?= cargo
 PROFILE ?= release
 SOAK_SECONDS ?= 300
+WRITE ?= 0
 
-.PHONY: demo test test-rust test-peers test-clients soak lint fmt bench bench-core fuzz clean help
+.PHONY: demo test test-rust test-peers test-clients soak lint fmt bench instructions bench-core fuzz clean help
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -39,6 +40,12 @@ soak: tools ## Clients and backends at random for SOAK_SECONDS (default 300), th
 
 bench: tools ## The gateway beside a direct client and the floors; writes BENCHMARKS.md (some 20 minutes)
 	$(CARGO) bench --bench side_by_side
+
+instructions: tools ## Instructions of the straight lines against those written down (WRITE=1 writes them)
+	@command -v valgrind >/dev/null || { \
+	  echo "installing valgrind"; \
+	  $$(test "$$(id -u)" = 0 || echo sudo) sh -c 'apt-get update -q && apt-get install -qy valgrind'; }
+	WRITE=$(WRITE) $(CARGO) bench --bench side_by_side -- instructions
 
 bench-core: tools ## Benchmarks of the pure core
 	$(CARGO) bench --bench envelope --bench routing

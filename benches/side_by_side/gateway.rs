@@ -28,11 +28,13 @@ pub(crate) struct Setup<'a> {
     /// CPUs that it may use; empty: all.
     pub(crate) cpus: &'a [usize],
     pub(crate) ping_interval: &'static str,
+    /// The words of a command that runs the gateway; empty: none.
+    pub(crate) under: &'a [&'a str],
 }
 
 impl Default for Setup<'_> {
     fn default() -> Self {
-        Self { routes: 10, tls: false, cpus: &[], ping_interval: "25s" }
+        Self { routes: 10, tls: false, cpus: &[], ping_interval: "25s", under: &[] }
     }
 }
 
@@ -76,13 +78,14 @@ impl Folder {
         // JSON is YAML.
         fs::write(&file, configuration(service, setup).to_string())
             .context("cannot write routes.yaml")?;
-        let mut command = Command::new(BRIDGEHEAD);
-        if !setup.cpus.is_empty() {
-            let cpus: Vec<_> = setup.cpus.iter().map(ToString::to_string).collect();
-            command = Command::new("taskset");
-            command.args(["-c", &cpus.join(","), BRIDGEHEAD]);
-        }
-        command.args(["serve", "-c", "routes.yaml"]).current_dir(&self.0);
+        let cpus: Vec<_> = setup.cpus.iter().map(ToString::to_string).collect();
+        let cpus = cpus.join(",");
+        let pinned = ["taskset", "-c", &cpus];
+        let pinned = if setup.cpus.is_empty() { &[][..] } else { &pinned[..] };
+        let serve = [BRIDGEHEAD, "serve", "-c", "routes.yaml"];
+        let mut words = pinned.iter().chain(setup.under).chain(&serve);
+        let mut command = Command::new(words.next().unwrap_or(&BRIDGEHEAD));
+        command.args(words).current_dir(&self.0);
         let mut process = Process::start("the gateway", &mut command)?;
         let push = listening(&mut process, "push API listening")?;
         let clients = listening(&mut process, ": listening")?;
@@ -137,5 +140,6 @@ fn configuration(service: SocketAddr, setup: &Setup<'_>) -> Value {
             "routes": routes,
         } },
         "push": { "listen": "127.0.0.1:0" },
+        "drain": { "delay": "0s", "period": "0s" },
     })
 }

@@ -6,6 +6,9 @@
 //! `rows` has what is measured, `table` and `document` how it is told. Loads
 //! are made by `bridgehead bench`: what a session is, nothing here knows.
 //!
+//! `make instructions` counts instructions instead, which no noise changes, and
+//! compares them with those that were counted before: `instructions`.
+//!
 //! In `cargo test` it does nothing.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "what this is for")]
@@ -16,6 +19,7 @@ mod failure;
 mod figures;
 mod gateway;
 mod hex;
+mod instructions;
 mod load;
 mod machine;
 mod parts;
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let outcome = match arguments.as_slice() {
         [part, name, rest @ ..] if part == "part" => parts::run(name, rest),
+        [first, ..] if first == "instructions" => instructions::check(),
         arguments if arguments.iter().any(|argument| argument == "--bench") => bench(),
         _ => Ok(()),
     };

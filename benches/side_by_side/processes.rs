@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
 
 use crate::failure::{Context as _, Failure};
@@ -115,6 +116,21 @@ impl Process {
             Ok(status) if status.success() => self.parse(&text),
             _ => Err(self.failure("failed")),
         }
+    }
+
+    /// Asks it to end (SIGTERM), and waits until it has.
+    pub(crate) fn terminate(mut self, patience: Duration) -> Result<(), Failure> {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        let pid = pid.context("a process has a number")?;
+        kill_process(pid, Signal::TERM).context(format!("cannot end {}", self.name))?;
+        let deadline = Instant::now() + patience;
+        while self.is_running() {
+            if Instant::now() > deadline {
+                return Err(self.failure("does not end"));
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 
     /// Whether it is still running.

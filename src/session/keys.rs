@@ -2,7 +2,8 @@
 //!
 //! It takes a third of a millisecond, twice a handshake, and a reconnect storm
 //! brings thousands: threads of their own do it, behind a queue that sheds
-//! rather than grows.
+//! rather than grows. Where there is not enough CPU for all, they are the ones
+//! that wait, and not the calls of the sessions that are there.
 
 use std::io;
 use std::sync::Arc;
@@ -18,6 +19,9 @@ use crate::envelope::rsa::{PrivateKey, WrongLength};
 /// Handshakes that may wait; at some 1,500 a second and core the last of them
 /// waits less than two seconds.
 const QUEUE: usize = 2048;
+
+/// The threads' niceness: next to a busy worker each gets a tenth of a core.
+const NICENESS: i32 = 10;
 
 /// Unwraps the secrets that clients send and derives their ciphers.
 #[derive(Debug)]
@@ -79,6 +83,12 @@ impl KeyService {
 }
 
 fn work(key: &PrivateKey, jobs: &Mutex<Receiver<Job>>) {
+    // On Linux this is of the calling thread alone.
+    if cfg!(target_os = "linux")
+        && let Err(error) = rustix::process::setpriority_process(None, NICENESS)
+    {
+        tracing::debug!(%error, "handshakes are as urgent as calls");
+    }
     loop {
         let Ok(job) = jobs.lock().recv() else { return };
         if job.reply.is_closed() {

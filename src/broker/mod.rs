@@ -72,7 +72,7 @@ impl Broker {
     pub async fn push(&self, push: Push) -> Receipts {
         let frame = codec::push(push.event, &push.data).freeze();
         let selection = self.registry.select(&push.target);
-        let (collector, receipts) = Collector::new(selection, push.deadline);
+        let (mut collector, receipts) = Collector::new(selection, push.deadline);
         if collector.len() <= BATCH {
             collector.send(0..collector.len(), &frame, push.confirm);
         } else {
@@ -82,6 +82,7 @@ impl Broker {
                     let end = collector.len().min(start + BATCH);
                     collector.send(start..end, &frame, push.confirm);
                     tokio::task::yield_now().await;
+                    collector.let_workers_follow().await;
                 }
             });
             if let Err(error) = sending.await {

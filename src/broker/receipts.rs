@@ -9,10 +9,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout};
 
-use crate::outbox::{Confirm, Ledger, Settled};
+use crate::outbox::{Confirm, Doorbell, Ledger, Settled};
 use crate::registry::{Presence, Selection};
+
+/// Sessions of a worker that are woken together, before more are sent to.
+const CROWD: usize = 256;
+/// How long a worker may take for them.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What a pusher is told of one of those that it meant.
 #[derive(Debug, Clone)]
@@ -51,8 +56,10 @@ pub enum Subject {
 
 /// Sends the frames of one push, each with a ticket.
 pub(super) struct Collector {
-    present: Arc<[Arc<Presence>]>,
+    present: Arc<Vec<Arc<Presence>>>,
     ledger: Arc<Ledger>,
+    /// Of the workers that the sessions live on.
+    doorbells: Vec<Arc<Doorbell>>,
 }
 
 /// The receipts as they become known; ends with the last.
@@ -61,7 +68,7 @@ pub(super) struct Collector {
 pub struct Receipts {
     /// Told first; nobody has to be waited for.
     absent: Vec<Subject>,
-    present: Arc<[Arc<Presence>]>,
+    present: Arc<Vec<Arc<Presence>>>,
     /// The slots whose receipt was not given yet.
     waiting: Slots,
     ledger: Arc<Ledger>,
@@ -73,7 +80,7 @@ pub struct Receipts {
 
 impl Collector {
     pub(super) fn new(selection: Selection, deadline: Duration) -> (Self, Receipts) {
-        let present: Arc<[_]> = selection.present.into();
+        let present = Arc::new(selection.present);
         let ledger = Arc::new(Ledger::default());
         let users = selection.absent_users.into_iter().map(Subject::User);
         let sessions = selection.absent_sessions.into_iter().map(Subject::NoSession);
@@ -86,7 +93,7 @@ impl Collector {
             deadline: Box::pin(sleep(deadline)),
             is_over: false,
         };
-        (Self { present, ledger }, receipts)
+        (Self { present, ledger, doorbells: Vec::new() }, receipts)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -94,11 +101,27 @@ impl Collector {
     }
 
     /// Puts the frame into the outboxes of some of the sessions.
-    pub(super) fn send(&self, range: Range<usize>, frame: &Bytes, confirm: Confirm) {
+    pub(super) fn send(&mut self, range: Range<usize>, frame: &Bytes, confirm: Confirm) {
         for (slot, presence) in (0u32..).zip(&*self.present).take(range.end).skip(range.start) {
             let ticket = self.ledger.ticket(slot, confirm);
             presence.outbox.push(frame.clone(), Some(ticket));
+            if let Some(doorbell) = presence.outbox.doorbell()
+                && !self.doorbells.iter().any(|known| Arc::ptr_eq(known, doorbell))
+            {
+                self.doorbells.push(Arc::clone(doorbell));
+            }
         }
+    }
+
+    /// Waits until the workers have taken up most of what was sent. One that
+    /// has other things to do is not waited for for long.
+    pub(super) async fn let_workers_follow(&self) {
+        let all = async {
+            for doorbell in &self.doorbells {
+                doorbell.has_fewer_than(CROWD).await;
+            }
+        };
+        let _either_way = timeout(PATIENCE, all).await;
     }
 }
 
@@ -236,7 +259,7 @@ mod tests {
             device_id: "d".into(),
             app_version: "".into(),
             language: "".into(),
-            remote_ip: [127, 0, 0, 1].into(),
+            remote_ip: "127.0.0.1".into(),
             encrypted: false,
             connected_at: std::time::SystemTime::now(),
             outbox,
@@ -263,7 +286,7 @@ mod tests {
             absent_users: vec!["u".into()],
             absent_sessions: vec!["s".into()],
         };
-        let (collector, receipts) = Collector::new(selection, SECOND);
+        let (mut collector, receipts) = Collector::new(selection, SECOND);
         assert_eq!(receipts.len(), 202);
         collector.send(0..200, &Bytes::from_static(b"hello"), Confirm::Written);
         // 0 to 99 end, the others stay silent.
@@ -285,7 +308,7 @@ mod tests {
     async fn what_is_settled_at_the_deadline_is_told_as_it_is() {
         let (presence, reader) = session("a", 100);
         let selection = Selection { present: vec![presence], ..Selection::default() };
-        let (collector, mut receipts) = Collector::new(selection, SECOND);
+        let (mut collector, mut receipts) = Collector::new(selection, SECOND);
         collector.send(0..1, &Bytes::from_static(b"x"), Confirm::Written);
         sleep(2 * SECOND).await;
         drop(reader);

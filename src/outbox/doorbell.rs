@@ -7,6 +7,7 @@
 //! that are on the list by then, which costs next to nothing on its own thread.
 
 use std::mem;
+use std::pin::pin;
 use std::task::Waker;
 
 use parking_lot::Mutex;
@@ -17,6 +18,7 @@ use tokio::sync::Notify;
 pub struct Doorbell {
     waiting: Mutex<Vec<Waker>>,
     bell: Notify,
+    answered: Notify,
 }
 
 impl Doorbell {
@@ -38,6 +40,25 @@ impl Doorbell {
             // What is on the list later rings again.
             let waiting = mem::take(&mut *self.waiting.lock());
             waiting.into_iter().for_each(Waker::wake);
+            self.answered.notify_waiters();
+        }
+    }
+
+    /// Waits until fewer than `count` sessions are to be woken. Whoever sends
+    /// to very many should: what is put into outboxes faster than the worker
+    /// takes it out only takes memory.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time.
+    pub async fn has_fewer_than(&self, count: usize) {
+        loop {
+            let mut answered = pin!(self.answered.notified());
+            answered.as_mut().enable();
+            if self.waiting.lock().len() < count {
+                return;
+            }
+            answered.await;
         }
     }
 }

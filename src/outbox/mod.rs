@@ -155,6 +155,11 @@ impl Outbox {
         }
     }
 
+    /// What wakes the session for pushes.
+    pub fn doorbell(&self) -> Option<&Arc<Doorbell>> {
+        self.doorbell.as_ref()
+    }
+
     /// Asks the session to send a ping.
     pub fn ping(&self) {
         let mut inner = self.inner.lock();

@@ -13,7 +13,7 @@ use crate::registry::{Change, Event, Presence};
 /// A session of this gateway, which is called `node`.
 pub(super) fn session(presence: &Presence, node: &str) -> Session {
     Session {
-        session_id: presence.session_id.to_string(),
+        session_id: presence.session_id.to_text(),
         user_id: presence.user_id.to_string(),
         platform: presence.platform.to_string(),
         device_id: presence.device_id.to_string(),

@@ -131,9 +131,14 @@ async fn converse(
             // `None`: the last push was found to have no further receipt. That
             // may be all there was to wait for.
             told = pushes.next(), if !pushes.is_empty() => {
-                if let Some(told) = told {
+                // Mostly there are many at once, and looking at everything
+                // between two of them is not free. Still, requests have a turn.
+                let (mut next, mut turns) = (told, READY);
+                while let Some(told) = next {
                     receipts_to_come -= 1;
                     back.give(Ok(told)).await?;
+                    turns -= 1;
+                    next = if turns > 0 { pushes.next().now_or_never().flatten() } else { None };
                 }
             }
             request = requests.message(), if end.is_none() && !is_full => {

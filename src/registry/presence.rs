@@ -1,7 +1,6 @@
 //! One logged-in session, as others see it.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -22,17 +21,26 @@ impl SessionId {
     pub fn random() -> Self {
         Self(rand::random())
     }
-}
 
-impl fmt::Display for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Written for every receipt: a `{:032x}` takes five times as long.
+    /// Its 32 digits. Written for every receipt, so it had better be quick.
+    fn digits(self) -> [u8; 32] {
         let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble };
         let mut text = [0; 32];
         for (pair, byte) in text.chunks_exact_mut(2).zip(self.0.to_be_bytes()) {
             pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
         }
-        f.write_str(str::from_utf8(&text).unwrap_or_default())
+        text
+    }
+
+    /// The same as [`Display`](fmt::Display), in one piece.
+    pub fn to_text(self) -> String {
+        str::from_utf8(&self.digits()).unwrap_or_default().to_owned()
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(str::from_utf8(&self.digits()).unwrap_or_default())
     }
 }
 
@@ -72,7 +80,7 @@ pub struct Presence {
     /// The client's language; may be empty.
     pub language: Arc<str>,
     /// Where the client is, proxies seen through.
-    pub remote_ip: IpAddr,
+    pub remote_ip: Arc<str>,
     /// Whether its frames are encrypted.
     pub encrypted: bool,
     /// When its WebSocket was opened.

@@ -19,7 +19,7 @@ fn session(user: &str, platform: &str, device: &str) -> Session {
         device_id: device.into(),
         app_version: "".into(),
         language: "".into(),
-        remote_ip: [127, 0, 0, 1].into(),
+        remote_ip: "127.0.0.1".into(),
         encrypted: false,
         connected_at: SystemTime::UNIX_EPOCH,
         outbox,

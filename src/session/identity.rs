@@ -1,6 +1,5 @@
 //! Who a session belongs to, and what calls say of it.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -22,8 +21,7 @@ const MAX_ENCODED: usize = 4;
 pub(super) struct Identity {
     id: SessionId,
     session_id: Box<str>,
-    remote_ip: IpAddr,
-    ip: Box<str>,
+    ip: Arc<str>,
     user_agent: Box<str>,
     device: Option<Box<Device>>,
     user: Option<Box<User>>,
@@ -64,7 +62,6 @@ impl Identity {
         Self {
             id,
             session_id: id.to_string().into(),
-            remote_ip: client.remote_ip,
             ip: client.remote_ip.to_string().into(),
             user_agent: client.user_agent.into(),
             device: None,
@@ -120,7 +117,7 @@ impl Identity {
             device_id: Arc::clone(&device.device_id),
             app_version: Arc::clone(&device.app_version),
             language: Arc::clone(&device.language),
-            remote_ip: self.remote_ip,
+            remote_ip: Arc::clone(&self.ip),
             encrypted,
             connected_at: self.connected_at,
             outbox: Arc::clone(outbox),

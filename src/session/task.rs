@@ -579,9 +579,9 @@ mod tests {
     #[test]
     fn idle_sessions_are_small() {
         let sizes = [
-            ("Task", size_of::<Task<TcpStream>>(), 480),
+            ("Task", size_of::<Task<TcpStream>>(), 464),
             ("Socket", size_of::<Socket<TcpStream>>(), 144),
-            ("Identity", size_of::<Identity>(), 128),
+            ("Identity", size_of::<Identity>(), 112),
             ("Handle", size_of::<Handle>(), 16),
             ("Outbox", size_of::<Outbox>(), 120),
             ("Presence", size_of::<Presence>(), 144),

@@ -97,7 +97,7 @@ mod document_tests {
             intro: "How.".into(),
             rows: vec![row(0.5), row(2.0), Row::new("floor", Unit::Times, vec![0.3])],
             loads: vec![("direct".into(), std::array::from_fn(|nth| nth.to_string()))],
-            warnings: vec!["slow".into(), "slow".into()],
+            warnings: vec!["9 slow".into(), "slow".into(), "10 slow".into()],
         };
         Document {
             facts: vec![("cores", "2".into())],
@@ -130,7 +130,14 @@ mod document_tests {
         ] {
             assert!(text.contains(told), "no {told} in\n{text}");
         }
-        assert_eq!(text.matches("The generator warned: slow").count(), 1);
+        assert_eq!(text.matches("The generator warned").count(), 2);
+        assert!(
+            text.contains(
+                "The generator warned, 2 times: 9 slow
+"
+            ),
+            "{text}"
+        );
     }
 
     #[test]

@@ -91,11 +91,18 @@ impl Group {
         for (what, cells) in &self.loads {
             text += &format!("| {what} | {} |\n", cells.join(" | "));
         }
-        let mut warnings = self.warnings.clone();
-        warnings.sort();
-        warnings.dedup();
-        for warning in warnings {
-            text += &format!("\nThe generator warned: {warning}\n");
+        // The same one comes in every round, with other figures in it.
+        let words = |warning: &str| warning.replace(|c: char| c.is_ascii_digit(), "");
+        let mut told: Vec<(&str, usize)> = Vec::new();
+        for warning in &self.warnings {
+            match told.iter_mut().find(|(other, _)| words(other) == words(warning)) {
+                Some((_, count)) => *count += 1,
+                None => told.push((warning, 1)),
+            }
+        }
+        for (warning, count) in told {
+            let times = if count == 1 { String::new() } else { format!(", {count} times") };
+            text += &format!("\nThe generator warned{times}: {warning}\n");
         }
         text
     }

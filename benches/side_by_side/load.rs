@@ -36,15 +36,25 @@ pub(crate) struct Calls<'a> {
 /// What `bench call` reports.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Called {
-    pub(crate) requests: u64,
     pub(crate) requests_per_second: f64,
     pub(crate) latency_us: Latency,
     pub(crate) codes: BTreeMap<String, u64>,
     pub(crate) connections_lost: u64,
+    #[serde(default)]
+    pub(crate) unanswered: u64,
     pub(crate) gateway: Taken,
     pub(crate) generator: Taken,
     #[serde(default)]
     pub(crate) warnings: Vec<String>,
+}
+
+impl Called {
+    /// Calls that did not succeed, and connections that were lost.
+    pub(crate) fn failures(&self) -> u64 {
+        let failed = self.codes.iter().filter(|(code, _)| *code != "0");
+        let failed: u64 = failed.map(|(_, count)| count).sum();
+        failed + self.connections_lost + self.unanswered
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -113,17 +123,12 @@ impl Generator {
 
     /// Makes calls; every one must succeed.
     pub(crate) fn call(&mut self, calls: &Calls<'_>) -> Result<Called, Failure> {
-        let called = self.call_tolerantly(calls)?;
-        let failed = called.codes.iter().any(|(code, count)| code != "0" && *count > 0);
-        if failed || called.connections_lost > 0 || called.requests == 0 {
-            return Err(Failure::new(format!("not all calls succeeded: {called:?}")));
+        let patience = calls.warm_up + calls.measure + PATIENCE;
+        let called: Called = self.start_call(calls)?.result(patience)?;
+        if called.failures() > 0 {
+            return Err(Failure::new(format!("not all calls succeeded: {:?}", called.codes)));
         }
         Ok(called)
-    }
-
-    /// The same where it is for others to judge failures.
-    pub(crate) fn call_tolerantly(&mut self, calls: &Calls<'_>) -> Result<Called, Failure> {
-        self.start_call(calls)?.result(calls.warm_up + calls.measure + PATIENCE)
     }
 
     /// Starts it, and leaves the report to be waited for.

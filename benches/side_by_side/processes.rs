@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -101,6 +101,22 @@ impl Process {
 
     /// Waits until it has ended well, and reads all of its output as JSON.
     pub(crate) fn result<T: DeserializeOwned>(mut self, patience: Duration) -> Result<T, Failure> {
+        let text = self.output(patience)?;
+        match self.child.wait() {
+            Ok(status) if status.success() => self.parse(&text),
+            _ => Err(self.failure("failed")),
+        }
+    }
+
+    /// The same where it may have failed after it said what it has seen.
+    pub(crate) fn report<T: DeserializeOwned>(mut self, patience: Duration) -> Result<T, Failure> {
+        let text = self.output(patience)?;
+        let _status = self.child.wait();
+        self.parse(&text)
+    }
+
+    /// All that it prints until its end.
+    fn output(&mut self, patience: Duration) -> Result<String, Failure> {
         let deadline = Instant::now() + patience;
         self.input = None;
         let mut text = String::new();
@@ -108,13 +124,11 @@ impl Process {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.output.recv_timeout(left) {
                 Ok(line) => text = text + &line + "\n",
-                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
-                Err(_) => return Err(self.failure("does not come to an end")),
+                Err(RecvTimeoutError::Disconnected) => return Ok(text),
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(self.failure("does not come to an end"));
+                }
             }
-        }
-        match self.child.wait() {
-            Ok(status) if status.success() => self.parse(&text),
-            _ => Err(self.failure("failed")),
         }
     }
 

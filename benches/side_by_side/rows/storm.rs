@@ -20,8 +20,8 @@ struct Measured {
     rate: Vec<f64>,
     kept: Vec<f64>,
     failed: Vec<f64>,
-    before_ms: Vec<f64>,
-    during_ms: Vec<f64>,
+    before_us: Vec<f64>,
+    during_us: Vec<f64>,
     warnings: Vec<String>,
 }
 
@@ -56,7 +56,7 @@ impl Measured {
         let calling = bench.generator.start_call(&during)?;
         std::thread::sleep(bench.plan.warm_up / 2);
         let opened = storm(bench, gateway, sessions)?;
-        let called: Called = calling.result(during.measure + Duration::from_secs(60))?;
+        let called: Called = calling.report(during.measure + Duration::from_secs(60))?;
         eprintln!("  meanwhile {}", tell(&during, &called));
 
         // What the calls take has its price, known from before.
@@ -65,11 +65,9 @@ impl Measured {
         self.with_calls.push(1e6 / (opened.gateway.cpu_us_per_handshake - of_calls));
         self.rate.push(opened.handshakes_per_second);
         self.kept.push(called.requests_per_second / before.requests_per_second);
-        let failed = called.codes.iter().filter(|(code, _)| *code != "0");
-        self.failed
-            .push(number(failed.map(|(_, count)| count).sum::<u64>() + called.connections_lost));
-        self.before_ms.push(before.latency_us.p99);
-        self.during_ms.push(called.latency_us.p99);
+        self.failed.push(number(called.failures()));
+        self.before_us.push(before.latency_us.p99);
+        self.during_us.push(called.latency_us.p99);
         self.warnings.extend(alone.warnings.into_iter().chain(opened.warnings));
         Ok(())
     }
@@ -93,8 +91,8 @@ impl Measured {
             Row::new("calls a second meanwhile, of those before", Unit::Times, self.kept)
                 .with(Target::AtLeast(0.8)),
             Row::new("calls that failed", Unit::Count, self.failed).with(Target::AtMost(0.0)),
-            Row::new("the calls' 99th percentile before", Unit::Micros, self.before_ms),
-            Row::new("the calls' 99th percentile meanwhile", Unit::Micros, self.during_ms),
+            Row::new("the calls' 99th percentile before", Unit::Micros, self.before_us),
+            Row::new("the calls' 99th percentile meanwhile", Unit::Micros, self.during_us),
         ];
         Group {
             intro: format!(

@@ -128,6 +128,13 @@ impl Report {
                     gateway.cpu_us_per_handshake
                 ));
             }
+            if gateway.resident_bytes < gateway.resident_before_bytes {
+                warnings.push(
+                    "the gateway was giving back memory of earlier work meanwhile, so what the \
+                     sessions take cannot be told: begin with one that has just started"
+                        .to_owned(),
+                );
+            }
             if self.sessions < FEW {
                 warnings.push(format!(
                     "{} sessions are few: what the gateway has for all of them together weighs on \

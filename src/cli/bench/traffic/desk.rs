@@ -122,13 +122,17 @@ impl Desk {
         self.wakers.iter().flatten().for_each(Waker::wake_by_ref);
     }
 
-    /// Has nothing more sent. What a schedule has left is counted.
-    pub(super) fn stop(&mut self) {
+    /// Has nothing more sent, and measures nothing more. What a schedule has
+    /// left is counted. Returns the time.
+    pub(super) fn stop(&mut self) -> u64 {
+        let now = self.now();
+        self.window.until = now;
         match &mut self.orders {
             Orders::Rate { is_over, .. } => *is_over = true,
             orders => *orders = Orders::Rest,
         }
         self.order(self.orders);
+        now
     }
 
     /// An answer has come now to a request whose latency counts from `since`.

@@ -64,12 +64,12 @@ pub(in crate::cli::bench) struct Outcome {
 /// All threads.
 pub(in crate::cli::bench) struct Fleet {
     threads: Vec<Thread>,
-    events: UnboundedReceiver<Event>,
     pub(in crate::cli::bench) progress: Arc<Progress>,
 }
 
 struct Thread {
     orders: UnboundedSender<Order>,
+    events: UnboundedReceiver<Event>,
     handle: Option<JoinHandle<()>>,
 }
 
@@ -124,23 +124,23 @@ impl Fleet {
     pub(in crate::cli::bench) fn start(setup: Setup, threads: usize) -> Result<Self, Failure> {
         let (setup, progress) = (Arc::new(setup), Arc::new(Progress::default()));
         let of = threads.clamp(1, setup.connections.max(1));
-        let (sender, events) = mpsc::unbounded_channel();
         let is_given_up = Arc::new(AtomicBool::new(false));
         let threads = (0..of).map(|nth| {
             let (orders, queue) = mpsc::unbounded_channel();
+            let (sender, events) = mpsc::unbounded_channel();
             let share = Share { nth, of, all: setup.connections };
             let generator = Generator {
                 setup: Arc::clone(&setup),
                 share,
                 progress: Arc::clone(&progress),
-                events: sender.clone(),
+                events: sender,
                 is_given_up: Arc::clone(&is_given_up),
             };
             let thread = std::thread::Builder::new().name("load".to_owned());
             let handle = thread.spawn(move || generator.run(queue)).map_err(Failure::failed)?;
-            Ok(Thread { orders, handle: Some(handle) })
+            Ok(Thread { orders, events, handle: Some(handle) })
         });
-        Ok(Self { threads: threads.collect::<Result<_, Failure>>()?, events, progress })
+        Ok(Self { threads: threads.collect::<Result<_, Failure>>()?, progress })
     }
 
     pub(in crate::cli::bench) fn threads(&self) -> usize {
@@ -149,11 +149,9 @@ impl Fleet {
 
     /// Waits until all connections are open.
     pub(in crate::cli::bench) async fn opened(&mut self) -> Result<(), Failure> {
-        for _ in 0..self.threads.len() {
-            match self.event().await? {
-                Event::Opened(outcome) => outcome?,
-                _ => return Err(out_of_order()),
-            }
+        for thread in &mut self.threads {
+            let Event::Opened(outcome) = thread.event().await? else { return Err(out_of_step()) };
+            outcome?;
         }
         Ok(())
     }
@@ -161,15 +159,14 @@ impl Fleet {
     /// Has all threads do something.
     pub(in crate::cli::bench) fn run(&self, course: Course) {
         for thread in &self.threads {
-            // A thread that is gone shows in its missing events.
-            drop(thread.orders.send(Order::Run(course)));
+            thread.order(Order::Run(course));
         }
     }
 
     /// Waits until no thread measures any more.
     pub(in crate::cli::bench) async fn measured(&mut self) -> Result<(), Failure> {
-        for _ in 0..self.threads.len() {
-            let Event::Measured = self.event().await? else { return Err(out_of_order()) };
+        for thread in &mut self.threads {
+            let Event::Measured = thread.event().await? else { return Err(out_of_step()) };
         }
         Ok(())
     }
@@ -177,8 +174,8 @@ impl Fleet {
     /// Waits for the answers that are still to come; after [`Self::measured`].
     pub(in crate::cli::bench) async fn ended(&mut self) -> Result<Outcome, Failure> {
         let mut all = Outcome::default();
-        for _ in 0..self.threads.len() {
-            let Event::Ended(outcome) = self.event().await? else { return Err(out_of_order()) };
+        for thread in &mut self.threads {
+            let Event::Ended(outcome) = thread.event().await? else { return Err(out_of_step()) };
             all.measured = all.measured.max(outcome.measured);
             all.tally.add(outcome.tally);
         }
@@ -188,20 +185,23 @@ impl Fleet {
     /// Says goodbye on all connections. Returns what has come to light since
     /// the last time.
     pub(in crate::cli::bench) async fn close(mut self) -> Result<Tally, Failure> {
-        for thread in &self.threads {
-            drop(thread.orders.send(Order::Close));
-        }
+        self.threads.iter().for_each(|thread| thread.order(Order::Close));
         let mut all = Tally::default();
-        for _ in 0..self.threads.len() {
-            let Event::Closed(tally) = self.event().await? else { return Err(out_of_order()) };
-            all.add(*tally);
-        }
         for thread in &mut self.threads {
+            let Event::Closed(tally) = thread.event().await? else { return Err(out_of_step()) };
+            all.add(*tally);
             if let Some(handle) = thread.handle.take() {
                 drop(handle.join());
             }
         }
         Ok(all)
+    }
+}
+
+impl Thread {
+    fn order(&self, order: Order) {
+        // A thread that is gone shows in its missing events.
+        drop(self.orders.send(order));
     }
 
     async fn event(&mut self) -> Result<Event, Failure> {
@@ -210,7 +210,7 @@ impl Fleet {
     }
 }
 
-fn out_of_order() -> Failure {
+fn out_of_step() -> Failure {
     Failure::failed("the threads of the load generator are out of step")
 }
 
@@ -279,7 +279,7 @@ impl Generator {
     async fn course(&self, desk: &Arc<Mutex<Desk>>, course: Course) {
         let measured = match course {
             Course::Requests { start, warmup, rate: None, extent } => {
-                self.closed_loop(desk, start + warmup, extent).await
+                self.closed_loop(desk, start, warmup, extent).await
             }
             Course::Requests { start, warmup, rate: Some(rate), extent } => {
                 self.fixed_rate(desk, start, warmup, rate, extent).await
@@ -298,20 +298,24 @@ impl Generator {
     async fn closed_loop(
         &self,
         desk: &Mutex<Desk>,
-        measured_from: Instant,
+        start: Instant,
+        warmup: Duration,
         extent: Extent,
     ) -> Duration {
-        desk.lock().order(Orders::Loop { left: u64::MAX });
-        sleep_until(measured_from.into()).await;
+        sleep_until(start.into()).await;
+        if !warmup.is_zero() {
+            desk.lock().order(Orders::Loop { left: u64::MAX });
+            sleep_until((start + warmup).into()).await;
+        }
+        let (by, left) = match extent {
+            Extent::For(_) => (By::Arrival, u64::MAX),
+            Extent::Requests(requests) => (By::Beginning, self.share.part(requests)),
+        };
         let from = {
             let mut desk = desk.lock();
             let from = desk.now();
-            desk.window = Window { from, counts: By::Arrival, latencies: By::Arrival };
-            if let Extent::Requests(requests) = extent {
-                desk.window.counts = By::Beginning;
-                desk.window.latencies = By::Beginning;
-                desk.order(Orders::Loop { left: self.share.part(requests) });
-            }
+            desk.window = Window::open(from, by, by);
+            desk.order(Orders::Loop { left });
             from
         };
         self.measure(desk, from, extent).await
@@ -346,7 +350,7 @@ impl Generator {
                 Extent::For(_) => By::Arrival,
                 Extent::Requests(_) => By::Beginning,
             };
-            desk.window = Window { from, counts, latencies: By::Beginning };
+            desk.window = Window::open(from, counts, By::Beginning);
             desk.order(Orders::Rate { schedule, is_over: false });
             (schedule, from)
         };
@@ -369,11 +373,11 @@ impl Generator {
             Extent::Requests(_) => self.drain(desk, self.setup.patience).await,
         }
         let mut desk = desk.lock();
+        let now = desk.stop();
         let until = match extent {
-            Extent::For(_) => desk.now(),
+            Extent::For(_) => now,
             Extent::Requests(_) => desk.tally.last,
         };
-        desk.stop();
         Duration::from_nanos(until.saturating_sub(from))
     }
 
@@ -381,7 +385,7 @@ impl Generator {
         let from = {
             let mut desk = desk.lock();
             let from = desk.now();
-            desk.window = Window { from, counts: By::Arrival, latencies: By::Arrival };
+            desk.window = Window::open(from, By::Arrival, By::Arrival);
             desk.order_burst(each, at_once.div_ceil(self.share.of));
             from
         };

@@ -10,29 +10,37 @@ use crate::cli::bench::figures::histogram;
 pub(super) struct Window {
     /// Measured from here: what comes before is the warm-up.
     pub(super) from: u64,
+    /// Measured until here: answers that come later are waited for, no more.
+    pub(super) until: u64,
     /// What decides whether an answer counts.
     pub(super) counts: By,
     /// What decides whether its latency does.
     pub(super) latencies: By,
 }
 
-/// What must be behind the warm-up.
+/// What must be in the window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum By {
     /// The answer's coming.
     Arrival,
-    /// What the latency counts from: the request's sending, or its turn.
+    /// What the latency counts from: the request's sending, or its turn. Nothing
+    /// is sent when the window has closed, so such an answer may come later.
     Beginning,
 }
 
 impl Window {
     /// Nothing is measured yet.
     pub(super) const CLOSED: Self =
-        Self { from: u64::MAX, counts: By::Arrival, latencies: By::Arrival };
+        Self { from: u64::MAX, until: u64::MAX, counts: By::Arrival, latencies: By::Arrival };
+
+    /// Open from now on.
+    pub(super) const fn open(from: u64, counts: By, latencies: By) -> Self {
+        Self { from, until: u64::MAX, counts, latencies }
+    }
 
     fn has(self, by: By, since: u64, now: u64) -> bool {
         match by {
-            By::Arrival => now >= self.from,
+            By::Arrival => (self.from..self.until).contains(&now),
             By::Beginning => since >= self.from,
         }
     }
@@ -141,8 +149,9 @@ mod tests {
         let by_arrival = Window { from: 100, ..Window::CLOSED };
         tally.answer(by_arrival, 90, 99, 0);
         tally.answer(by_arrival, 90, 100, 0);
+        tally.answer(Window { until: 110, ..by_arrival }, 90, 110, 0);
         assert_eq!((tally.answers, tally.latencies.len(), tally.latencies.max()), (1, 1, 10));
-        let by_beginning = Window { from: 100, counts: By::Beginning, latencies: By::Beginning };
+        let by_beginning = Window::open(100, By::Beginning, By::Beginning);
         tally.answer(by_beginning, 99, 120, 0);
         tally.answer(by_beginning, 100, 120, 7);
         assert_eq!((tally.answers, tally.latencies.len(), tally.last), (2, 2, 120));
@@ -152,7 +161,7 @@ mod tests {
     #[test]
     fn what_was_due_and_never_sent_shows_in_the_latencies() {
         let mut tally = Tally::default();
-        let window = Window { from: 100, counts: By::Arrival, latencies: By::Beginning };
+        let window = Window::open(100, By::Arrival, By::Beginning);
         tally.unsent(window, 99, 1_000);
         tally.unsent(window, 200, 1_000);
         assert_eq!((tally.unsent, tally.answers), (1, 0));

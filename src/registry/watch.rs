@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::{Notify, mpsc};
 
 use super::Registry;
 use super::presence::Presence;
@@ -61,12 +61,15 @@ pub(super) struct Watcher {
     target: Target,
     queue: mpsc::Sender<Event>,
     behind: AtomicBool,
+    /// For whom nothing comes into the queue any more.
+    fell_behind: Notify,
 }
 
 impl Watch {
     pub(super) fn new(registry: &Arc<Registry>, target: Target) -> (Self, Arc<Watcher>) {
         let (queue, events) = mpsc::channel(QUEUE);
-        let watcher = Arc::new(Watcher { target, queue, behind: AtomicBool::new(false) });
+        let (behind, fell_behind) = (AtomicBool::new(false), Notify::new());
+        let watcher = Arc::new(Watcher { target, queue, behind, fell_behind });
         let registry = Arc::downgrade(registry);
         (Self { registry, watcher: Arc::clone(&watcher), events }, watcher)
     }
@@ -77,16 +80,21 @@ impl Watch {
     ///
     /// The future may be dropped at any time; no event is lost.
     pub async fn next(&mut self) -> Result<Event, Behind> {
-        match self.events.try_recv() {
-            Ok(event) => return Ok(event),
-            // The queue was full when the flag was set, so all of it was read.
-            Err(TryRecvError::Empty) if self.watcher.behind.load(Ordering::Acquire) => {
-                return Err(Behind);
+        loop {
+            match self.events.try_recv() {
+                Ok(event) => return Ok(event),
+                // Nothing is put in once the flag is set, so all of it was read.
+                Err(TryRecvError::Empty) if self.watcher.behind.load(Ordering::Acquire) => {
+                    return Err(Behind);
+                }
+                Err(_) => {}
             }
-            Err(_) => {}
+            tokio::select! {
+                // The watcher, and with it the sender, lives as long as this.
+                event = self.events.recv() => return event.ok_or(Behind),
+                () = self.watcher.fell_behind.notified() => {}
+            }
         }
-        // The watcher, and with it the sender, lives as long as this.
-        self.events.recv().await.ok_or(Behind)
     }
 }
 
@@ -111,6 +119,7 @@ impl Watcher {
         }
         if self.wants(&event.presence) && self.queue.try_send(event.clone()).is_err() {
             self.behind.store(true, Ordering::Release);
+            self.fell_behind.notify_one();
             return false;
         }
         true

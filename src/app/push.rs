@@ -34,15 +34,18 @@ impl Door {
         Ok(door)
     }
 
-    /// Takes over the tokens of a new configuration, and certificates that
-    /// have changed.
-    pub(super) fn reload(&self, config: Option<&PushConfig>) {
+    /// Takes over the tokens of a new configuration.
+    pub(super) fn take_over(&self, config: Option<&PushConfig>) {
         // Without a section, or tokens, the door stays as it was: a restart
         // takes it away.
         let tokens = config.map(|push| &push.tokens).filter(|tokens| !tokens.is_empty());
         if let Some(tokens) = tokens {
             self.tokens.replace(tokens.iter().map(Secret::expose));
         }
+    }
+
+    /// Reads the certificates again: they change whatever else is wrong.
+    pub(super) fn read_again(&self) {
         match self.tls.as_ref().map(|tls| tls.reload()) {
             Some(Ok(())) => tracing::info!("push API certificates read again"),
             Some(Err(error)) => {

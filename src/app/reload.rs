@@ -73,6 +73,7 @@ impl Reloader {
                 Err(error) => tracing::error!(%error, "the old TLS certificate goes on"),
             }
         }
+        self.door.read_again();
         let loaded = match (self.read)() {
             Ok(loaded) => loaded,
             Err(diagnostics) => return refused(&diagnostics),
@@ -90,7 +91,7 @@ impl Reloader {
         for line in loaded.warnings.lines() {
             tracing::warn!(warning = %line, "configuration");
         }
-        self.door.reload(loaded.config.push.as_ref());
+        self.door.take_over(loaded.config.push.as_ref());
         self.running = loaded.config;
         self.replace(resolved.services, resolved.pending);
         tracing::info!(routes = self.services.load().routes.len(), "configuration reloaded");

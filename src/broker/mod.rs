@@ -25,6 +25,9 @@ pub use receipts::{Outcome, Receipt, Receipts, Subject};
 /// Sessions that get a push in one go; before more, others have their turn.
 const BATCH: usize = 256;
 
+/// How often a session may log in as another user while it is being kicked.
+const LOGINS: usize = 8;
+
 /// What a backend wants to be sent.
 #[derive(Debug)]
 pub struct Push {
@@ -96,7 +99,23 @@ impl Broker {
     pub fn kick(&self, target: &Target, reason: &str) -> usize {
         let selected = self.registry.select(target).present;
         let why = Close::Kicked(reason.into());
-        selected.iter().filter(|presence| self.registry.evict(presence, &why)).count()
+        selected.into_iter().filter(|presence| self.evict(target, presence, &why)).count()
+    }
+
+    /// Ends a session that was selected. One that has logged in as another user
+    /// meanwhile is the same session, and ended as well if it is still meant.
+    fn evict(&self, target: &Target, selected: &Arc<Presence>, why: &Close) -> bool {
+        let mut presence = Arc::clone(selected);
+        for _ in 0..LOGINS {
+            if self.registry.evict(&presence, why) {
+                return true;
+            }
+            match self.registry.still_selected(target, presence.session_id) {
+                Some(now) if !Arc::ptr_eq(&now, &presence) => presence = now,
+                _ => return false,
+            }
+        }
+        false
     }
 
     /// The sessions that a target selects.
@@ -108,5 +127,50 @@ impl Broker {
     /// then on. See [`Registry::watch`].
     pub fn watch(&self, target: Target) -> (Vec<Arc<Presence>>, Watch) {
         self.registry.watch(target)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::outbox::{Outbox, Reader};
+    use crate::registry::{OneSessionPer, SessionId};
+
+    fn presence(session_id: SessionId, user: &str) -> (Presence, Reader) {
+        let (outbox, reader) = Outbox::new(100);
+        let presence = Presence {
+            session_id,
+            user_id: user.into(),
+            platform: "ios".into(),
+            device_id: "d".into(),
+            app_version: "".into(),
+            language: "".into(),
+            remote_ip: "127.0.0.1".into(),
+            encrypted: false,
+            connected_at: SystemTime::now(),
+            outbox,
+        };
+        (presence, reader)
+    }
+
+    #[test]
+    fn a_session_that_becomes_another_user_while_it_is_kicked_is_kicked_if_it_is_still_meant() {
+        let registry = Registry::new(OneSessionPer::None);
+        let broker = Broker::new("n", Arc::clone(&registry));
+        let id = SessionId::random();
+        let (first, _reader) = presence(id, "a");
+        let outbox = Arc::clone(&first.outbox);
+        let mut membership = registry.join(first);
+        let selected = Arc::clone(membership.presence());
+        let (second, _other) = presence(id, "b");
+        membership.renew(Presence { outbox, ..second }).unwrap();
+
+        let why = Close::Kicked("why".into());
+        assert!(!broker.evict(&Target::default().users(["a"]), &selected, &why));
+        assert!(broker.evict(&Target::default().sessions([id.to_string()]), &selected, &why));
+        assert!(registry.is_empty());
+        assert!(!broker.evict(&Target::everyone(), &selected, &why), "once");
     }
 }

@@ -147,6 +147,14 @@ impl Registry {
         closed == *why
     }
 
+    /// A session as it is now, if the target still selects it.
+    pub fn still_selected(&self, target: &Target, session: SessionId) -> Option<Arc<Presence>> {
+        let hash = self.sessions.hash(&session);
+        let shard = self.sessions.lock(hash);
+        let found = shard.table.find(hash, |known| known.session_id == session)?;
+        target.selects(found).then(|| Arc::clone(found))
+    }
+
     /// The sessions that a target selects, at one moment for each of them.
     /// Nobody is held up for longer than a part of the table takes.
     pub fn select(&self, target: &Target) -> Selection {

@@ -274,6 +274,12 @@ impl Reader {
         admitted
     }
 
+    /// Whether all that comes is rejected: the session has been closed, or is
+    /// told so next.
+    pub fn is_sealed(&self) -> bool {
+        self.0.inner.lock().sealed
+    }
+
     /// Rejects all that comes from now on.
     pub fn seal(&self) {
         self.0.inner.lock().sealed = true;

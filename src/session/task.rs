@@ -428,6 +428,8 @@ where
                 }
                 self.switching = Some(Switch { asked, params, cipher });
             }
+            // It would end the user's other sessions for one that is over.
+            Outcome::LoggedIn { .. } if self.outbox.is_sealed() => {}
             Outcome::LoggedIn { user_id, token, expires_at } => {
                 tracing::debug!(session = self.identity.session_id(), user = user_id, "logged in");
                 self.identity.log_in(&user_id, &token, expires_at);

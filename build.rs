@@ -17,13 +17,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let push = protox::compile(["bridgehead/push/v1/push.proto"], ["proto"])?;
     fs::write(out.join("push_descriptors.bin"), push.encode_to_vec())?;
     tonic_prost_build::configure().build_server(false).bytes(".").compile_fds(push.clone())?;
-    // The server apart: its codec refuses fields that it does not know.
+    // The server apart: its codec refuses fields that it does not know, and its
+    // receipts write themselves.
     let server = out.join("push_server");
     fs::create_dir_all(&server)?;
     tonic_prost_build::configure()
         .build_client(false)
         .codec_path("crate::push::codec::StrictCodec")
         .extern_path(".bridgehead.push.v1", "crate::proto::push")
+        .extern_path(".bridgehead.push.v1.PushReceipt", "crate::push::receipt::PushReceipt")
         .out_dir(server)
         .compile_fds(push)?;
 

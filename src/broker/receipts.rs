@@ -81,7 +81,7 @@ pub struct Receipts {
 impl Collector {
     pub(super) fn new(selection: Selection, deadline: Duration) -> (Self, Receipts) {
         let present = Arc::new(selection.present);
-        let ledger = Arc::new(Ledger::default());
+        let ledger = Arc::new(Ledger::with_capacity(present.len()));
         let users = selection.absent_users.into_iter().map(Subject::User);
         let sessions = selection.absent_sessions.into_iter().map(Subject::NoSession);
         let receipts = Receipts {

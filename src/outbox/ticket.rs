@@ -58,6 +58,13 @@ struct Entries {
 }
 
 impl Ledger {
+    /// A ledger with room for as many tickets as are given out, so that it
+    /// does not grow while many sessions settle theirs.
+    pub fn with_capacity(tickets: usize) -> Self {
+        let entries = Entries { settled: Vec::with_capacity(tickets), ..Entries::default() };
+        Self { inner: Mutex::new(entries) }
+    }
+
     /// A ticket with a number of the caller's choice.
     pub fn ticket(self: &Arc<Self>, slot: u32, confirm: Confirm) -> Ticket {
         Ticket { ledger: Some(Arc::clone(self)), slot, confirm }

@@ -11,21 +11,43 @@ use bytes::Buf;
 use prost::Message;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 use tonic::Status;
-use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder};
-use tonic_prost::{ProstCodec, ProstEncoder};
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
+use super::receipt::PushReceipt;
 use crate::proto::push::{
     FILE_DESCRIPTOR_SET, KickRequest, ListSessionsRequest, PushRequest, WatchSessionsRequest,
 };
 use crate::wire::{self, Value};
 
-/// Encodes as prost does; decodes what has known fields only.
+/// Encodes what knows how; decodes what has known fields only.
 #[derive(Debug, Clone)]
 pub struct StrictCodec<T, U>(PhantomData<(T, U)>);
+
+/// The encoder of [`StrictCodec`].
+#[derive(Debug, Clone)]
+pub struct AnswerEncoder<T>(PhantomData<T>);
 
 /// The decoder of [`StrictCodec`].
 #[derive(Debug, Clone)]
 pub struct StrictDecoder<U>(PhantomData<U>);
+
+/// What the Push API sends back.
+pub trait Answer: Send + 'static {
+    /// Appends the message.
+    fn encode(&self, out: &mut EncodeBuf<'_>);
+}
+
+impl<T: Message + 'static> Answer for T {
+    fn encode(&self, out: &mut EncodeBuf<'_>) {
+        self.encode_raw(out);
+    }
+}
+
+impl Answer for PushReceipt {
+    fn encode(&self, out: &mut EncodeBuf<'_>) {
+        PushReceipt::encode(self, out);
+    }
+}
 
 /// A message of the Push API whose fields are all looked at.
 pub trait Request: Message + Default + Send + 'static {
@@ -55,19 +77,33 @@ impl<T, U> Default for StrictCodec<T, U> {
     }
 }
 
-impl<T: Message + Send + 'static, U: Request> Codec for StrictCodec<T, U> {
+impl<T: Answer, U: Request> Codec for StrictCodec<T, U> {
     type Encode = T;
     type Decode = U;
-    type Encoder = ProstEncoder<T>;
+    type Encoder = AnswerEncoder<T>;
     type Decoder = StrictDecoder<U>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        // Receipts are small: tonic's own default of 8 KiB a call is not needed.
-        ProstCodec::<T, U>::raw_encoder(BufferSettings::new(512, 8 * 1024))
+        AnswerEncoder(PhantomData)
     }
 
     fn decoder(&mut self) -> Self::Decoder {
         StrictDecoder(PhantomData)
+    }
+}
+
+impl<T: Answer> Encoder for AnswerEncoder<T> {
+    type Item = T;
+    type Error = Status;
+
+    fn encode(&mut self, item: T, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        item.encode(out);
+        Ok(())
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        // Receipts are small: tonic's own default of 8 KiB a call is not needed.
+        BufferSettings::new(512, 8 * 1024)
     }
 }
 

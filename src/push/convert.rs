@@ -1,13 +1,11 @@
-//! From what the broker says to the messages of the Push API.
+//! From what the broker says to the messages of the Push API, except for
+//! receipts (`receipt`).
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::broker::{Outcome, Receipt, Subject};
-use crate::outbox::Confirm;
-use crate::proto::push::push_receipt::Outcome as Told;
 use crate::proto::push::session_event::Kind;
-use crate::proto::push::{PushReceipt, Session, SessionEvent};
+use crate::proto::push::{Session, SessionEvent};
 use crate::registry::{Change, Event, Presence};
 
 /// A session of this gateway, which is called `node`.
@@ -24,28 +22,6 @@ pub(super) fn session(presence: &Presence, node: &str) -> Session {
         encrypted: presence.encrypted,
         connected_at: Some(presence.connected_at.into()),
     }
-}
-
-/// A receipt of the push `id`, which wanted `confirm`.
-pub(super) fn receipt(receipt: Receipt, id: &str, confirm: Confirm, node: &str) -> PushReceipt {
-    let outcome = match (receipt.outcome, confirm) {
-        (Outcome::Confirmed, Confirm::Queued) => Told::Queued,
-        (Outcome::Confirmed, Confirm::Written) => Told::Written,
-        (Outcome::Confirmed, Confirm::Acknowledged) => Told::Acknowledged,
-        (Outcome::Offline, _) => Told::Offline,
-        (Outcome::Overflowed, _) => Told::Overflowed,
-        (Outcome::Closed, _) => Told::Closed,
-        (Outcome::Expired, _) => Told::Expired,
-    };
-    let (user_id, session) = match receipt.subject {
-        Subject::User(user) => (user.to_string(), None),
-        Subject::Session(presence) => (String::new(), Some(session(&presence, node))),
-        Subject::NoSession(name) => {
-            let unknown = Session { session_id: name.into(), ..Session::default() };
-            (String::new(), Some(unknown))
-        }
-    };
-    PushReceipt { push_id: id.to_owned(), outcome: outcome.into(), user_id, session }
 }
 
 /// Something that happened to a session.

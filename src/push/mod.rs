@@ -8,6 +8,7 @@
 pub mod codec;
 mod convert;
 mod incoming;
+mod receipt;
 mod requests;
 mod service;
 mod stream;

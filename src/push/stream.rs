@@ -14,13 +14,15 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
 
-use super::{convert, is_too_large, requests, stopping};
-use crate::broker::{Broker, Push, Receipt, Receipts};
-use crate::outbox::Confirm;
-use crate::proto::push::{PushReceipt, PushRequest};
+use super::receipt::{Of, PushReceipt};
+use super::{is_too_large, requests, stopping};
+use crate::broker::{Broker, Push, Receipts};
+use crate::proto::push::PushRequest;
 
-/// Receipts that wait for the connection to take them.
-const READY: usize = 256;
+/// Receipts that are handed to the connection together, and how often as many
+/// may wait for it to take them.
+const CHUNK: usize = 64;
+const READY: usize = 4;
 /// A backend that takes no receipt for so long is not waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Pushes of one call under way at once; while there are as many, no further
@@ -32,27 +34,15 @@ const MAX_RECEIPTS: usize = 256 * 1024;
 
 /// What is sent back.
 pub(super) struct Answers {
-    ready: mpsc::Receiver<Result<Told, Status>>,
+    ready: mpsc::Receiver<Result<Vec<PushReceipt>, Status>>,
+    /// Those that have been taken and are given one by one.
+    next: std::vec::IntoIter<PushReceipt>,
     gave_up: Arc<AtomicBool>,
-}
-
-/// A receipt on its way to the connection. It becomes a message, with ten
-/// strings, no earlier than it is written.
-struct Told {
-    receipt: Receipt,
-    of: Arc<Of>,
-}
-
-/// The push that receipts are of.
-struct Of {
-    id: String,
-    confirm: Confirm,
-    node: Arc<str>,
 }
 
 /// Where answers are given to a backend.
 struct Back {
-    ready: mpsc::Sender<Result<Told, Status>>,
+    ready: mpsc::Sender<Result<Vec<PushReceipt>, Status>>,
     /// The backend has not read for too long.
     gave_up: Arc<AtomicBool>,
 }
@@ -60,44 +50,65 @@ struct Back {
 fn channel(capacity: usize) -> (Back, Answers) {
     let (sender, ready) = mpsc::channel(capacity);
     let gave_up = Arc::new(AtomicBool::new(false));
-    (Back { ready: sender, gave_up: Arc::clone(&gave_up) }, Answers { ready, gave_up })
+    let back = Back { ready: sender, gave_up: Arc::clone(&gave_up) };
+    (back, Answers { ready, next: Vec::new().into_iter(), gave_up })
 }
 
 impl Stream for Answers {
     type Item = Result<PushReceipt, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let answer = std::task::ready!(self.ready.poll_recv(cx));
-        if answer.is_none() && self.gave_up.swap(false, Ordering::AcqRel) {
-            let text = format!("no receipt was read for {} s", PATIENCE.as_secs());
-            return Poll::Ready(Some(Err(Status::resource_exhausted(text))));
+        loop {
+            if let Some(receipt) = self.next.next() {
+                return Poll::Ready(Some(Ok(receipt)));
+            }
+            match std::task::ready!(self.ready.poll_recv(cx)) {
+                Some(Ok(chunk)) => self.next = chunk.into_iter(),
+                Some(Err(status)) => return Poll::Ready(Some(Err(status))),
+                None if self.gave_up.swap(false, Ordering::AcqRel) => {
+                    let text = format!("no receipt was read for {} s", PATIENCE.as_secs());
+                    return Poll::Ready(Some(Err(Status::resource_exhausted(text))));
+                }
+                None => return Poll::Ready(None),
+            }
         }
-        Poll::Ready(answer.map(|answer| answer.map(Told::into_message)))
     }
 }
 
 /// Sends one push; the request has been found good.
 pub(super) async fn one(broker: &Broker, id: String, push: Push) -> Answers {
     let mut pushed = Pushed::begin(broker, id, push).await;
-    let (back, answers) = channel(READY.min(pushed.receipts.len().max(1)));
+    let (back, answers) = channel(READY.min(pushed.receipts.len().div_ceil(CHUNK).max(1)));
     tokio::spawn(async move {
         loop {
-            // Mostly there are many at once, and waiting is not free.
-            let told = match pushed.next().now_or_never() {
-                Some(told) => told,
-                None => tokio::select! {
-                    told = pushed.next() => told,
-                    // The caller has gone: nobody wants the rest.
-                    () = back.ready.closed() => return,
-                },
+            let chunk = tokio::select! {
+                biased;
+                chunk = gather(&mut pushed) => chunk,
+                // The caller has gone: nobody wants the rest.
+                () = back.ready.closed() => return,
             };
-            let Some(told) = told else { return };
-            if back.give(Ok(told)).await.is_err() {
+            if chunk.is_empty() || back.give(Ok(chunk)).await.is_err() {
                 return;
             }
         }
     });
     answers
+}
+
+/// The receipts that are there, but not more than a connection is handed
+/// together: waits for one; none is the end.
+///
+/// # Cancel safety
+///
+/// May be dropped; no receipt is lost.
+async fn gather(pushed: &mut (impl Stream<Item = PushReceipt> + Unpin)) -> Vec<PushReceipt> {
+    let mut chunk = Vec::new();
+    let mut next = pushed.next().await;
+    while let Some(receipt) = next {
+        chunk.push(receipt);
+        next = if chunk.len() < CHUNK { pushed.next().now_or_never().flatten() } else { None };
+    }
+    chunk
 }
 
 /// Sends pushes as they come, until there is one that cannot be sent, or the
@@ -128,17 +139,12 @@ async fn converse(
     while end.is_none() || !pushes.is_empty() {
         let is_full = pushes.len() >= MAX_PUSHES || receipts_to_come >= MAX_RECEIPTS;
         tokio::select! {
-            // `None`: the last push was found to have no further receipt. That
+            // None: the last push was found to have no further receipt. That
             // may be all there was to wait for.
-            told = pushes.next(), if !pushes.is_empty() => {
-                // Mostly there are many at once, and looking at everything
-                // between two of them is not free. Still, requests have a turn.
-                let (mut next, mut turns) = (told, READY);
-                while let Some(told) = next {
-                    receipts_to_come -= 1;
-                    back.give(Ok(told)).await?;
-                    turns -= 1;
-                    next = if turns > 0 { pushes.next().now_or_never().flatten() } else { None };
+            chunk = gather(&mut pushes), if !pushes.is_empty() => {
+                receipts_to_come -= chunk.len();
+                if !chunk.is_empty() {
+                    back.give(Ok(chunk)).await?;
                 }
             }
             request = requests.message(), if end.is_none() && !is_full => {
@@ -184,7 +190,7 @@ fn mend(status: Status) -> Status {
 struct Gone;
 
 impl Back {
-    async fn give(&self, answer: Result<Told, Status>) -> Result<(), Gone> {
+    async fn give(&self, answer: Result<Vec<PushReceipt>, Status>) -> Result<(), Gone> {
         // Nearly always there is room, and no need for a clock.
         let answer = match self.ready.try_send(answer) {
             Ok(()) => return Ok(()),
@@ -203,13 +209,6 @@ impl Back {
     }
 }
 
-impl Told {
-    fn into_message(self) -> PushReceipt {
-        let Of { id, confirm, node } = &*self.of;
-        convert::receipt(self.receipt, id, *confirm, node)
-    }
-}
-
 /// A push under way.
 struct Pushed {
     receipts: Receipts,
@@ -224,11 +223,11 @@ impl Pushed {
 }
 
 impl Stream for Pushed {
-    type Item = Told;
+    type Item = PushReceipt;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Told>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<PushReceipt>> {
         let this = &mut *self;
-        let tell = |receipt| Told { receipt, of: Arc::clone(&this.of) };
+        let tell = |receipt| PushReceipt { receipt, of: Arc::clone(&this.of) };
         this.receipts.poll_next_unpin(cx).map(|receipt| receipt.map(tell))
     }
 }

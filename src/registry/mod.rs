@@ -159,6 +159,10 @@ impl Registry {
     /// Nobody is held up for longer than a part of the table takes.
     pub fn select(&self, target: &Target) -> Selection {
         let mut selection = Selection::default();
+        if matches!(target.by(), By::Nothing) {
+            // Growing step by step would take up to three times as much.
+            selection.present.reserve_exact(self.len());
+        }
         let mut excepted = Vec::new();
         let mut absent_sessions = target.impossible_sessions().to_vec();
         let mut consider = |presence: &Arc<Presence>| {

@@ -22,8 +22,9 @@ impl SessionId {
         Self(rand::random())
     }
 
-    /// Its 32 digits. Written for every receipt, so it had better be quick.
-    fn digits(self) -> [u8; 32] {
+    /// Its 32 digits, all of ASCII. Written for every receipt, so it had better
+    /// be quick.
+    pub fn digits(self) -> [u8; 32] {
         let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble };
         let mut text = [0; 32];
         for (pair, byte) in text.chunks_exact_mut(2).zip(self.0.to_be_bytes()) {

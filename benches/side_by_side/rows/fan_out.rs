@@ -70,8 +70,10 @@ pub(super) fn measure(bench: &mut Bench) -> Result<Group, Failure> {
     let (mut floor, address) = parts::serve(&words)?;
     let drain = parts::serve(&["drain", &address.to_string(), &sessions.to_string()])?;
 
-    let idle = counters::resident(gateway.pid())?;
     let backend = Backend::connect(&gateway, sessions)?;
+    // What is loaded and kept once is no session's.
+    backend.push(&Pushed { user_ids: vec!["crowd-0".to_owned()], ..Pushed::default() }, 1)?;
+    let idle = counters::resident(gateway.pid())?;
     let mut measured = Measured::default();
     for _ in 0..bench.plan.few_rounds {
         measured.round(bench, &gateway, &mut floor, &backend, idle)?;
@@ -98,7 +100,7 @@ impl Measured {
         let before = counters::cpu(gateway.pid())?;
         for _ in 0..pushes {
             let began = Instant::now();
-            backend.push()?;
+            backend.push(&everyone(), backend.sessions)?;
             self.last.push(began.elapsed().as_secs_f64() * 1e6);
             thread::sleep(bench.plan.pause);
         }
@@ -132,8 +134,8 @@ impl Measured {
                 "A push of {SIZE} bytes to {} sessions, and a receipt (WRITTEN) of each: \
                  deliveries in a second of the gateway's CPU time, the receipts' included, against \
                  writes of a frame of the same {frame} bytes to as many sockets in a second of the \
-                 loop's. Memory is the peak of resident memory less what it was before the first \
-                 push, and less one copy of the message.",
+                 loop's. Memory is the peak of resident memory less what it was after a push to \
+                 one session and before the first to all, and less one copy of the message.",
                 Unit::Count.show(number(sessions))
             ),
             rows,
@@ -152,10 +154,10 @@ impl Backend {
         Ok(Self { runtime, client: PushServiceClient::new(channel), sessions })
     }
 
-    /// Pushes to everyone, and reads all receipts.
-    fn push(&self) -> Result<(), Failure> {
+    /// Pushes, and reads the receipts of so many sessions.
+    fn push(&self, target: &Pushed, sessions: u64) -> Result<(), Failure> {
         let request = PushRequest {
-            target: Some(Pushed { everyone: true, ..Pushed::default() }),
+            target: Some(target.clone()),
             event: EVENT,
             data: data(),
             confirm: Confirm::Written.into(),
@@ -172,13 +174,16 @@ impl Backend {
                 }
                 written += 1;
             }
-            if written == self.sessions {
+            if written == sessions {
                 return Ok(());
             }
-            let sessions = self.sessions;
             Err(Failure::new(format!("{written} sessions got a push that was for {sessions}")))
         })
     }
+}
+
+fn everyone() -> Pushed {
+    Pushed { everyone: true, ..Pushed::default() }
 }
 
 fn data() -> Bytes {

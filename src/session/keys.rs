@@ -16,8 +16,9 @@ use tokio::sync::oneshot;
 use crate::envelope::cipher::Cipher;
 use crate::envelope::rsa::{PrivateKey, WrongLength};
 
-/// Handshakes that may wait; at some 1,500 a second and core the last of them
-/// waits less than two seconds.
+/// Handshakes that may wait. At some 1,500 a second and core the last of them
+/// waits less than two seconds; behind workers that leave these threads a tenth
+/// of a core, some fourteen.
 const QUEUE: usize = 2048;
 
 /// The threads' niceness: next to a busy worker each gets a tenth of a core.

@@ -53,6 +53,8 @@ pub struct Handle {
     heard: AtomicBool,
     called: AtomicBool,
     paused: AtomicBool,
+    /// Its handshake or login is being decided.
+    deciding: AtomicBool,
     stage: AtomicU8,
 }
 
@@ -76,6 +78,7 @@ impl Handle {
             heard: AtomicBool::new(true),
             called: AtomicBool::new(false),
             paused: AtomicBool::new(false),
+            deciding: AtomicBool::new(false),
             stage: AtomicU8::new(Stage::Connected as u8),
         }
     }
@@ -94,6 +97,11 @@ impl Handle {
     /// hear a pong either, so it is not judged by it.
     pub fn set_paused(&self, paused: bool) {
         self.paused.store(paused, Ordering::Relaxed);
+    }
+
+    /// Whether the handshake or the login is being decided.
+    pub fn set_deciding(&self, deciding: bool) {
+        self.deciding.store(deciding, Ordering::Relaxed);
     }
 
     /// The session has come further.
@@ -246,7 +254,11 @@ impl Watched {
         }
         let in_stage = now.duration_since(self.since);
         match stage {
-            Stage::Connected if in_stage >= timeouts.handshake => {
+            // One whose handshake waits for this gateway has done its part.
+            Stage::Connected
+                if in_stage >= timeouts.handshake
+                    && !self.handle.deciding.load(Ordering::Relaxed) =>
+            {
                 return Some(Close::HandshakeTimeout("handshake timeout"));
             }
             Stage::Described if in_stage >= timeouts.login => {
@@ -371,6 +383,15 @@ mod tests {
         f.handle.heard();
         assert_eq!(f.after(30), Poll::Pending);
         assert_eq!(f.after(55), Poll::Ready(Signal::Ping));
+    }
+
+    #[test]
+    fn a_handshake_that_waits_for_the_gateway_is_not_too_late() {
+        let f = Fixture::new();
+        f.handle.set_deciding(true);
+        assert!(!matches!(f.after(300), Poll::Ready(Signal::Close(_))));
+        f.handle.set_deciding(false);
+        assert!(matches!(f.after(301), Poll::Ready(Signal::Close(_))));
     }
 
     #[test]

@@ -169,6 +169,10 @@ where
             membership.leave(code, &reason);
         }
         self.outbox.seal();
+        // Before the goodbye, which takes seconds with a client that does not
+        // read: answers that nobody takes meanwhile would fill the windows of
+        // the connections that all share.
+        (self.calls, self.deciding) = (None, None);
         let session = self.identity.session_id();
         match ended {
             Ended::Closed(close) => {
@@ -233,6 +237,7 @@ where
             return Poll::Ready(Event::Signal(signal));
         }
         self.handle.set_paused(self.is_occupied());
+        self.handle.set_deciding(self.deciding.is_some());
         if self.may_read()
             && let Poll::Ready(read) = self.socket.poll_next(cx)
         {

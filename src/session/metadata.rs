@@ -51,7 +51,8 @@ pub(super) fn of_session(identity: &Identity) -> Metadata {
     Metadata::new(headers).with_own(&OF_CALL)
 }
 
-/// What one call has of its own. `trace_id` is random.
+/// What one call has of its own, for as long as it takes: the texts may share
+/// a frame that is not kept for longer. `trace_id` is random.
 pub(super) fn of_call(req_id: &Text, method: &Text, trace_id: u128) -> Own {
     let cut = req_id.floor_char_boundary(MAX_REQUEST_ID);
     let req_id = req_id.slice_ref(req_id.get(..cut).unwrap_or_default());

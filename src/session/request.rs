@@ -94,8 +94,8 @@ pub(super) fn begin(
     if worker.config.require_encryption && !encrypted {
         return Err(Failure::request("encryption is required: send setCxnParams first"));
     }
-    let (route, call) = prepare(request, identity, worker)?;
     let asked = Asked::of(request);
+    let (route, call) = prepare(request, &asked, identity, worker)?;
     Ok(drive(route, call, asked, identity.session_id(), worker.index))
 }
 
@@ -103,6 +103,7 @@ type SharedRoute = Arc<Route<Arc<Upstream>>>;
 
 fn prepare(
     request: &Request,
+    asked: &Asked,
     identity: &mut Identity,
     worker: &Worker,
 ) -> Result<(SharedRoute, Call), Failure> {
@@ -130,7 +131,7 @@ fn prepare(
     let call = Call {
         path: route.path.clone(),
         metadata: identity.metadata(),
-        own: metadata::of_call(&request.req_id, &request.method, rand::random()),
+        own: metadata::of_call(&asked.req_id, &asked.method, rand::random()),
         message,
         timeout: route.timeout,
         retry: route.retry,

@@ -92,7 +92,15 @@ impl Metadata {
         if introduces {
             for (name, value) in &mut headers {
                 // h2 never puts a token into the table, and it stays marked.
-                value.set_sensitive(*name == header::AUTHORIZATION);
+                if *name == header::AUTHORIZATION {
+                    value.set_sensitive(true);
+                    continue;
+                }
+                // The others stay there as long as the connection: as copies,
+                // without the client's frame that they may be parts of.
+                if let Ok(copy) = HeaderValue::from_bytes(value.as_bytes()) {
+                    *value = copy;
+                }
             }
         }
         headers
@@ -205,6 +213,20 @@ mod tests {
         };
         assert_eq!(marked(false), ["authorization", "x-a", "x-user-id"]);
         assert_eq!(marked(true), ["authorization"]);
+    }
+
+    #[test]
+    fn what_stays_with_a_connection_shares_nothing_with_a_frame() {
+        let frame = bytes::Bytes::from(b"request-1 and a secret".to_vec());
+        let value = HeaderValue::from_maybe_shared(frame.slice(..9)).unwrap();
+        let own = [Some(value), None, None];
+        for introduces in [false, true] {
+            let headers = metadata().of_attempt(&own, whole(), false, introduces);
+            let value = &headers["x-a"];
+            assert_eq!(value, "request-1");
+            let is_shared = frame.as_ptr_range().contains(&value.as_bytes().as_ptr());
+            assert_ne!(is_shared, introduces);
+        }
     }
 
     #[test]

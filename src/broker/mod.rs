@@ -81,11 +81,15 @@ impl Broker {
         } else {
             // A task of its own, so that it ends whoever goes on waiting for it.
             let sending = tokio::spawn(async move {
+                let mut workers_follow = true;
                 for start in (0..collector.len()).step_by(BATCH) {
                     let end = collector.len().min(start + BATCH);
                     collector.send(start..end, &frame, push.confirm);
                     tokio::task::yield_now().await;
-                    collector.let_workers_follow().await;
+                    // Once too slow, they are not waited for any more: sessions
+                    // of others should not get their push later for it.
+                    workers_follow = workers_follow
+                        && (end == collector.len() || collector.let_workers_follow().await);
                 }
             });
             if let Err(error) = sending.await {

@@ -79,7 +79,11 @@ pub struct Receipts {
 }
 
 impl Collector {
-    pub(super) fn new(selection: Selection, deadline: Duration) -> (Self, Receipts) {
+    pub(super) fn new(mut selection: Selection, deadline: Duration) -> (Self, Receipts) {
+        // Kept until the last receipt, and made for more than were meant.
+        if selection.present.capacity() > 2 * selection.present.len() {
+            selection.present.shrink_to_fit();
+        }
         let present = Arc::new(selection.present);
         let ledger = Arc::new(Ledger::with_capacity(present.len()));
         let users = selection.absent_users.into_iter().map(Subject::User);
@@ -113,15 +117,16 @@ impl Collector {
         }
     }
 
-    /// Waits until the workers have taken up most of what was sent. One that
-    /// has other things to do is not waited for for long.
-    pub(super) async fn let_workers_follow(&self) {
+    /// Waits until the workers have woken most of the sessions that something
+    /// was sent to. Whether they have in time: one that has other things to do
+    /// is not waited for for long.
+    pub(super) async fn let_workers_follow(&self) -> bool {
         let all = async {
             for doorbell in &self.doorbells {
                 doorbell.has_fewer_than(CROWD).await;
             }
         };
-        let _either_way = timeout(PATIENCE, all).await;
+        timeout(PATIENCE, all).await.is_ok()
     }
 }
 

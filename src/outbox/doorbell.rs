@@ -45,8 +45,8 @@ impl Doorbell {
     }
 
     /// Waits until fewer than `count` sessions are to be woken. Whoever sends
-    /// to very many should: what is put into outboxes faster than the worker
-    /// takes it out only takes memory.
+    /// to very many should: it keeps outboxes from filling very much faster
+    /// than the worker, which has woken them but not run them all, empties them.
     ///
     /// # Cancel safety
     ///

@@ -95,7 +95,7 @@ impl Cipher {
     }
 
     /// Decrypts a frame: in place where nobody else holds its bytes (a message
-    /// that came in fragments), else into a copy.
+    /// that came alone, or in fragments), else into a copy.
     pub fn open(&self, sealed: Bytes) -> Result<Bytes, Undecryptable> {
         let decryptor = cbc::Decryptor::inner_iv_init(&self.0.aes, &self.0.iv.into());
         let mut plain;

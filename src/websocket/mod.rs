@@ -6,8 +6,8 @@
 //! buffer at all. Libraries keep at least one for reading, and what a burst has
 //! made of it, for as long as the connection lives; and a `Reader` takes all
 //! that has come in one piece, where they read into what their buffer has left.
-//! The client of this crate, and its benchmarks, use tungstenite: that is how
-//! this module is checked.
+//! It is checked against tungstenite, which the client of this crate uses: by
+//! property tests, and by a fuzz target.
 //!
 //! - `frame`: the header of a frame, read and written; the mask
 //! - `reader`: from bytes to messages

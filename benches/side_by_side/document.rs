@@ -155,5 +155,7 @@ It takes from the throughput through the gateway what the direct client, which i
 **Floors** are programs that do the least of what must be done: a WebSocket server on the same stack (tokio,
 tokio-tungstenite, small buffers, a runtime a core) that answers by itself, under the same load; and a loop of write(2) of one
 frame to non-blocking sockets, which another process drains.
+
+Where a target is missed, [ARCHITECTURE.md](ARCHITECTURE.md#what-things-cost) says, from profiles, where the time goes.
 "
 }

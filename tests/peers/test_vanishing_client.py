@@ -2,12 +2,13 @@
 
 import socket
 import struct
+import time
 
 import pytest
 from bridgehead.session.v1 import session_pb2 as session
 from configuration import gateway_config
 from load import Load
-from probe_pb2 import WorkReq
+from probe_pb2 import WorkReq, WorkResp
 from processes import eventually
 from raw_client import RawClient
 from session_client import SET_CXN_PARAMS, SET_USER_PARAMS, cxn_params
@@ -18,13 +19,15 @@ WINDOW = 128
 BEARABLE = 200
 
 
-def open_with_full_window(gateway, group, millis):
+def open_with_full_window(gateway, group, millis, answer_bytes=0):
     """A client that has as many slow calls under way as it may."""
     raw = RawClient(gateway.url)
     raw.queue_request("1", SET_CXN_PARAMS, cxn_params())
     raw.queue_request("2", SET_USER_PARAMS, session.SetUserParamsReq(userId=group, token="t"))
     for number in range(WINDOW):
-        work = WorkReq(id=f"{group}-{number}", group=group, millis=millis)
+        work = WorkReq(
+            id=f"{group}-{number}", group=group, millis=millis, answer_bytes=answer_bytes
+        )
         raw.queue_request(str(number), "/v1/probe/work", work)
     raw.flush()
     return raw
@@ -78,3 +81,27 @@ def test_the_place_of_a_client_that_vanished_is_free_again(start_gateway, connec
             return False
 
     eventually(admitted_or_full)
+
+
+def test_answers_for_a_client_that_has_said_goodbye_hold_up_nobody_elses(
+    start_gateway, connect, services
+):
+    """They are more than fits the windows of the connection that all share, and nobody reads them:
+    the gateway waits two seconds for the client to end the connection as well."""
+    gateway = start_gateway(gateway_config(services, upstream={"connections": 1}))
+    others = [connect(gateway) for _ in range(8)]
+    for number, other in enumerate(others):
+        other.log_in(user=f"other-{number}")
+    group = "goodbye"
+    raw = open_with_full_window(gateway, group, millis=300, answer_bytes=512 * 1024)
+    eventually(lambda: services.count(group).executing == WINDOW)
+    raw.protocol.send_close(1000)
+    raw.flush()
+    slowest, end = 0, time.monotonic() + 2
+    while time.monotonic() < end:
+        for other in others:
+            began = time.monotonic()
+            other.call_ok("/v1/probe/work", WorkReq(id="o", group="others"), WorkResp)
+            slowest = max(slowest, time.monotonic() - began)
+    raw.sock.close()
+    assert slowest < 1, f"a call took {slowest:.1f} s"

@@ -29,6 +29,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         .out_dir(server)
         .compile_fds(push)?;
 
+    let cluster = protox::compile(["bridgehead/cluster/v1/cluster.proto"], ["proto"])?;
+    prost_build::Config::new()
+        .bytes(["."])
+        .extern_path(".bridgehead.push.v1", "crate::proto::push")
+        .compile_fds(cluster)?;
+
     let demo = protox::compile(["user.proto", "relation.proto", "msg.proto"], ["proto/demo"])?;
     fs::write(out.join("demo_descriptors.bin"), demo.encode_to_vec())?;
     tonic_prost_build::configure().build_client(false).compile_fds(demo)?;

@@ -1,5 +1,5 @@
-//! Messages generated from `proto/`: the session protocol that clients speak
-//! the Push API that backends call and, apart from them, the demo services.
+//! Messages generated from `proto/`: the session protocol that clients speak,
+//! the Push API that backends call, what gateways tell each other and, apart from them, the demo services.
 //! Nothing is written by hand here.
 
 /// `bridgehead.session.v1`: what travels inside WebSocket frames.
@@ -17,6 +17,12 @@ pub mod push {
     /// The serialized `FileDescriptorSet` of the Push API, for server reflection.
     pub const FILE_DESCRIPTOR_SET: &[u8] =
         include_bytes!(concat!(env!("OUT_DIR"), "/push_descriptors.bin"));
+}
+
+/// `bridgehead.cluster.v1`: what gateways tell each other.
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+pub mod cluster {
+    include!(concat!(env!("OUT_DIR"), "/bridgehead.cluster.v1.rs"));
 }
 
 /// `pb`: the demo's user, relation and message services.

@@ -9,6 +9,7 @@
 //! knows the sessions of its own gateway alone.
 
 mod receipts;
+pub mod told;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,6 +155,7 @@ mod tests {
             remote_ip: "127.0.0.1".into(),
             encrypted: false,
             connected_at: SystemTime::now(),
+            generation: 0,
             outbox,
         };
         (presence, reader)

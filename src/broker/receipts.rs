@@ -267,6 +267,7 @@ mod tests {
             remote_ip: "127.0.0.1".into(),
             encrypted: false,
             connected_at: std::time::SystemTime::now(),
+            generation: 0,
             outbox,
         };
         (Arc::new(presence), reader)

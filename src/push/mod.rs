@@ -6,7 +6,6 @@
 //! ([`crate::tls`]). Nothing here knows of WebSockets.
 
 pub mod codec;
-mod convert;
 mod incoming;
 mod receipt;
 mod requests;

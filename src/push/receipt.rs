@@ -8,14 +8,12 @@
 use std::sync::Arc;
 
 use bytes::BufMut;
-use prost::Message as _;
-use prost_types::Timestamp;
 
+use crate::broker::told::{put_session, put_text, text_len};
 use crate::broker::{Outcome, Receipt, Subject};
 use crate::outbox::Confirm;
 use crate::proto::push::push_receipt::Outcome as Told;
-use crate::registry::Presence;
-use crate::wire::{len_prefix_len, put_len, put_len_prefix, put_varint_field};
+use crate::wire::{put_len_prefix, put_varint_field};
 
 /// The push that receipts are of.
 #[derive(Debug)]
@@ -42,7 +40,7 @@ impl PushReceipt {
         put_varint_field(out, 2, self.outcome() as u64);
         match &self.receipt.subject {
             Subject::User(user) => put_text(out, 3, user.as_bytes()),
-            Subject::Session(presence) => put_session(out, presence, &self.of.node),
+            Subject::Session(presence) => put_session(out, 4, presence, &self.of.node),
             Subject::NoSession(name) => {
                 put_len_prefix(out, 4, text_len(1, name.as_bytes()));
                 put_text(out, 1, name.as_bytes());
@@ -63,55 +61,17 @@ impl PushReceipt {
     }
 }
 
-/// Appends the field `session`: what `convert::session` makes, as prost writes it.
-fn put_session(out: &mut impl BufMut, presence: &Presence, node: &str) {
-    let texts: [(u32, &[u8]); 8] = [
-        (1, &presence.session_id.digits()),
-        (2, presence.user_id.as_bytes()),
-        (3, presence.platform.as_bytes()),
-        (4, presence.device_id.as_bytes()),
-        (5, node.as_bytes()),
-        (6, presence.remote_ip.as_bytes()),
-        (7, presence.app_version.as_bytes()),
-        (8, presence.language.as_bytes()),
-    ];
-    let connected_at = Timestamp::from(presence.connected_at);
-    let time_len = connected_at.encoded_len();
-    let len = texts.iter().map(|(number, text)| text_len(*number, text)).sum::<usize>()
-        + 2 * usize::from(presence.encrypted)
-        + len_prefix_len(10, time_len)
-        + time_len;
-    put_len_prefix(out, 4, len);
-    for (number, text) in texts {
-        put_text(out, number, text);
-    }
-    if presence.encrypted {
-        put_varint_field(out, 9, 1);
-    }
-    put_len_prefix(out, 10, time_len);
-    connected_at.encode_raw(out);
-}
-
-/// proto3 leaves empty texts out.
-fn put_text(out: &mut impl BufMut, number: u32, text: &[u8]) {
-    if !text.is_empty() {
-        put_len(out, number, text);
-    }
-}
-
-fn text_len(number: u32, text: &[u8]) -> usize {
-    if text.is_empty() { 0 } else { len_prefix_len(number, text.len()) + text.len() }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, SystemTime};
 
+    use prost::Message as _;
+
     use super::*;
+    use crate::broker::told;
     use crate::outbox::Outbox;
     use crate::proto::push as generated;
-    use crate::push::convert;
-    use crate::registry::SessionId;
+    use crate::registry::{Presence, SessionId};
 
     fn presence(platform: &str, encrypted: bool) -> Arc<Presence> {
         Arc::new(Presence {
@@ -124,12 +84,13 @@ mod tests {
             remote_ip: "2001:db8::1".into(),
             encrypted,
             connected_at: SystemTime::UNIX_EPOCH + Duration::new(1_234_567_890, 5),
+            generation: 0,
             outbox: Outbox::new(1).0,
         })
     }
 
     /// What prost reads of what is written here.
-    fn told(outcome: Outcome, confirm: Confirm, subject: Subject) -> generated::PushReceipt {
+    fn told_of(outcome: Outcome, confirm: Confirm, subject: Subject) -> generated::PushReceipt {
         let of = Arc::new(Of { id: "id".into(), confirm, node: "node-1".into() });
         let mut bytes = Vec::new();
         let receipt = PushReceipt { receipt: Receipt { outcome, subject }, of };
@@ -144,12 +105,12 @@ mod tests {
         for (platform, encrypted) in [("ios", true), ("", false)] {
             let presence = presence(platform, encrypted);
             let subject = Subject::Session(Arc::clone(&presence));
-            let read = told(Outcome::Confirmed, Confirm::Written, subject);
+            let read = told_of(Outcome::Confirmed, Confirm::Written, subject);
             let expected = generated::PushReceipt {
                 push_id: "id".into(),
                 outcome: Told::Written.into(),
                 user_id: String::new(),
-                session: Some(convert::session(&presence, "node-1")),
+                session: Some(told::session(&presence, "node-1")),
             };
             assert_eq!(read, expected);
         }
@@ -157,11 +118,11 @@ mod tests {
 
     #[test]
     fn receipts_of_the_absent_name_them() {
-        let read = told(Outcome::Offline, Confirm::Queued, Subject::User("u".into()));
+        let read = told_of(Outcome::Offline, Confirm::Queued, Subject::User("u".into()));
         assert_eq!((read.outcome(), &*read.user_id, read.session), (Told::Offline, "u", None));
         for name in ["s", ""] {
             let subject = Subject::NoSession(name.into());
-            let read = told(Outcome::Closed, Confirm::Queued, subject);
+            let read = told_of(Outcome::Closed, Confirm::Queued, subject);
             assert_eq!((read.outcome(), &*read.user_id), (Told::Closed, ""));
             let unknown = generated::Session { session_id: name.into(), ..Default::default() };
             assert_eq!(read.session, Some(unknown));
@@ -176,13 +137,13 @@ mod tests {
             (Confirm::Acknowledged, Told::Acknowledged),
         ] {
             let subject = Subject::Session(presence("ios", false));
-            assert_eq!(told(Outcome::Confirmed, confirm, subject).outcome(), outcome);
+            assert_eq!(told_of(Outcome::Confirmed, confirm, subject).outcome(), outcome);
         }
         for (from, to) in
             [(Outcome::Overflowed, Told::Overflowed), (Outcome::Expired, Told::Expired)]
         {
             let subject = Subject::Session(presence("ios", false));
-            assert_eq!(told(from, Confirm::Acknowledged, subject).outcome(), to);
+            assert_eq!(told_of(from, Confirm::Acknowledged, subject).outcome(), to);
         }
     }
 }

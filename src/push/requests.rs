@@ -88,12 +88,7 @@ pub(super) fn any_target(target: Option<push::Target>) -> Result<Target, Status>
             return Err(wrong(format!("target.{field} has an empty value")));
         }
     }
-    Ok(Target::everyone()
-        .users(given.user_ids)
-        .platforms(given.platforms)
-        .devices(given.device_ids)
-        .sessions(given.session_ids)
-        .except(given.except_session_ids))
+    Ok(given.into())
 }
 
 fn deadline(given: Option<&prost_types::Duration>) -> Result<Duration, Status> {

@@ -9,8 +9,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::generated::push_service_server::PushService;
 use super::stream::Answers;
-use super::{convert, requests, stream as pushes};
-use crate::broker::Broker;
+use super::{requests, stream as pushes};
+use crate::broker::{Broker, told};
 use crate::proto::push::{
     KickRequest, KickResponse, ListSessionsRequest, PushRequest, Session, SessionEvent,
     WatchSessionsRequest,
@@ -66,7 +66,7 @@ impl PushService for Service {
         let target = requests::any_target(request.into_inner().target)?;
         let node = Arc::clone(self.broker.node());
         let sessions = stream::iter(self.broker.list(&target));
-        let told = sessions.map(move |presence| Ok(convert::session(&presence, &node)));
+        let told = sessions.map(move |presence| Ok(told::session(&presence, &node)));
         Ok(Response::new(told.boxed()))
     }
 
@@ -82,8 +82,8 @@ impl PushService for Service {
         if !snapshot {
             return Ok(Response::new(events.boxed()));
         }
-        let present = stream::iter(present).map(move |it| Ok(convert::snapshot(&it, &node)));
-        let end = stream::iter([Ok(convert::snapshot_end())]);
+        let present = stream::iter(present).map(move |it| Ok(told::snapshot(&it, &node)));
+        let end = stream::iter([Ok(told::snapshot_end())]);
         Ok(Response::new(present.chain(end).chain(events).boxed()))
     }
 }
@@ -104,7 +104,7 @@ fn events(
             }
         };
         match event {
-            Ok(event) => Some((Ok(convert::event(event, &node)), Some((watch, node, stopped)))),
+            Ok(event) => Some((Ok(told::event(event, &node)), Some((watch, node, stopped)))),
             Err(behind) => {
                 let text = format!("{behind}: begin again, with a snapshot");
                 Some((Err(Status::resource_exhausted(text)), None))

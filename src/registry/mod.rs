@@ -15,6 +15,7 @@
 //! change to it, so what happens to one user's sessions has one order; the
 //! sessions' table alone decides who is there for those that look at all.
 
+mod clock;
 mod presence;
 mod shards;
 mod target;
@@ -30,6 +31,7 @@ use shards::{Shards, Table, remove};
 use target::By;
 use watch::Watcher;
 
+pub use clock::Clock;
 pub use presence::{NoSessionId, Presence, SessionId};
 pub use target::Target;
 pub use watch::{Behind, Change, Event, Watch};
@@ -54,19 +56,35 @@ pub enum OneSessionPer {
 
 impl OneSessionPer {
     /// Whether a newer session of the same user ends an older one.
-    fn ends(self, older: &Presence, newer: &Presence) -> bool {
+    fn ends(self, older: &Presence, platform: &str, device_id: &str) -> bool {
         match self {
-            Self::Device => older.platform == newer.platform && older.device_id == newer.device_id,
-            Self::Platform => older.platform == newer.platform,
+            Self::Device => &*older.platform == platform && &*older.device_id == device_id,
+            Self::Platform => &*older.platform == platform,
             Self::User => true,
             Self::None => false,
         }
     }
 }
 
+/// A login at another gateway.
+#[derive(Debug, Clone, Copy)]
+pub struct Elsewhere<'a> {
+    /// The user.
+    pub user_id: &'a str,
+    /// Of what platform.
+    pub platform: &'a str,
+    /// On which device.
+    pub device_id: &'a str,
+    /// When, by that gateway's [`Clock`].
+    pub generation: u64,
+    /// Whether it is the newer one of two at the very same time.
+    pub wins_ties: bool,
+}
+
 /// The logged-in sessions of this gateway.
 pub struct Registry {
     policy: OneSessionPer,
+    clock: Clock,
     users: Shards<Table>,
     devices: Shards<Table>,
     sessions: Shards<Sessions>,
@@ -106,7 +124,13 @@ impl Registry {
     /// A registry of nobody.
     pub fn new(policy: OneSessionPer) -> Arc<Self> {
         let (users, devices) = (Shards::new(), Shards::new());
-        Arc::new(Self { policy, users, devices, sessions: Shards::new() })
+        let clock = Clock::default();
+        Arc::new(Self { policy, clock, users, devices, sessions: Shards::new() })
+    }
+
+    /// The clock that logins here go by.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// Sessions that are here now.
@@ -121,9 +145,10 @@ impl Registry {
 
     /// Takes a session in that has logged in for the first time, and closes
     /// those that it replaces.
-    pub fn join(self: &Arc<Self>, presence: Presence) -> Membership {
-        let presence = Arc::new(presence);
+    pub fn join(self: &Arc<Self>, mut presence: Presence) -> Membership {
         let mut users = self.users.lock(self.user_hash(&presence));
+        presence.generation = self.clock.next();
+        let presence = Arc::new(presence);
         self.admit(&mut users, &presence, None);
         drop(users);
         Membership { registry: Arc::clone(self), presence }
@@ -145,6 +170,29 @@ impl Registry {
         let closed = found.outbox.close(why.clone());
         self.dismiss(&mut users, &found, closed.code(), closed.reason());
         closed == *why
+    }
+
+    /// A user has logged in at another gateway: closes the sessions here that
+    /// this replaces, as a login here would. Returns those of the user that are
+    /// newer, and replace it.
+    pub fn give_way(&self, login: &Elsewhere<'_>) -> Vec<Arc<Presence>> {
+        let hash = self.users.hash(login.user_id);
+        let mut users = self.users.lock(hash);
+        let is_rival = |known: &&Arc<Presence>| {
+            &*known.user_id == login.user_id
+                && self.policy.ends(known, login.platform, login.device_id)
+        };
+        let is_newer = |known: &Arc<Presence>| {
+            known.generation > login.generation
+                || (known.generation == login.generation && !login.wins_ties)
+        };
+        let rivals = users.iter_hash(hash).filter(is_rival).map(Arc::clone);
+        let (newer, older): (Vec<_>, Vec<_>) = rivals.partition(is_newer);
+        for rival in older {
+            let closed = rival.outbox.close(Close::Replaced);
+            self.dismiss(&mut users, &rival, closed.code(), closed.reason());
+        }
+        newer
     }
 
     /// A session as it is now, if the target still selects it.
@@ -241,7 +289,7 @@ impl Registry {
         let is_rival = |known: &&Arc<Presence>| {
             known.user_id == new.user_id
                 && known.session_id != new.session_id
-                && self.policy.ends(known, new)
+                && self.policy.ends(known, &new.platform, &new.device_id)
         };
         let rivals: Vec<_> = users.iter_hash(hash).filter(is_rival).map(Arc::clone).collect();
         for rival in rivals {
@@ -344,11 +392,15 @@ impl Membership {
 
     /// The session has logged in again, perhaps as another user. Pushes find
     /// it as the one or the other at every moment, and once.
-    pub fn renew(&mut self, presence: Presence) -> Result<(), Evicted> {
+    pub fn renew(&mut self, mut presence: Presence) -> Result<(), Evicted> {
         let registry = &self.registry;
-        let (old, new) = (&self.presence, Arc::new(presence));
-        let (old_hash, new_hash) = (registry.user_hash(old), registry.user_hash(&new));
+        let old = &self.presence;
+        let (old_hash, new_hash) = (registry.user_hash(old), registry.user_hash(&presence));
         let mut users = registry.users.lock_both(old_hash, new_hash);
+        // As the same as before it is as old as before.
+        let is_same = old.is_same(&presence);
+        presence.generation = if is_same { old.generation } else { registry.clock.next() };
+        let new = Arc::new(presence);
         if !remove(users.first(), old_hash, old, |known| registry.user_hash(known)) {
             return Err(Evicted);
         }

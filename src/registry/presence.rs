@@ -86,6 +86,9 @@ pub struct Presence {
     pub encrypted: bool,
     /// When its WebSocket was opened.
     pub connected_at: SystemTime,
+    /// When it logged in, by the registry's [`Clock`](super::Clock); set by the
+    /// registry.
+    pub generation: u64,
     /// Where pushes to it are put.
     pub outbox: Arc<Outbox>,
 }

@@ -4,6 +4,7 @@ use std::borrow::Borrow;
 use std::sync::Arc;
 
 use super::presence::{Presence, SessionId};
+use crate::proto::push;
 
 /// Conditions that all must hold. Without any, every session is meant: whether
 /// that may be said without words is the caller's to decide.
@@ -72,6 +73,12 @@ impl Target {
         self
     }
 
+    /// The same for sessions of one user alone.
+    #[must_use]
+    pub fn of_user(&self, user: &Arc<str>) -> Self {
+        Self { users: vec![Arc::clone(user)], ..self.clone() }
+    }
+
     /// Whether a session is meant, apart from the excepted ones.
     pub(super) fn includes(&self, presence: &Presence) -> bool {
         allows::<_, str>(&self.users, &presence.user_id)
@@ -113,7 +120,7 @@ impl Target {
     }
 
     /// The users it names.
-    pub(super) fn named_users(&self) -> &[Arc<str>] {
+    pub fn named_users(&self) -> &[Arc<str>] {
         &self.users
     }
 
@@ -124,6 +131,36 @@ impl Target {
 
     fn names_only_impossible_sessions(&self) -> bool {
         self.sessions.is_empty() && !self.impossible.is_empty()
+    }
+}
+
+impl From<push::Target> for Target {
+    /// As another program says it. Whether an empty one may be said is not
+    /// decided here.
+    fn from(given: push::Target) -> Self {
+        Self::everyone()
+            .users(given.user_ids)
+            .platforms(given.platforms)
+            .devices(given.device_ids)
+            .sessions(given.session_ids)
+            .except(given.except_session_ids)
+    }
+}
+
+impl From<&Target> for push::Target {
+    fn from(target: &Target) -> Self {
+        let texts =
+            |values: &[Box<str>]| -> Vec<_> { values.iter().map(ToString::to_string).collect() };
+        let ids =
+            |values: &[SessionId]| -> Vec<_> { values.iter().map(|id| id.to_text()).collect() };
+        Self {
+            user_ids: target.users.iter().map(ToString::to_string).collect(),
+            platforms: texts(&target.platforms),
+            device_ids: texts(&target.devices),
+            session_ids: [ids(&target.sessions), texts(&target.impossible)].concat(),
+            except_session_ids: ids(&target.excepted),
+            everyone: true,
+        }
     }
 }
 
@@ -145,4 +182,21 @@ fn values<T: Ord>(given: impl IntoIterator<Item = impl Into<T>>) -> Values<T> {
 
 fn allows<T: Borrow<Q>, Q: Ord + ?Sized>(values: &Values<T>, value: &Q) -> bool {
     values.is_empty() || values.binary_search_by(|known| known.borrow().cmp(value)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_the_same_when_it_was_said_to_another_program() {
+        let id = SessionId::random().to_text();
+        for target in [
+            Target::everyone(),
+            Target::everyone().users(["b", "a"]).platforms(["ios"]).except([&id]),
+            Target::everyone().devices(["d"]).sessions([&*id, "nonsense"]),
+        ] {
+            assert_eq!(Target::from(push::Target::from(&target)), target);
+        }
+    }
 }

@@ -22,6 +22,7 @@ fn session(user: &str, platform: &str, device: &str) -> Session {
         remote_ip: "127.0.0.1".into(),
         encrypted: false,
         connected_at: SystemTime::UNIX_EPOCH,
+        generation: 0,
         outbox,
     };
     Session { presence, reader }
@@ -135,6 +136,49 @@ fn each_policy_ends_the_sessions_that_it_should() {
             assert_eq!(registry.len(), if is_ended { 1 } else { 2 });
         }
     }
+}
+
+#[test]
+fn a_login_elsewhere_ends_the_older_and_yields_to_the_newer() {
+    for (policy, platform, device, is_rival) in [
+        (OneSessionPer::Device, "ios", "d1", true),
+        (OneSessionPer::Device, "ios", "d2", false),
+        (OneSessionPer::Platform, "ios", "d2", true),
+        (OneSessionPer::User, "web", "d2", true),
+        (OneSessionPer::None, "ios", "d1", false),
+    ] {
+        for (later, wins_ties, is_ended) in
+            [(1, false, true), (0, true, true), (0, false, false), (-1, true, false)]
+        {
+            let registry = Registry::new(policy);
+            let here = session("u1", "ios", "d1");
+            let member = registry.join(here.presence.clone());
+            let generation = member.presence().generation.checked_add_signed(later).unwrap();
+            let newer = registry.give_way(&Elsewhere {
+                user_id: "u1",
+                platform,
+                device_id: device,
+                generation,
+                wins_ties,
+            });
+            let closed = (is_rival && is_ended).then_some(Close::Replaced);
+            assert_eq!(here.close(), closed, "{policy:?} {later}");
+            assert_eq!(registry.is_empty(), closed.is_some());
+            assert_eq!(newer.len(), usize::from(is_rival && !is_ended));
+        }
+    }
+}
+
+#[test]
+fn a_session_is_as_new_as_its_last_login_as_somebody_else() {
+    let registry = Registry::new(OneSessionPer::Device);
+    let phone = session("u1", "ios", "d1");
+    let mut member = registry.join(phone.presence.clone());
+    let first = member.presence().generation;
+    member.renew(phone.presence.clone()).unwrap();
+    assert_eq!(member.presence().generation, first);
+    member.renew(Presence { user_id: "u2".into(), ..phone.presence.clone() }).unwrap();
+    assert!(member.presence().generation > first);
 }
 
 #[test]

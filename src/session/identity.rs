@@ -120,6 +120,7 @@ impl Identity {
             remote_ip: Arc::clone(&self.ip),
             encrypted,
             connected_at: self.connected_at,
+            generation: 0,
             outbox: Arc::clone(outbox),
         })
     }

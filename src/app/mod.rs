@@ -6,6 +6,7 @@
 
 mod authentication;
 mod callouts;
+mod cluster;
 mod components;
 mod files;
 mod log;
@@ -69,6 +70,9 @@ pub enum StartError {
     /// The push API cannot be served.
     #[error(transparent)]
     Push(#[from] crate::push::StartError),
+    /// The gateway cannot be one of a cluster.
+    #[error(transparent)]
+    Cluster(#[from] crate::broker::cluster::LinkError),
     /// The system gives no threads.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -78,6 +82,7 @@ pub enum StartError {
 pub struct App {
     address: SocketAddr,
     push: Option<(Server, SocketAddr)>,
+    broker: Arc<Broker>,
     workers: Workers,
     drain: Drain,
     reloader: Reloader,
@@ -117,6 +122,9 @@ impl App {
             problem.report(&loaded, &mut diagnostics);
             push::Door::default()
         });
+        if let Err(problem) = cluster::check(config).await {
+            problem.report(&loaded, &mut diagnostics);
+        }
         if diagnostics.has_errors() {
             return Err(StartError::Config(diagnostics));
         }
@@ -134,7 +142,8 @@ impl App {
         let services = Arc::new(ArcSwap::from_pointee(made.services));
         let (replaced, on_replaced) = watch::channel(());
         let registry = Registry::new(components::one_session_per(config));
-        let broker = Arc::new(Broker::new(push::node(), Arc::clone(&registry)));
+        let broker = cluster::broker(config, push::node(), Arc::clone(&registry)).await?;
+        let broker = Arc::new(broker);
         let push = match push_listener {
             Some(listener) => Some(push::serve(listener, &door, &broker).await?),
             None => None,
@@ -170,7 +179,7 @@ impl App {
             running: loaded.config,
             pending: made.pending,
         };
-        Ok(Self { address, push, workers, drain, reloader, services })
+        Ok(Self { address, push, broker, workers, drain, reloader, services })
     }
 
     /// Where clients connect.
@@ -203,7 +212,7 @@ impl App {
             never = reloader.run() => match never {},
         };
         let push = self.push.map(|(server, _)| server);
-        stop::drain(self.workers, push, self.drain, stop).await;
+        stop::drain(self.workers, push, &self.broker, self.drain, stop).await;
     }
 }
 

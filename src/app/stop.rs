@@ -6,6 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 use super::workers::Workers;
+use crate::broker::Broker;
 use crate::push::Server;
 
 /// After the drain period, how long calls under way may still take.
@@ -74,7 +75,13 @@ impl Signals {
 
 /// Lets every session finish and say goodbye, then ends the workers. Backends
 /// can push until the last session is gone.
-pub(super) async fn drain(workers: Workers, push: Option<Server>, drain: Drain, stop: Stop) {
+pub(super) async fn drain(
+    workers: Workers,
+    push: Option<Server>,
+    broker: &Broker,
+    drain: Drain,
+    stop: Stop,
+) {
     let began = Instant::now();
     let sessions = workers.sessions();
     tracing::info!(sessions, delay = ?drain.delay, period = ?drain.period, "draining");
@@ -97,6 +104,9 @@ pub(super) async fn drain(workers: Workers, push: Option<Server>, drain: Drain, 
     }
     // The services that are told may have something to ask the push API.
     deliver_hooks(&workers).await;
+    if let Some(cluster) = broker.cluster() {
+        cluster.stop().await;
+    }
     if let Some(push) = push {
         push.stop().await;
     }

@@ -2,32 +2,35 @@
 //!
 //! The broker takes what a backend wants ([`Push`]), has the registry select
 //! the sessions, puts one shared frame into their outboxes, and gathers what
-//! becomes of it ([`Receipts`]). It also lists, watches and kicks.
+//! becomes of it ([`Receipts`]). It also lists, watches and kicks. The sessions
+//! of this gateway are reached directly ([`local`]), those of others, where
+//! there are any, through NATS ([`cluster`]).
 //!
 //! Not here: gRPC and who may push (`push`), who is connected (`registry`),
-//! and how a frame comes to its client (`outbox`, `session`). This broker
-//! knows the sessions of its own gateway alone.
+//! and how a frame comes to its client (`outbox`, `session`).
 
+pub mod cluster;
+mod lane;
+mod listing;
+pub mod local;
 mod receipts;
 pub mod told;
+mod watching;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::envelope::{Close, codec};
 use crate::outbox::Confirm;
-use crate::registry::{Presence, Registry, Target, Watch};
+use crate::registry::{Registry, Target};
+use cluster::{Cluster, Incomplete, Route};
+use local::{Local, Pushed};
 
-use receipts::Collector;
+pub use lane::Lane;
+pub use listing::Listing;
 pub use receipts::{Outcome, Receipt, Receipts, Subject};
-
-/// Sessions that get a push in one go; before more, others have their turn.
-const BATCH: usize = 256;
-
-/// How often a session may log in as another user while it is being kicked.
-const LOGINS: usize = 8;
+pub use watching::{Ended, Watching};
 
 /// What a backend wants to be sent.
 #[derive(Debug)]
@@ -44,139 +47,87 @@ pub struct Push {
     pub deadline: Duration,
 }
 
-/// Reaches the sessions of this gateway.
+/// Reaches the sessions of this gateway, and of its cluster if it is in one.
 pub struct Broker {
-    node: Arc<str>,
-    registry: Arc<Registry>,
+    local: Arc<Local>,
+    cluster: Option<Arc<Cluster>>,
 }
 
 impl Broker {
-    /// A broker of the sessions in `registry`. `node` is what this gateway is
-    /// called.
-    pub fn new(node: impl Into<Arc<str>>, registry: Arc<Registry>) -> Self {
-        Self { node: node.into(), registry }
+    /// Of a gateway that is called `node` and on its own.
+    pub fn alone(node: impl Into<Arc<str>>, registry: Arc<Registry>) -> Self {
+        Self { local: Arc::new(Local::new(node, registry)), cluster: None }
     }
 
-    /// What the gateway is called that a session lives on.
+    /// Of a gateway in a cluster, which was started with the same sessions.
+    pub fn clustered(local: Arc<Local>, cluster: Arc<Cluster>) -> Self {
+        Self { local, cluster: Some(cluster) }
+    }
+
+    /// What the gateway is called.
     pub fn node(&self) -> &Arc<str> {
-        &self.node
+        self.local.node()
+    }
+
+    /// The gateway among others, if it is.
+    pub fn cluster(&self) -> Option<&Arc<Cluster>> {
+        self.cluster.as_ref()
     }
 
     /// Puts an event into the outbox of every session that the target selects.
-    /// When this returns all have it; the receipts come as they become known.
-    ///
-    /// A slow client holds nobody up: its outbox overflows, and its receipt
-    /// says so. The event is encoded once, and its bytes are shared.
+    /// When this returns all of this gateway have it, and it is on its way to
+    /// the others; the receipts come as they become known.
     ///
     /// # Cancel safety
     ///
-    /// Once polled, the future may be dropped: all sessions get the event
-    /// nevertheless. A push that begins when this has returned comes behind it
-    /// at every session.
-    pub async fn push(&self, push: Push) -> Receipts {
-        let frame = codec::push(push.event, &push.data).freeze();
-        let selection = self.registry.select(&push.target);
-        let (mut collector, receipts) = Collector::new(selection, push.deadline);
-        if collector.len() <= BATCH {
-            collector.send(0..collector.len(), &frame, push.confirm);
-        } else {
-            // A task of its own, so that it ends whoever goes on waiting for it.
-            let sending = tokio::spawn(async move {
-                let mut workers_follow = true;
-                for start in (0..collector.len()).step_by(BATCH) {
-                    let end = collector.len().min(start + BATCH);
-                    collector.send(start..end, &frame, push.confirm);
-                    tokio::task::yield_now().await;
-                    // Once too slow, they are not waited for any more: sessions
-                    // of others should not get their push later for it.
-                    workers_follow = workers_follow
-                        && (end == collector.len() || collector.let_workers_follow().await);
-                }
-            });
-            if let Err(error) = sending.await {
-                tracing::error!(%error, "a push was not sent to all");
-            }
-        }
-        receipts
+    /// Once polled, the future may be dropped: all sessions of this gateway get
+    /// the event nevertheless. A push that begins in the same lane when this
+    /// has returned comes behind it at every session.
+    pub async fn push(&self, push: Push, lane: &mut Lane) -> Receipts {
+        let Some(cluster) = &self.cluster else {
+            let pushed = self.local.push(&push).await;
+            let Pushed { settling, absent_users, absent_sessions } = pushed;
+            let receipt = |outcome| move |subject| Receipt { outcome, subject };
+            let users = absent_users.into_iter().map(Subject::User);
+            let sessions = absent_sessions.into_iter().map(Subject::NoSession);
+            let users = users.map(receipt(Outcome::Offline));
+            let absent = users.chain(sessions.map(receipt(Outcome::Closed))).collect();
+            return Receipts::new(settling, absent, push.deadline);
+        };
+        let in_flight = lane.enter(Route::of(&push.target)).await;
+        let mut pushed = self.local.push(&push).await;
+        let elsewhere = cluster.push(&push, &mut pushed, in_flight);
+        Receipts::new(pushed.settling, Vec::new(), push.deadline).with(elsewhere)
     }
 
     /// Closes the sessions that a target selects, and says how many they were.
-    pub fn kick(&self, target: &Target, reason: &str) -> usize {
-        let selected = self.registry.select(target).present;
-        let why = Close::Kicked(reason.into());
-        selected.into_iter().filter(|presence| self.evict(target, presence, &why)).count()
-    }
-
-    /// Ends a session that was selected. One that has logged in as another user
-    /// meanwhile is the same session, and ended as well if it is still meant.
-    fn evict(&self, target: &Target, selected: &Arc<Presence>, why: &Close) -> bool {
-        let mut presence = Arc::clone(selected);
-        for _ in 0..LOGINS {
-            if self.registry.evict(&presence, why) {
-                return true;
-            }
-            match self.registry.still_selected(target, presence.session_id) {
-                Some(now) if !Arc::ptr_eq(&now, &presence) => presence = now,
-                _ => return false,
-            }
+    ///
+    /// # Errors
+    ///
+    /// Not every gateway of the cluster could be asked; the others have done it.
+    pub async fn kick(&self, target: &Target, reason: &str) -> Result<usize, Incomplete> {
+        let here = self.local.kick(target, reason);
+        let Some(cluster) = &self.cluster else { return Ok(here) };
+        match cluster.kick(target, reason).await {
+            Ok(elsewhere) => Ok(here + elsewhere),
+            Err(incomplete) => Err(Incomplete { kicked: here + incomplete.kicked, ..incomplete }),
         }
-        false
     }
 
     /// The sessions that a target selects.
-    pub fn list(&self, target: &Target) -> Vec<Arc<Presence>> {
-        self.registry.select(target).present
+    pub fn list(&self, target: &Target) -> Listing {
+        let elsewhere = self.cluster.as_ref().map(|cluster| cluster.list(target));
+        Listing::new(Arc::clone(self.node()), self.local.list(target), elsewhere)
     }
 
-    /// The sessions that a target selects, and all that happens to them from
-    /// then on. See [`Registry::watch`].
-    pub fn watch(&self, target: Target) -> (Vec<Arc<Presence>>, Watch) {
-        self.registry.watch(target)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::SystemTime;
-
-    use super::*;
-    use crate::outbox::{Outbox, Reader};
-    use crate::registry::{OneSessionPer, SessionId};
-
-    fn presence(session_id: SessionId, user: &str) -> (Presence, Reader) {
-        let (outbox, reader) = Outbox::new(100);
-        let presence = Presence {
-            session_id,
-            user_id: user.into(),
-            platform: "ios".into(),
-            device_id: "d".into(),
-            app_version: "".into(),
-            language: "".into(),
-            remote_ip: "127.0.0.1".into(),
-            encrypted: false,
-            connected_at: SystemTime::now(),
-            generation: 0,
-            outbox,
-        };
-        (presence, reader)
-    }
-
-    #[test]
-    fn a_session_that_becomes_another_user_while_it_is_kicked_is_kicked_if_it_is_still_meant() {
-        let registry = Registry::new(OneSessionPer::None);
-        let broker = Broker::new("n", Arc::clone(&registry));
-        let id = SessionId::random();
-        let (first, _reader) = presence(id, "a");
-        let outbox = Arc::clone(&first.outbox);
-        let mut membership = registry.join(first);
-        let selected = Arc::clone(membership.presence());
-        let (second, _other) = presence(id, "b");
-        membership.renew(Presence { outbox, ..second }).unwrap();
-
-        let why = Close::Kicked("why".into());
-        assert!(!broker.evict(&Target::default().users(["a"]), &selected, &why));
-        assert!(broker.evict(&Target::default().sessions([id.to_string()]), &selected, &why));
-        assert!(registry.is_empty());
-        assert!(!broker.evict(&Target::everyone(), &selected, &why), "once");
+    /// What happens to the sessions that a target selects from now on, after
+    /// those that are there if a `snapshot` is wanted.
+    ///
+    /// # Errors
+    ///
+    /// The cluster cannot be reached.
+    pub fn watch(&self, target: Target, snapshot: bool) -> Result<Watching, Ended> {
+        let elsewhere = self.cluster.as_ref().map(|cluster| cluster.watch(&target)).transpose()?;
+        Ok(Watching::new(&self.local, target, elsewhere, snapshot))
     }
 }

@@ -1,6 +1,7 @@
 //! The receipts of one push: one for every session, every absent user and
 //! every absent session, each exactly once.
 
+use std::future::poll_fn;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,10 +10,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
+use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep, timeout};
 
 use crate::outbox::{Confirm, Doorbell, Ledger, Settled};
-use crate::registry::{Presence, Selection};
+use crate::registry::Presence;
 
 /// Sessions of a worker that are woken together, before more are sent to.
 const CROWD: usize = 256;
@@ -39,19 +41,23 @@ pub enum Outcome {
     Overflowed,
     /// The session ended, or was not there.
     Closed,
-    /// The deadline came first.
+    /// It is not known, and nothing more will become known in time.
     Expired,
 }
 
 /// Of whom a receipt is.
 #[derive(Debug, Clone)]
 pub enum Subject {
-    /// A session.
+    /// A session of this gateway.
     Session(Arc<Presence>),
+    /// A session of another gateway: an encoded `bridgehead.push.v1.Session`.
+    Elsewhere(Bytes),
     /// A session that is not there, by the name it was given.
     NoSession(Box<str>),
-    /// A user without a session.
+    /// A user without a session, or of whom it is not known.
     User(Arc<str>),
+    /// A gateway that has not said which sessions it has.
+    Node(Arc<str>),
 }
 
 /// Sends the frames of one push, each with a ticket.
@@ -62,42 +68,47 @@ pub(super) struct Collector {
     doorbells: Vec<Arc<Doorbell>>,
 }
 
+/// What becomes of the frames of one push, as it becomes known. The sessions
+/// are called by their slots, from 0.
+///
+/// Dropping it forgets what is not known yet, and takes nothing back.
+pub(super) struct Settling {
+    present: Arc<Vec<Arc<Presence>>>,
+    /// The slots of which nothing was told yet.
+    waiting: Slots,
+    ledger: Arc<Ledger>,
+    /// Settled slots which are to be told of next.
+    settled: Vec<(u32, Settled)>,
+}
+
 /// The receipts as they become known; ends with the last.
 ///
 /// Dropping it forgets those that are not known yet, and takes nothing back.
 pub struct Receipts {
     /// Told first; nobody has to be waited for.
-    absent: Vec<Subject>,
-    present: Arc<Vec<Arc<Presence>>>,
-    /// The slots whose receipt was not given yet.
-    waiting: Slots,
-    ledger: Arc<Ledger>,
-    /// Settled slots whose receipts are to be given next.
-    settled: Vec<(u32, Settled)>,
+    absent: Vec<Receipt>,
+    here: Settling,
     deadline: Pin<Box<Sleep>>,
     is_over: bool,
+    /// What other gateways say, each in time.
+    elsewhere: Option<mpsc::UnboundedReceiver<Receipt>>,
 }
 
 impl Collector {
-    pub(super) fn new(mut selection: Selection, deadline: Duration) -> (Self, Receipts) {
+    pub(super) fn new(mut present: Vec<Arc<Presence>>) -> (Self, Settling) {
         // Kept until the last receipt, and made for more than were meant.
-        if selection.present.capacity() > 2 * selection.present.len() {
-            selection.present.shrink_to_fit();
+        if present.capacity() > 2 * present.len() {
+            present.shrink_to_fit();
         }
-        let present = Arc::new(selection.present);
+        let present = Arc::new(present);
         let ledger = Arc::new(Ledger::with_capacity(present.len()));
-        let users = selection.absent_users.into_iter().map(Subject::User);
-        let sessions = selection.absent_sessions.into_iter().map(Subject::NoSession);
-        let receipts = Receipts {
-            absent: users.chain(sessions).collect(),
+        let settling = Settling {
             waiting: Slots::all(present.len()),
             present: Arc::clone(&present),
             ledger: Arc::clone(&ledger),
             settled: Vec::new(),
-            deadline: Box::pin(sleep(deadline)),
-            is_over: false,
         };
-        (Self { present, ledger, doorbells: Vec::new() }, receipts)
+        (Self { present, ledger, doorbells: Vec::new() }, settling)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -130,20 +141,102 @@ impl Collector {
     }
 }
 
+impl Settling {
+    /// The sessions, by their slots.
+    pub(super) fn sessions(&self) -> &Arc<Vec<Arc<Presence>>> {
+        &self.present
+    }
+
+    /// How many are not settled yet.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The next that is settled; `None`: all are.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped; nothing is lost.
+    pub(super) async fn next(&mut self) -> Option<(u32, Outcome)> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// The same, as far as it is known by now.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(u32, Outcome)>> {
+        loop {
+            while let Some((slot, settled)) = self.settled.pop() {
+                if self.waiting.take(slot as usize) {
+                    return Poll::Ready(Some((slot, settled.into())));
+                }
+            }
+            if self.waiting.len() == 0 {
+                return Poll::Ready(None);
+            }
+            std::task::ready!(self.ledger.poll_settled(cx, &mut self.settled));
+            // In the order in which they were settled.
+            self.settled.reverse();
+        }
+    }
+
+    /// One that is not settled, and is told of as it is. Nothing is settled any
+    /// more from now on.
+    fn give_up(&mut self) -> Option<u32> {
+        self.ledger.close();
+        let slot = self.waiting.first()?;
+        self.waiting.take(slot);
+        u32::try_from(slot).ok()
+    }
+
+    fn receipt(&self, slot: u32, outcome: Outcome) -> Option<Receipt> {
+        let presence = self.present.get(slot as usize)?;
+        Some(Receipt { outcome, subject: Subject::Session(Arc::clone(presence)) })
+    }
+}
+
+impl Drop for Settling {
+    fn drop(&mut self) {
+        self.ledger.close();
+    }
+}
+
 impl Receipts {
-    /// Receipts that are still to come.
+    /// Of a push whose receipts are awaited for as long as `deadline`. `absent`
+    /// is known already.
+    pub(super) fn new(here: Settling, absent: Vec<Receipt>, deadline: Duration) -> Self {
+        let deadline = Box::pin(sleep(deadline));
+        Self { absent, here, deadline, is_over: false, elsewhere: None }
+    }
+
+    /// With what other gateways will say.
+    pub(super) fn with(mut self, elsewhere: mpsc::UnboundedReceiver<Receipt>) -> Self {
+        self.elsewhere = Some(elsewhere);
+        self
+    }
+
+    /// Receipts that are still to come, as far as this gateway knows.
     pub fn len(&self) -> usize {
-        self.absent.len() + self.waiting.len()
+        self.absent.len() + self.here.len()
     }
 
     /// Whether none is to come.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len() == 0 && self.elsewhere.is_none()
     }
 
-    fn of_slot(&mut self, slot: usize, outcome: Outcome) -> Option<Receipt> {
-        let presence = self.waiting.take(slot).then(|| self.present.get(slot))??;
-        Some(Receipt { outcome, subject: Subject::Session(Arc::clone(presence)) })
+    fn poll_here(&mut self, cx: &mut Context<'_>) -> Poll<Option<Receipt>> {
+        if let Some(receipt) = self.absent.pop() {
+            return Poll::Ready(Some(receipt));
+        }
+        if !self.is_over {
+            if let Poll::Ready(next) = self.here.poll_next(cx) {
+                let receipt = next.and_then(|(slot, outcome)| self.here.receipt(slot, outcome));
+                return Poll::Ready(receipt);
+            }
+            std::task::ready!(self.deadline.as_mut().poll(cx));
+            self.is_over = true;
+        }
+        let slot = self.here.give_up();
+        Poll::Ready(slot.and_then(|slot| self.here.receipt(slot, Outcome::Expired)))
     }
 }
 
@@ -152,46 +245,22 @@ impl Stream for Receipts {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Receipt>> {
         let this = &mut *self;
-        if let Some(subject) = this.absent.pop() {
-            let outcome = match subject {
-                Subject::User(_) => Outcome::Offline,
-                Subject::Session(_) | Subject::NoSession(_) => Outcome::Closed,
-            };
-            return Poll::Ready(Some(Receipt { outcome, subject }));
+        let here = this.poll_here(cx);
+        if let Poll::Ready(Some(receipt)) = here {
+            return Poll::Ready(Some(receipt));
         }
-        loop {
-            while let Some((slot, settled)) = this.settled.pop() {
-                let receipt = this.of_slot(slot as usize, settled.into());
-                if receipt.is_some() {
-                    return Poll::Ready(receipt);
-                }
+        let Some(elsewhere) = &mut this.elsewhere else { return here };
+        match elsewhere.poll_recv(cx) {
+            Poll::Ready(None) => {
+                this.elsewhere = None;
+                here
             }
-            if this.waiting.len() == 0 {
-                return Poll::Ready(None);
-            }
-            if !this.is_over && this.ledger.poll_settled(cx, &mut this.settled).is_ready() {
-                // In the order in which they were settled.
-                this.settled.reverse();
-                continue;
-            }
-            if !this.is_over {
-                std::task::ready!(this.deadline.as_mut().poll(cx));
-                this.is_over = true;
-                this.ledger.close();
-            }
-            let Some(slot) = this.waiting.first() else { return Poll::Ready(None) };
-            return Poll::Ready(this.of_slot(slot, Outcome::Expired));
+            other => other,
         }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.len(), Some(self.len()))
-    }
-}
-
-impl Drop for Receipts {
-    fn drop(&mut self) {
-        self.ledger.close();
+        (self.len(), self.elsewhere.is_none().then(|| self.len()))
     }
 }
 
@@ -252,6 +321,7 @@ mod tests {
     use futures_util::StreamExt;
 
     use super::*;
+    use crate::broker::Lane;
     use crate::outbox::{Outbox, Reader};
     use crate::registry::{SessionId, Target};
 
@@ -278,6 +348,7 @@ mod tests {
             Subject::Session(presence) => presence.user_id.to_string(),
             Subject::NoSession(name) => name.to_string(),
             Subject::User(user) => format!("absent {user}"),
+            Subject::Elsewhere(_) | Subject::Node(_) => String::new(),
         };
         (receipt.outcome, name)
     }
@@ -287,12 +358,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn everybody_gets_one_receipt_and_the_rest_expires() {
         let sessions: Vec<_> = (0..200).map(|n| session(&n.to_string(), 100)).collect();
-        let selection = Selection {
-            present: sessions.iter().map(|(presence, _)| Arc::clone(presence)).collect(),
-            absent_users: vec!["u".into()],
-            absent_sessions: vec!["s".into()],
-        };
-        let (mut collector, receipts) = Collector::new(selection, SECOND);
+        let present = sessions.iter().map(|(presence, _)| Arc::clone(presence)).collect();
+        let (mut collector, here) = Collector::new(present);
+        let absent = [
+            Receipt { outcome: Outcome::Offline, subject: Subject::User("u".into()) },
+            Receipt { outcome: Outcome::Closed, subject: Subject::NoSession("s".into()) },
+        ];
+        let receipts = Receipts::new(here, absent.into(), SECOND);
         assert_eq!(receipts.len(), 202);
         collector.send(0..200, &Bytes::from_static(b"hello"), Confirm::Written);
         // 0 to 99 end, the others stay silent.
@@ -313,8 +385,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_settled_at_the_deadline_is_told_as_it_is() {
         let (presence, reader) = session("a", 100);
-        let selection = Selection { present: vec![presence], ..Selection::default() };
-        let (mut collector, mut receipts) = Collector::new(selection, SECOND);
+        let (mut collector, here) = Collector::new(vec![presence]);
+        let mut receipts = Receipts::new(here, Vec::new(), SECOND);
         collector.send(0..1, &Bytes::from_static(b"x"), Confirm::Written);
         sleep(2 * SECOND).await;
         drop(reader);
@@ -325,7 +397,7 @@ mod tests {
     #[tokio::test]
     async fn a_push_to_nobody_has_no_receipts() {
         let registry = crate::registry::Registry::new(crate::registry::OneSessionPer::None);
-        let broker = crate::broker::Broker::new("n", registry);
+        let broker = crate::broker::Broker::alone("n", registry);
         let push = crate::broker::Push {
             target: Target::everyone(),
             event: 0,
@@ -333,7 +405,7 @@ mod tests {
             confirm: Confirm::Queued,
             deadline: SECOND,
         };
-        assert!(broker.push(push).await.next().await.is_none());
+        assert!(broker.push(push, &mut Lane::default()).await.next().await.is_none());
     }
 
     #[test]

@@ -19,7 +19,7 @@ const OWN_METHODS: [&str; 3] =
     ["/v1/conn/white/setCxnParams", "/v1/conn/white/setUserParams", "/v1/conn/keepAlive"];
 
 /// What this version reads but does not act on.
-const NOT_YET: [&[&str]; 2] = [&["admin"], &["cluster"]];
+const NOT_YET: [&[&str]; 1] = [&["admin"]];
 
 /// Checks a model against the document that it came from.
 pub(super) fn check(config: &Config, document: &Document, diagnostics: &mut Diagnostics) {
@@ -31,6 +31,7 @@ pub(super) fn check(config: &Config, document: &Document, diagnostics: &mut Diag
     checks.own_methods();
     checks.methods_once();
     checks.plaintext_tls();
+    checks.nats_logins();
     checks.not_yet();
 }
 
@@ -248,6 +249,22 @@ impl Checks<'_> {
         }
     }
 
+    /// A gateway logs in to NATS in one way.
+    fn nats_logins(&mut self) {
+        let ways = ["credentials", "user", "token"].into_iter().filter_map(|key| {
+            let node = self.document.find(&["cluster", key])?;
+            (!node.is_absent()).then_some(key)
+        });
+        let ways: Vec<_> = ways.collect();
+        if let [first, second, ..] = ways[..] {
+            self.diagnostics.error(
+                self.document.key_at(&["cluster", second]),
+                format!("`{first}` and `{second}` are two ways to log in to NATS"),
+                "keep the one that the server asks for",
+            );
+        }
+    }
+
     /// Says of each section that is not acted on yet that it is not.
     fn not_yet(&mut self) {
         for path in NOT_YET {
@@ -410,12 +427,24 @@ mod tests {
     }
 
     #[test]
+    fn one_way_to_log_in_to_nats_is_enough() {
+        let cluster =
+            |keys: &str| with_basics(&format!("cluster: {{ nats: 'nats://n:1', {keys} }}\n"));
+        assert!(complaints(&cluster("user: u, password: p")).is_empty());
+        assert!(complaints(&cluster("token: t, name: a.b, tls: {}")).is_empty());
+        let complaint = complaint(&cluster("token: t, user: u, password: p"));
+        assert!(complaint.contains("`user` and `token` are two ways"), "{complaint}");
+        let complaint = self::complaint(&cluster("user: u"));
+        assert!(complaint.contains("`password`"), "{complaint}");
+    }
+
+    #[test]
     fn sections_of_later_versions_are_warned_of() {
         let (loaded, diagnostics) =
             read(&with_basics("admin: {}\ncluster: { nats: nats://n:1 }\nhooks: {}\n"));
-        assert_eq!((diagnostics.errors(), diagnostics.warnings()), (0, 2));
+        assert_eq!((diagnostics.errors(), diagnostics.warnings()), (0, 1));
         let loaded = crate::config::accept(loaded, diagnostics).unwrap();
-        assert_eq!(loaded.warnings.warnings(), 2);
+        assert_eq!(loaded.warnings.warnings(), 1);
         let line = loaded.warnings.lines().next().unwrap();
         assert_eq!(line, "t.yaml:3:1: warning: `admin`: not available in this version; ignored");
     }

@@ -20,6 +20,7 @@
 
 mod auth;
 mod checks;
+mod cluster;
 mod diagnostics;
 mod edge;
 mod environment;
@@ -44,6 +45,7 @@ mod upstreams;
 mod words;
 
 pub use auth::{Auth, HooksConfig, JwtConfig, NoneConfig, RpcCall};
+pub use cluster::{ClusterConfig, ClusterTls};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use edge::{EdgeConfig, TlsConfig};
 pub use environment::Environment;
@@ -52,7 +54,7 @@ pub use identity::IdentityConfig;
 pub use loading::{
     Loaded, accept, load, load_tolerant, parse, parse_text, parse_tolerant, process_environment,
 };
-pub use operations::{AdminConfig, ClusterConfig, DrainConfig, LogConfig, LogFormat, LogLevel};
+pub use operations::{AdminConfig, DrainConfig, LogConfig, LogFormat, LogLevel};
 pub use push::{PushConfig, PushTls, Secret};
 pub use schema::schema;
 pub use session::{OneSessionPer, SessionConfig};

@@ -1,5 +1,4 @@
-//! The sections that concern running the gateway: `admin`, `cluster`, `drain`
-//! and `log`.
+//! The sections that concern running the gateway: `admin`, `drain` and `log`.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -7,7 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::forms::{ListenAddress, NatsUrl};
+use super::forms::ListenAddress;
 use super::units::Delay;
 
 /// The listener for health, readiness and metrics.
@@ -23,15 +22,6 @@ impl Default for AdminConfig {
     fn default() -> Self {
         AdminConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9901)) }
     }
-}
-
-/// Several gateways acting as one, over NATS.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ClusterConfig {
-    /// The NATS server, as `nats://host:port` or `tls://host:port`.
-    #[schemars(with = "NatsUrl")]
-    pub nats: String,
 }
 
 /// How the gateway goes away when it is told to stop.

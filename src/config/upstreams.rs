@@ -207,7 +207,7 @@ impl From<RouteForm> for RouteConfig {
 #[derive(JsonSchema)]
 #[schemars(untagged, inline)]
 #[expect(dead_code, reason = "describes what `Address::one_or_many` reads")]
-enum OneOrMany<T> {
+pub(super) enum OneOrMany<T> {
     One(T),
     Many(#[schemars(length(min = 1))] Vec<T>),
 }

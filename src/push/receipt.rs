@@ -13,7 +13,7 @@ use crate::broker::told::{put_session, put_text, text_len};
 use crate::broker::{Outcome, Receipt, Subject};
 use crate::outbox::Confirm;
 use crate::proto::push::push_receipt::Outcome as Told;
-use crate::wire::{put_len_prefix, put_varint_field};
+use crate::wire::{put_len, put_len_prefix, put_varint_field};
 
 /// The push that receipts are of.
 #[derive(Debug)]
@@ -41,6 +41,11 @@ impl PushReceipt {
         match &self.receipt.subject {
             Subject::User(user) => put_text(out, 3, user.as_bytes()),
             Subject::Session(presence) => put_session(out, 4, presence, &self.of.node),
+            Subject::Elsewhere(session) => put_len(out, 4, session),
+            Subject::Node(node) => {
+                put_len_prefix(out, 4, text_len(5, node.as_bytes()));
+                put_text(out, 5, node.as_bytes());
+            }
             Subject::NoSession(name) => {
                 put_len_prefix(out, 4, text_len(1, name.as_bytes()));
                 put_text(out, 1, name.as_bytes());

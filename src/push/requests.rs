@@ -19,7 +19,24 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const MAX_DEADLINE: Duration = Duration::from_secs(10 * 60);
 
 /// A push, and the id that its receipts carry.
-pub(super) fn push(request: PushRequest) -> Result<(String, broker::Push), Status> {
+pub(super) fn push(
+    request: PushRequest,
+    broker: &broker::Broker,
+) -> Result<(String, broker::Push), Status> {
+    // Wherever the sessions are: a backend should not have to know.
+    if let Some(cluster) = broker.cluster()
+        && request.data.len() > cluster.max_data()
+    {
+        return Err(Status::resource_exhausted(format!(
+            "data has {} bytes; the cluster's NATS takes {}",
+            request.data.len(),
+            cluster.max_data()
+        )));
+    }
+    checked(request)
+}
+
+fn checked(request: PushRequest) -> Result<(String, broker::Push), Status> {
     if request.push_id.len() > MAX_PUSH_ID {
         return Err(wrong(format!(
             "push_id has {} bytes; at most {MAX_PUSH_ID} are allowed",
@@ -125,7 +142,7 @@ mod tests {
 
     #[test]
     fn what_is_left_out_has_its_default() {
-        let (id, push) = push(to_everyone()).unwrap();
+        let (id, push) = checked(to_everyone()).unwrap();
         assert_eq!((&*id, push.event, push.confirm), ("", 0, Confirm::Written));
         assert_eq!((push.deadline, push.target), (DEADLINE, Target::everyone()));
     }
@@ -149,7 +166,7 @@ mod tests {
             (PushRequest { deadline: duration(601, 0), ..to_everyone() }, "deadline"),
             (PushRequest { deadline: duration(i64::MIN, i32::MIN), ..to_everyone() }, "deadline"),
         ] {
-            let status = push(request).unwrap_err();
+            let status = checked(request).unwrap_err();
             assert_eq!(status.code(), tonic::Code::InvalidArgument);
             assert!(status.message().contains(field), "{}", status.message());
         }

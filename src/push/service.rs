@@ -10,12 +10,11 @@ use tonic::{Request, Response, Status, Streaming};
 use super::generated::push_service_server::PushService;
 use super::stream::Answers;
 use super::{requests, stream as pushes};
-use crate::broker::{Broker, told};
+use crate::broker::{Broker, Ended, Watching};
 use crate::proto::push::{
     KickRequest, KickResponse, ListSessionsRequest, PushRequest, Session, SessionEvent,
     WatchSessionsRequest,
 };
-use crate::registry::Watch;
 
 /// The Push API over a broker.
 pub(super) struct Service {
@@ -40,7 +39,7 @@ impl PushService for Service {
     type WatchSessionsStream = Told<SessionEvent>;
 
     async fn push(&self, request: Request<PushRequest>) -> Result<Response<Answers>, Status> {
-        let (id, push) = requests::push(request.into_inner())?;
+        let (id, push) = requests::push(request.into_inner(), &self.broker)?;
         Ok(Response::new(pushes::one(&self.broker, id, push).await))
     }
 
@@ -54,7 +53,10 @@ impl PushService for Service {
 
     async fn kick(&self, request: Request<KickRequest>) -> Result<Response<KickResponse>, Status> {
         let (target, reason) = requests::kick(request.into_inner())?;
-        let kicked = self.broker.kick(&target, &reason);
+        let kicked = self.broker.kick(&target, &reason).await.map_err(|incomplete| {
+            let kicked = incomplete.kicked;
+            Status::unavailable(format!("{incomplete}; {kicked} were kicked elsewhere"))
+        })?;
         let kicked = u32::try_from(kicked).unwrap_or(u32::MAX);
         Ok(Response::new(KickResponse { kicked }))
     }
@@ -64,9 +66,13 @@ impl PushService for Service {
         request: Request<ListSessionsRequest>,
     ) -> Result<Response<Told<Session>>, Status> {
         let target = requests::any_target(request.into_inner().target)?;
-        let node = Arc::clone(self.broker.node());
-        let sessions = stream::iter(self.broker.list(&target));
-        let told = sessions.map(move |presence| Ok(told::session(&presence, &node)));
+        let told = stream::unfold(Some(self.broker.list(&target)), |listing| async {
+            let mut listing = listing?;
+            match listing.next().await {
+                Ok(session) => session.map(|session| (Ok(session), Some(listing))),
+                Err(incomplete) => Some((Err(Status::unavailable(incomplete.to_string())), None)),
+            }
+        });
         Ok(Response::new(told.boxed()))
     }
 
@@ -76,26 +82,18 @@ impl PushService for Service {
     ) -> Result<Response<Told<SessionEvent>>, Status> {
         let WatchSessionsRequest { target, snapshot } = request.into_inner();
         let target = requests::any_target(target)?;
-        let (present, watch) = self.broker.watch(target);
-        let node = Arc::clone(self.broker.node());
-        let events = events(watch, Arc::clone(&node), self.stopped.clone());
-        if !snapshot {
-            return Ok(Response::new(events.boxed()));
-        }
-        let present = stream::iter(present).map(move |it| Ok(told::snapshot(&it, &node)));
-        let end = stream::iter([Ok(told::snapshot_end())]);
-        Ok(Response::new(present.chain(end).chain(events).boxed()))
+        let watch = self.broker.watch(target, snapshot).map_err(|ended| status(&ended))?;
+        Ok(Response::new(events(watch, self.stopped.clone()).boxed()))
     }
 }
 
-/// What a watch hears, until it falls behind or the server stops.
+/// What a watch hears, until it would miss something or the server stops.
 fn events(
-    watch: Watch,
-    node: Arc<str>,
+    watch: Watching,
     stopped: watch::Receiver<bool>,
 ) -> impl Stream<Item = Result<SessionEvent, Status>> + Send {
-    stream::unfold(Some((watch, node, stopped)), |state| async {
-        let (mut watch, node, mut stopped) = state?;
+    stream::unfold(Some((watch, stopped)), |state| async {
+        let (mut watch, mut stopped) = state?;
         let event = tokio::select! {
             biased;
             event = watch.next() => event,
@@ -104,11 +102,17 @@ fn events(
             }
         };
         match event {
-            Ok(event) => Some((Ok(told::event(event, &node)), Some((watch, node, stopped)))),
-            Err(behind) => {
-                let text = format!("{behind}: begin again, with a snapshot");
-                Some((Err(Status::resource_exhausted(text)), None))
-            }
+            Ok(event) => Some((Ok(event), Some((watch, stopped)))),
+            Err(ended) => Some((Err(status(&ended)), None)),
         }
     })
+}
+
+/// Why a watch has ended, and what to do about it.
+fn status(ended: &Ended) -> Status {
+    let text = format!("{ended}: begin again, with a snapshot");
+    match ended {
+        Ended::Behind(_) => Status::resource_exhausted(text),
+        Ended::Broken(_) => Status::unavailable(text),
+    }
 }

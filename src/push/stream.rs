@@ -16,7 +16,7 @@ use tonic::{Code, Status, Streaming};
 
 use super::receipt::{Of, PushReceipt};
 use super::{is_too_large, requests, stopping};
-use crate::broker::{Broker, Push, Receipts};
+use crate::broker::{Broker, Lane, Push, Receipts};
 use crate::proto::push::PushRequest;
 
 /// Receipts that are handed to the connection together, and how often as many
@@ -77,7 +77,7 @@ impl Stream for Answers {
 
 /// Sends one push; the request has been found good.
 pub(super) async fn one(broker: &Broker, id: String, push: Push) -> Answers {
-    let mut pushed = Pushed::begin(broker, id, push).await;
+    let mut pushed = Pushed::begin(broker, id, push, &mut Lane::default()).await;
     let (back, answers) = channel(READY.min(pushed.receipts.len().div_ceil(CHUNK).max(1)));
     tokio::spawn(async move {
         loop {
@@ -136,19 +136,24 @@ async fn converse(
     let mut pushes = SelectAll::new();
     let mut receipts_to_come = 0;
     let mut end = None;
+    let mut lane = Lane::default();
     while end.is_none() || !pushes.is_empty() {
         let is_full = pushes.len() >= MAX_PUSHES || receipts_to_come >= MAX_RECEIPTS;
         tokio::select! {
             // None: the last push was found to have no further receipt. That
             // may be all there was to wait for.
             chunk = gather(&mut pushes), if !pushes.is_empty() => {
-                receipts_to_come -= chunk.len();
+                // Those of other gateways come unforeseen.
+                receipts_to_come = receipts_to_come.saturating_sub(chunk.len());
+                if pushes.is_empty() {
+                    receipts_to_come = 0;
+                }
                 if !chunk.is_empty() {
                     back.give(Ok(chunk)).await?;
                 }
             }
             request = requests.message(), if end.is_none() && !is_full => {
-                match begin(broker, request).await {
+                match begin(broker, request, &mut lane).await {
                     Ok(Some(begun)) => {
                         receipts_to_come += begun.receipts.len();
                         pushes.push(begun);
@@ -172,10 +177,11 @@ async fn converse(
 async fn begin(
     broker: &Arc<Broker>,
     request: Result<Option<PushRequest>, Status>,
+    lane: &mut Lane,
 ) -> Result<Option<Pushed>, Status> {
     let Some(request) = request.map_err(mend)? else { return Ok(None) };
-    let (id, push) = requests::push(request)?;
-    Ok(Some(Pushed::begin(broker, id, push).await))
+    let (id, push) = requests::push(request, broker)?;
+    Ok(Some(Pushed::begin(broker, id, push, lane).await))
 }
 
 /// As `super::mend_status`, for a message within a stream.
@@ -216,9 +222,9 @@ struct Pushed {
 }
 
 impl Pushed {
-    async fn begin(broker: &Broker, id: String, push: Push) -> Self {
+    async fn begin(broker: &Broker, id: String, push: Push, lane: &mut Lane) -> Self {
         let of = Of { id, confirm: push.confirm, node: Arc::clone(broker.node()) };
-        Self { receipts: broker.push(push).await, of: Arc::new(of) }
+        Self { receipts: broker.push(push, lane).await, of: Arc::new(of) }
     }
 }
 

@@ -124,6 +124,11 @@ impl Target {
         &self.users
     }
 
+    /// Whether it names sessions.
+    pub fn names_sessions(&self) -> bool {
+        !self.sessions.is_empty() || !self.impossible.is_empty()
+    }
+
     /// The names it gives that no session can have.
     pub(super) fn impossible_sessions(&self) -> &[Box<str>] {
         &self.impossible

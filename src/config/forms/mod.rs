@@ -12,7 +12,9 @@ pub(super) use names::{
     ClientMethod, FieldName, FilePath, Glob, MethodName, NonEmpty, Platform, ServiceName,
     UpstreamName,
 };
-pub(super) use network::{Address, DomainName, HttpPath, ListenAddress, NatsUrl, Network, Origin};
+pub(super) use network::{
+    Address, DomainName, HttpPath, ListenAddress, NatsUrl, Network, Origin, SubjectPrefix,
+};
 
 use std::borrow::Cow;
 
@@ -25,7 +27,7 @@ use super::units::{Delay, Interval, Size};
 pub(super) const KEYWORD: &str = "x-form";
 
 /// Every form that a schema can name.
-static FORMS: [&Form; 19] = [
+static FORMS: [&Form; 20] = [
     &Address::FORM,
     &ClientMethod::FORM,
     &Delay::FORM,
@@ -38,6 +40,7 @@ static FORMS: [&Form; 19] = [
     &ListenAddress::FORM,
     &MethodName::FORM,
     &NatsUrl::FORM,
+    &SubjectPrefix::FORM,
     &Network::FORM,
     &NonEmpty::FORM,
     &Origin::FORM,
@@ -154,7 +157,7 @@ mod tests {
     use crate::config::schema;
 
     /// For each form texts that have it, and texts that do not.
-    const SAMPLES: [(&str, &[&str], &[&str]); 19] = [
+    const SAMPLES: [(&str, &[&str], &[&str]); 20] = [
         (
             "address",
             &[
@@ -228,6 +231,7 @@ mod tests {
             &["nats://nats:4222", "tls://a", "nats://u:p@n:1/"],
             &["", "nats", "http://n:1", "nats://", "nats://a b", "nats://a:x", "nats:///u:p@n:1/"],
         ),
+        ("subject-prefix", &["bridgehead", "a.b-c_1"], &["", ".", "a.", "a..b", "a b", "a.*", ">"]),
         (
             "network",
             &["10.0.0.0/8", "10.1.2.3/8", "10.0.0.1", "::1", "fd00::/8"],

@@ -240,33 +240,64 @@ fn check_nats(text: &str) -> Result<(), Complaint> {
     }
 }
 
+form! {
+    /// The beginning of NATS subjects.
+    SubjectPrefix = Form {
+        name: "subject-prefix",
+        pattern: r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$",
+        noun: "the name of a cluster",
+        plural: "names of clusters",
+        help: "use letters, digits, `-` and `_`, such as `bridgehead`; dots may stand in between",
+        check: check_prefix,
+    }
+}
+
+fn check_prefix(text: &str) -> Result<(), Complaint> {
+    let is_good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let is_token = |token: &str| !token.is_empty() && token.chars().all(is_good);
+    if text.split('.').all(is_token) { Ok(()) } else { Err(Complaint::plain()) }
+}
+
 impl Address {
     /// Deserializes one text or a list of texts.
     pub(in crate::config) fn one_or_many<'de, D: Deserializer<'de>>(
         from: D,
     ) -> Result<Vec<String>, D::Error> {
-        struct OneOrMany;
+        one_or_many(from)
+    }
+}
 
-        impl<'de> Visitor<'de> for OneOrMany {
-            type Value = Vec<String>;
+impl NatsUrl {
+    /// Deserializes one text or a list of texts.
+    pub(in crate::config) fn one_or_many<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Vec<String>, D::Error> {
+        one_or_many(from)
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an address or a list of addresses")
-            }
+fn one_or_many<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    struct OneOrMany;
 
-            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(vec![text.to_owned()])
-            }
+    impl<'de> Visitor<'de> for OneOrMany {
+        type Value = Vec<String>;
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-                let mut list = Vec::new();
-                while let Some(item) = items.next_element()? {
-                    list.push(item);
-                }
-                Ok(list)
-            }
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an address or a list of addresses")
         }
 
-        from.deserialize_any(OneOrMany)
+        fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(vec![text.to_owned()])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+            let mut list = Vec::new();
+            while let Some(item) = items.next_element()? {
+                list.push(item);
+            }
+            Ok(list)
+        }
     }
+
+    from.deserialize_any(OneOrMany)
 }

@@ -1,0 +1,51 @@
+//! The gateway among others: from its section of routes.yaml to a broker.
+
+use std::sync::Arc;
+
+use super::StartError;
+use super::resolve::Problem;
+use crate::broker::Broker;
+use crate::broker::cluster::{self, Cluster, LinkError};
+use crate::broker::local::Local;
+use crate::config::{ClusterConfig, Config, Secret};
+use crate::registry::Registry;
+
+/// A broker of the sessions in `registry`: in a cluster if there is to be one.
+/// NATS need not be there yet.
+pub(super) async fn broker(
+    config: &Config,
+    node: String,
+    registry: Arc<Registry>,
+) -> Result<Broker, StartError> {
+    let Some(config) = &config.cluster else { return Ok(Broker::alone(node, registry)) };
+    let local = Arc::new(Local::new(node, registry));
+    let cluster = Cluster::start(&link(config), Arc::clone(&local)).await?;
+    tracing::info!(node = &**local.node(), cluster = config.name, "in a cluster");
+    Ok(Broker::clustered(local, cluster))
+}
+
+/// Finds out whether what the section names can be used.
+pub(super) async fn check(config: &Config) -> Result<(), Problem> {
+    let Some(config) = &config.cluster else { return Ok(()) };
+    cluster::check(&link(config)).await.map_err(|error| {
+        let key = match &error {
+            LinkError::Credentials(..) => "credentials",
+            LinkError::Tls(_) => "tls",
+            LinkError::Address(..) | LinkError::Connect(_) => "nats",
+        };
+        Problem::at(["cluster", key], error.to_string())
+    })
+}
+
+fn link(config: &ClusterConfig) -> cluster::Config {
+    let secret = |secret: &Secret| secret.expose().to_owned();
+    let tls = config.tls.clone();
+    cluster::Config {
+        servers: config.nats.clone(),
+        name: config.name.clone(),
+        credentials: config.credentials.clone(),
+        user: config.user.clone().zip(config.password.as_ref().map(secret)),
+        token: config.token.as_ref().map(secret),
+        tls: tls.map(|tls| cluster::Tls { ca: tls.ca, client: tls.cert.zip(tls.key) }),
+    }
+}

@@ -1,0 +1,189 @@
+//! What other gateways ask is done here as for this gateway's own backends.
+
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use async_nats::Subject;
+use bytes::Bytes;
+use prost::Message as _;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::{Cluster, outcomes};
+use crate::broker::local::Pushed;
+use crate::broker::receipts::Settling;
+use crate::broker::{Outcome, Push, told};
+use crate::outbox::Confirm;
+use crate::proto::cluster::ask::What;
+use crate::proto::cluster::{Answer, Ask, Push as Pushing};
+use crate::proto::push;
+use crate::registry::{Presence, Target};
+
+/// Encoded sessions in one answer, in bytes, more or less.
+const MAX_SESSIONS: usize = 128 * 1024;
+/// Outcomes in one answer.
+const MAX_OUTCOMES: usize = 16 * 1024;
+/// Of so few sessions the outcome is told together with their names, if it is
+/// known soon.
+const FEW: usize = 8;
+const SOON: Duration = Duration::from_millis(2);
+/// Nobody has asked for less patience than this; what comes later than it is
+/// not done any more.
+const MIN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The answers to one question.
+struct Answers {
+    cluster: Arc<Cluster>,
+    reply: Subject,
+    number: u32,
+}
+
+impl Cluster {
+    /// Does what is asked. When this returns it is done; what became of a push
+    /// is told meanwhile, and later. `user`: the question is about a user who is
+    /// thought to be here.
+    pub(super) async fn answer(
+        self: &Arc<Self>,
+        ask: Ask,
+        user: Option<&Arc<str>>,
+        reply: Option<Subject>,
+    ) {
+        let (Some(reply), Some(what)) = (reply, ask.what) else { return };
+        let patience = Duration::from_millis(ask.patience_ms.into());
+        let age = self.local.registry().clock().now().saturating_sub(ask.asked_at);
+        if Duration::from_micros(age) > patience.max(MIN_PATIENCE) {
+            tracing::warn!(?age, "what another gateway asks comes too late");
+            return;
+        }
+        let target = Target::from(ask.target.unwrap_or_default());
+        let mut answers = Answers { cluster: Arc::clone(self), reply, number: 0 };
+        match what {
+            What::Push(push) => {
+                let Some(push) = pushed(push, target, patience) else { return };
+                let deadline = Instant::now() + push.deadline;
+                let pushed = self.local.push(&push).await;
+                let first = self.first(user, &pushed);
+                // Told beside, so that what is asked next is done next.
+                tokio::spawn(answers.of_push(first, pushed, deadline));
+            }
+            What::Kick(kick) => {
+                let kicked = self.local.kick(&target, &kick.reason);
+                let kicked = u32::try_from(kicked).unwrap_or(u32::MAX);
+                answers.send(Answer { kicked, is_named: true, is_last: true, ..self.about(user) });
+            }
+            What::List(_) => {
+                let sessions = self.local.list(&target);
+                let first = self.about(user);
+                let mut last = answers.name(first, &sessions).await;
+                last.is_last = true;
+                answers.send(last);
+            }
+        }
+    }
+
+    /// What is known about the other holders of a user.
+    fn about(&self, user: Option<&Arc<str>>) -> Answer {
+        let Some(user) = user else { return Answer::default() };
+        let others = self.holders.others(user);
+        Answer { co_holders: others.nodes, is_unsettled: others.is_unsettled, ..Answer::default() }
+    }
+
+    fn first(&self, user: Option<&Arc<str>>, pushed: &Pushed) -> Answer {
+        let absent_users = match user {
+            Some(_) => Vec::new(),
+            None => pushed.absent_users.iter().map(ToString::to_string).collect(),
+        };
+        Answer {
+            is_user_here: user.is_some_and(|user| !pushed.absent_users.contains(user)),
+            absent_users,
+            absent_sessions: pushed.absent_sessions.iter().map(ToString::to_string).collect(),
+            ..self.about(user)
+        }
+    }
+}
+
+fn pushed(push: Pushing, target: Target, deadline: Duration) -> Option<Push> {
+    let confirm = match push::Confirm::try_from(push.confirm) {
+        Ok(push::Confirm::Written) => Confirm::Written,
+        Ok(push::Confirm::Queued) => Confirm::Queued,
+        Ok(push::Confirm::Acknowledged) => Confirm::Acknowledged,
+        // Of a later version; its asker will find out that nobody answers.
+        Err(_) => return None,
+    };
+    Some(Push { target, event: push.event, data: push.data, confirm, deadline })
+}
+
+impl Answers {
+    fn send(&mut self, mut answer: Answer) {
+        answer.node = self.cluster.node;
+        answer.name = self.cluster.local.node().to_string();
+        answer.number = self.number;
+        self.number += 1;
+        self.cluster.traffic.answers.add();
+        self.cluster.link.say(self.reply.clone(), None, answer.encode_to_vec().into());
+    }
+
+    /// Names sessions, and returns the last part of them, which is not sent yet.
+    async fn name(&mut self, first: Answer, sessions: &[Arc<Presence>]) -> Answer {
+        let mut answer = first;
+        let mut len = 0;
+        for presence in sessions {
+            let session: Bytes = told::encoded_session(presence, self.cluster.local.node());
+            len += session.len();
+            answer.sessions.push(session);
+            if len > MAX_SESSIONS {
+                self.send(std::mem::take(&mut answer));
+                len = 0;
+                tokio::task::yield_now().await;
+            }
+        }
+        answer.is_named = true;
+        answer
+    }
+
+    async fn of_push(mut self, first: Answer, pushed: Pushed, deadline: Instant) {
+        let mut settling = pushed.settling;
+        let sessions = Arc::clone(settling.sessions());
+        let mut answer = self.name(first, &sessions).await;
+        let mut early = None;
+        if (1..=FEW).contains(&sessions.len()) {
+            early = timeout(SOON, settling.next()).await.ok().flatten();
+        }
+        if early.is_none() && settling.len() > 0 {
+            self.send(std::mem::take(&mut answer));
+        }
+        let mut next = early;
+        loop {
+            while let Some((slot, outcome)) = next {
+                answer.outcomes.push(outcomes::pack(slot, outcome));
+                next = if answer.outcomes.len() < MAX_OUTCOMES {
+                    known(&mut settling).await
+                } else {
+                    None
+                };
+            }
+            answer.is_last = settling.len() == 0;
+            let is_last = answer.is_last;
+            if is_last || !answer.outcomes.is_empty() || answer.is_named {
+                self.send(std::mem::take(&mut answer));
+            }
+            if is_last {
+                return;
+            }
+            next = tokio::select! {
+                next = settling.next() => next,
+                // The one who asked knows that it is over as well.
+                () = sleep_until(deadline) => return,
+            };
+        }
+    }
+}
+
+/// What is known by now.
+async fn known(settling: &mut Settling) -> Option<(u32, Outcome)> {
+    std::future::poll_fn(|cx| match settling.poll_next(cx) {
+        Poll::Ready(next) => Poll::Ready(next),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}

@@ -1,0 +1,85 @@
+//! Questions that are under way, and the answers that come in for them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_nats::{Message, StatusCode};
+use parking_lot::Mutex;
+use prost::Message as _;
+use tokio::sync::mpsc;
+
+use super::subjects;
+use crate::proto::cluster::Answer;
+
+/// The questions of this gateway that are under way.
+#[derive(Default)]
+pub(super) struct Asks {
+    next: AtomicU64,
+    pending: Mutex<HashMap<u64, mpsc::UnboundedSender<Arrival>>>,
+}
+
+/// Something that came in.
+pub(super) struct Arrival {
+    /// To which part of the question.
+    pub(super) part: u32,
+    /// `None`: nobody listens.
+    pub(super) answer: Option<Answer>,
+}
+
+/// A question that is under way, until this is dropped.
+pub(super) struct Pending {
+    /// Its number.
+    pub(super) number: u64,
+    asks: Arc<Asks>,
+    arrivals: mpsc::UnboundedReceiver<Arrival>,
+}
+
+impl Asks {
+    /// A new question.
+    pub(super) fn open(self: &Arc<Self>) -> Pending {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        // At most as much waits here as there are sessions to be told of.
+        let (sender, arrivals) = mpsc::unbounded_channel();
+        self.pending.lock().insert(number, sender);
+        Pending { number, asks: Arc::clone(self), arrivals }
+    }
+
+    /// A message has come in under a [reply](super::Subjects::reply) subject.
+    pub(super) fn arrived(&self, message: &Message) {
+        let Some((number, part)) = subjects::read_reply(&message.subject) else { return };
+        let pending = self.pending.lock();
+        // Nobody waits for it any more.
+        let Some(sender) = pending.get(&number) else { return };
+        let answer = if message.status == Some(StatusCode::NO_RESPONDERS) {
+            None
+        } else {
+            match Answer::decode(message.payload.clone()) {
+                Ok(answer) => Some(answer),
+                Err(error) => {
+                    tracing::warn!(%error, "another gateway's answer cannot be read");
+                    return;
+                }
+            }
+        };
+        // As above.
+        let _waiting = sender.send(Arrival { part, answer });
+    }
+}
+
+impl Pending {
+    /// What comes in next.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped; nothing is lost.
+    pub(super) async fn next(&mut self) -> Option<Arrival> {
+        self.arrivals.recv().await
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.asks.pending.lock().remove(&self.number);
+    }
+}

@@ -1,0 +1,266 @@
+//! The connection to NATS.
+//!
+//! Nobody waits for it: what is to be said is queued, and dropped while there
+//! is no connection, since what is late here is wrong. Whoever relies on being
+//! heard looks whether the link is up, and begins again when it comes back.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::message::OutboundMessage;
+use async_nats::{Client, ConnectOptions, Event, ServerAddr, Subject, Subscriber};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::{mpsc, watch};
+
+/// Messages that may wait for the connection to take them.
+const QUEUE: usize = 16 * 1024;
+/// Messages of one subscription that may wait to be looked at.
+const UNREAD: usize = 64 * 1024;
+/// A connection over which nothing comes is found out after three of these.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between attempts to connect: at first and at most, before the jitter.
+const FIRST_DELAY: Duration = Duration::from_millis(50);
+const LAST_DELAY: Duration = Duration::from_secs(2);
+
+/// Where NATS is, and who the gateway is to it.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// `nats://host:port` or `tls://host:port`, each.
+    pub servers: Vec<String>,
+    /// The beginning of all subjects: what the cluster is called.
+    pub name: String,
+    /// A `.creds` file: a user's JWT and its key.
+    pub credentials: Option<PathBuf>,
+    /// A user and its password.
+    pub user: Option<(String, String)>,
+    /// A token.
+    pub token: Option<String>,
+    /// TLS whatever the servers' addresses say; `None`: as they say.
+    pub tls: Option<Tls>,
+}
+
+/// How a gateway and NATS know each other.
+#[derive(Debug, Clone, Default)]
+pub struct Tls {
+    /// PEM file: whose certificates the server may show, besides the system's.
+    pub ca: Option<PathBuf>,
+    /// PEM files: the certificate that the gateway shows, and its key.
+    pub client: Option<(PathBuf, PathBuf)>,
+}
+
+/// Why there can be no connection, ever.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// A server's address is none.
+    #[error("`{0}` is no address of a NATS server: {1}")]
+    Address(String, std::io::Error),
+    /// The credentials cannot be used.
+    #[error("cannot use the credentials in {}: {}", .0.display(), .1)]
+    Credentials(PathBuf, std::io::Error),
+    /// The certificates or the key cannot be used.
+    #[error("{0}")]
+    Tls(String),
+    /// The options make no sense together.
+    #[error("cannot connect to NATS: {0}")]
+    Connect(#[from] async_nats::ConnectError),
+}
+
+/// A connection that is made again whenever it is lost.
+pub(super) struct Link {
+    client: Client,
+    queue: mpsc::Sender<OutboundMessage>,
+    up: watch::Receiver<bool>,
+}
+
+impl Link {
+    /// Begins to connect, and to go on with that in the background for ever.
+    /// `name` is what the gateway is called in the server's lists. Returns what
+    /// sends the queue as well: a future that never ends.
+    pub(super) async fn open(
+        config: &Config,
+        name: &str,
+    ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), LinkError> {
+        let parse = |address: &String| {
+            address.parse().map_err(|error| LinkError::Address(address.clone(), error))
+        };
+        let servers: Vec<ServerAddr> =
+            config.servers.iter().map(parse).collect::<Result<_, _>>()?;
+        let (is_up, up) = watch::channel(false);
+        let client = options(config, name, is_up).await?.connect(servers).await?;
+        let (queue, queued) = mpsc::channel(QUEUE);
+        let sending = send(client.clone(), queued);
+        Ok((Self { client, queue, up }, sending))
+    }
+
+    /// Whether there is a connection.
+    pub(super) fn is_up(&self) -> bool {
+        *self.up.borrow()
+    }
+
+    /// Follows whether there is a connection.
+    pub(super) fn follow(&self) -> watch::Receiver<bool> {
+        self.up.clone()
+    }
+
+    /// The largest message that the server takes, in bytes; the usual size if
+    /// there was no connection yet.
+    pub(super) fn max_payload(&self) -> usize {
+        self.client.max_payload()
+    }
+
+    /// Says something under a subject. `false`: nobody will hear it.
+    pub(super) fn say(&self, subject: Subject, reply: Option<Subject>, payload: Bytes) -> bool {
+        let message = OutboundMessage { subject, reply, payload, headers: None };
+        self.is_up() && self.queue.try_send(message).is_ok()
+    }
+
+    /// Listens under a subject; `None`: not with this link any more.
+    pub(super) async fn listen(&self, subject: Subject) -> Option<Subscriber> {
+        self.client.subscribe(subject).await.ok()
+    }
+
+    /// Waits until the server has all that was said before.
+    pub(super) async fn flush(&self) {
+        while self.queue.capacity() < self.queue.max_capacity() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // Without a connection there is nobody to have it.
+        let _flushed = self.client.flush().await;
+    }
+}
+
+/// Sends what is queued.
+async fn send(client: Client, mut queued: mpsc::Receiver<OutboundMessage>) {
+    while let Some(message) = queued.recv().await {
+        if client.connection_state() != State::Connected {
+            continue;
+        }
+        let OutboundMessage { subject, reply, payload, .. } = message;
+        let sent = match reply {
+            Some(reply) => client.publish_with_reply(subject, reply, payload).await,
+            None => client.publish(subject, payload).await,
+        };
+        if let Err(error) = sent {
+            tracing::warn!(%error, "a message to the cluster was not sent");
+        }
+    }
+}
+
+async fn options(
+    config: &Config,
+    name: &str,
+    is_up: watch::Sender<bool>,
+) -> Result<ConnectOptions, LinkError> {
+    let last_problem = Arc::new(Mutex::new(String::new()));
+    let mut options = ConnectOptions::new()
+        .name(name)
+        .no_echo()
+        .retry_on_initial_connect()
+        .ping_interval(PING_INTERVAL)
+        .connection_timeout(CONNECT_TIMEOUT)
+        .subscription_capacity(UNREAD)
+        .reconnect_delay_callback(delay)
+        .event_callback(move |event| {
+            notice(&event, &is_up, &last_problem);
+            async {}
+        });
+    if let Some(path) = &config.credentials {
+        let with = options.credentials_file(path).await;
+        options = with.map_err(|error| LinkError::Credentials(path.clone(), error))?;
+    }
+    if let Some((user, password)) = &config.user {
+        options = options.user_and_password(user.clone(), password.clone());
+    }
+    if let Some(token) = &config.token {
+        options = options.token(token.clone());
+    }
+    if let Some(tls) = &config.tls {
+        options = options.require_tls(true);
+        if let Some(ca) = &tls.ca {
+            options = options.add_root_certificates(ca.clone());
+        }
+        if let Some((cert, key)) = &tls.client {
+            options = options.add_client_certificate(cert.clone(), key.clone());
+        }
+    }
+    Ok(options)
+}
+
+/// Finds out what can be without a connection: whether the addresses are
+/// addresses, and the files can be used. Without this an unusable certificate
+/// would show with the first connection only.
+///
+/// # Errors
+///
+/// What is wrong, and with what.
+pub async fn check(config: &Config) -> Result<(), LinkError> {
+    servers(config)?;
+    options(config, "", watch::channel(false).0).await?;
+    let Some(tls) = &config.tls else { return Ok(()) };
+    let unusable = |path: &Path, error: pem::Error| {
+        LinkError::Tls(format!("cannot use {}: {error}", path.display()))
+    };
+    let certificates = tls.ca.iter().chain(tls.client.iter().map(|(cert, _)| cert));
+    for path in certificates {
+        let found = CertificateDer::pem_file_iter(path)
+            .and_then(|mut all| all.next().unwrap_or(Err(pem::Error::NoItemsFound)).map(drop));
+        found.map_err(|error| unusable(path, error))?;
+    }
+    if let Some((_, key)) = &tls.client {
+        PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, error))?;
+    }
+    Ok(())
+}
+
+fn servers(config: &Config) -> Result<Vec<ServerAddr>, LinkError> {
+    let parse = |address: &String| {
+        address.parse().map_err(|error| LinkError::Address(address.clone(), error))
+    };
+    config.servers.iter().map(parse).collect()
+}
+
+/// Grows, and differs from gateway to gateway: a server that comes back is
+/// not run over.
+fn delay(attempts: usize) -> Duration {
+    let doublings = u32::try_from(attempts.min(10)).unwrap_or(0);
+    let delay = (FIRST_DELAY * 2_u32.pow(doublings)).min(LAST_DELAY);
+    delay.mul_f64(rand::random_range(0.5..1.0))
+}
+
+fn notice(event: &Event, is_up: &watch::Sender<bool>, last_problem: &Mutex<String>) {
+    match event {
+        Event::Connected => {
+            last_problem.lock().clear();
+            tracing::info!("connected to NATS");
+            is_up.send_replace(true);
+        }
+        // By this gateway itself.
+        Event::Closed => {
+            is_up.send_replace(false);
+        }
+        Event::Disconnected => {
+            if is_up.send_replace(false) {
+                tracing::warn!("the connection to NATS is lost: this gateway is on its own");
+            }
+        }
+        Event::SlowConsumer(_) => {
+            tracing::warn!("messages of the cluster were lost: this gateway does not keep up");
+        }
+        Event::LameDuckMode | Event::Draining => tracing::info!(%event, "NATS"),
+        Event::ServerError(_) | Event::ClientError(_) => {
+            // Said again with every attempt to connect.
+            let text = event.to_string();
+            let mut last = last_problem.lock();
+            if *last != text {
+                tracing::warn!(problem = text, "NATS");
+                *last = text;
+            }
+        }
+    }
+}

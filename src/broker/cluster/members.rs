@@ -1,0 +1,144 @@
+//! Which gateways are there.
+//!
+//! Each says hello every second. One that has said nothing for a while is lost,
+//! and nothing is waited for from it any more. While this gateway itself hears
+//! nobody, it judges nobody.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// How often a gateway says that it is there.
+pub(super) const HELLO: Duration = Duration::from_secs(1);
+/// A gateway that has said nothing for so long is lost.
+const SILENCE: Duration = Duration::from_millis(3500);
+
+/// The other gateways of the cluster.
+pub(super) struct Members {
+    table: Mutex<Table>,
+    /// Counts the times that one was lost or has said goodbye.
+    departures: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Table {
+    members: HashMap<u64, Member>,
+    /// Since when this gateway can hear; `None`: it cannot.
+    hearing: Option<Instant>,
+}
+
+struct Member {
+    name: Arc<str>,
+    heard: Instant,
+}
+
+impl Members {
+    pub(super) fn new() -> Self {
+        Self { table: Mutex::default(), departures: watch::channel(0).0 }
+    }
+
+    /// This gateway can hear the others from now on, or not any more.
+    pub(super) fn can_hear(&self, can_hear: bool) {
+        let now = Instant::now();
+        let mut table = self.table.lock();
+        table.hearing = can_hear.then_some(now);
+        // What was not heard meanwhile is nobody's fault.
+        table.members.values_mut().for_each(|member| member.heard = now);
+    }
+
+    /// Whether this gateway has been able to hear for so long that it has heard
+    /// everybody who is there.
+    pub(super) fn are_known(&self) -> bool {
+        self.table.lock().hearing.is_some_and(|since| since.elapsed() > 2 * HELLO)
+    }
+
+    /// Whether this gateway can hear the others.
+    pub(super) fn is_hearing(&self) -> bool {
+        self.table.lock().hearing.is_some()
+    }
+
+    /// A gateway is there. `true`: that is new.
+    pub(super) fn heard(&self, node: u64, name: &str) -> bool {
+        let heard = Instant::now();
+        let mut table = self.table.lock();
+        if let Some(member) = table.members.get_mut(&node) {
+            member.heard = heard;
+            return false;
+        }
+        table.members.insert(node, Member { name: name.into(), heard });
+        true
+    }
+
+    /// A gateway has said goodbye.
+    pub(super) fn left(&self, node: u64) {
+        if self.table.lock().members.remove(&node).is_some() {
+            self.departures.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Finds out who is lost, and returns their names.
+    pub(super) fn find_lost(&self) -> Vec<Arc<str>> {
+        let mut table = self.table.lock();
+        if table.hearing.is_none() {
+            return Vec::new();
+        }
+        let is_lost = |_: &u64, member: &mut Member| member.heard.elapsed() > SILENCE;
+        let lost: Vec<_> =
+            table.members.extract_if(is_lost).map(|(_, member)| member.name).collect();
+        drop(table);
+        if !lost.is_empty() {
+            self.departures.send_modify(|count| *count += 1);
+        }
+        lost
+    }
+
+    /// Those that are there.
+    pub(super) fn all(&self) -> Vec<(u64, Arc<str>)> {
+        let table = self.table.lock();
+        table.members.iter().map(|(node, member)| (*node, Arc::clone(&member.name))).collect()
+    }
+
+    /// What a gateway is called, if it is there.
+    pub(super) fn name(&self, node: u64) -> Option<Arc<str>> {
+        self.table.lock().members.get(&node).map(|member| Arc::clone(&member.name))
+    }
+
+    /// Sees a change whenever somebody is not there any more.
+    pub(super) fn departures(&self) -> watch::Receiver<u64> {
+        self.departures.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_is_lost_unless_nobody_can_be_heard() {
+        let members = Members::new();
+        members.can_hear(true);
+        assert!(members.heard(1, "a"));
+        assert!(!members.heard(1, "a"));
+        let mut departures = members.departures();
+        tokio::time::sleep(SILENCE / 2).await;
+        members.heard(2, "b");
+        tokio::time::sleep(SILENCE * 3 / 4).await;
+        assert_eq!(members.find_lost(), ["a".into()]);
+        assert!(departures.has_changed().unwrap());
+        departures.mark_unchanged();
+
+        members.can_hear(false);
+        tokio::time::sleep(2 * SILENCE).await;
+        assert!(members.find_lost().is_empty());
+        members.can_hear(true);
+        assert!(members.find_lost().is_empty(), "it had no chance to be heard");
+        assert_eq!(members.name(2).as_deref(), Some("b"));
+        members.left(2);
+        assert!(departures.has_changed().unwrap());
+        assert!(members.all().is_empty());
+    }
+}

@@ -1,0 +1,304 @@
+//! Many gateways as one, over NATS.
+//!
+//! There is no directory of who is where. A gateway listens under a subject for
+//! each of its users ([`holders`]), so NATS itself brings what is pushed to a
+//! user to the gateways that hold the user, and says at once when none does.
+//! What is for everybody, or for platforms, devices and sessions, goes to all.
+//! Each gateway does with it what it does for its own backends
+//! ([`answering`]), and streams back what became of it; who has still to answer
+//! is worked out in [`survey`].
+//!
+//! Nothing waits for NATS: sessions and their calls go on without it, as do
+//! pushes to sessions of this gateway. Pushes to others are then told to be
+//! unknown at once, and everything heals when it is back.
+//!
+//! What gateways say is in `proto/bridgehead/cluster/v1/cluster.proto`, and
+//! where in [`subjects`].
+
+mod answering;
+mod asking;
+mod asks;
+mod holders;
+mod link;
+mod members;
+mod outcomes;
+mod relays;
+mod subjects;
+mod survey;
+mod traffic;
+mod watches;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{Message, Subject};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use parking_lot::Mutex;
+use prost::Message as _;
+use tokio::task::AbortHandle;
+
+use super::local::Local;
+use crate::proto::cluster::said::What;
+use crate::proto::cluster::{Bye, Hello, Said};
+use asks::Asks;
+use holders::Holders;
+use link::Link;
+use members::{HELLO, Members};
+use relays::Relays;
+use subjects::Subjects;
+use watches::Watches;
+
+pub use asking::Incomplete;
+pub(super) use asking::{Flight, Gathering, InFlight, Route, unknown};
+pub use link::{Config, LinkError, Tls, check};
+pub(super) use survey::News;
+pub use traffic::Traffic;
+pub use watches::Broken;
+pub(super) use watches::Elsewhere;
+
+/// How far the clock of another gateway may be ahead before that is worth a word.
+const WORTH_A_WORD: Duration = Duration::from_secs(1);
+
+/// This gateway among the others.
+pub struct Cluster {
+    /// This instance of the gateway.
+    node: u64,
+    link: Link,
+    subjects: Subjects,
+    local: Arc<Local>,
+    members: Members,
+    holders: Holders,
+    asks: Arc<Asks>,
+    watches: Watches,
+    relays: Relays,
+    traffic: Traffic,
+    tasks: Mutex<Vec<AbortHandle>>,
+}
+
+impl Cluster {
+    /// Joins the cluster, now or as soon as NATS can be reached, in the
+    /// background of the runtime that this is called in.
+    ///
+    /// # Errors
+    ///
+    /// What the configuration names cannot be used. That NATS cannot be reached
+    /// is none.
+    pub async fn start(config: &Config, local: Arc<Local>) -> Result<Arc<Self>, LinkError> {
+        let node = rand::random();
+        let (link, sending) = Link::open(config, local.node()).await?;
+        let cluster = Arc::new(Self {
+            node,
+            link,
+            subjects: Subjects::new(&config.name, node),
+            local,
+            members: Members::new(),
+            holders: Holders::default(),
+            asks: Arc::default(),
+            watches: Watches::default(),
+            relays: Relays::default(),
+            traffic: Traffic::default(),
+            tasks: Mutex::default(),
+        });
+        cluster.tasks.lock().push(tokio::spawn(sending).abort_handle());
+        cluster.listen().await;
+        cluster.spawn(Arc::clone(&cluster).say_hello());
+        cluster.spawn(Arc::clone(&cluster).follow_sessions());
+        Ok(cluster)
+    }
+
+    /// Whether NATS can be reached.
+    pub fn is_connected(&self) -> bool {
+        self.link.is_up()
+    }
+
+    /// The other gateways, by their names.
+    pub fn others(&self) -> Vec<Arc<str>> {
+        self.members.all().into_iter().map(|(_, name)| name).collect()
+    }
+
+    /// Users under whose subject this gateway listens.
+    pub fn users(&self) -> usize {
+        self.holders.len()
+    }
+
+    /// What was said and heard.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// The largest event that can be pushed to other gateways, in bytes.
+    pub fn max_data(&self) -> usize {
+        // The rest of a message is small, but for the names in its target.
+        const OVERHEAD: usize = 64 * 1024;
+        self.link.max_payload().saturating_sub(OVERHEAD)
+    }
+
+    /// Says goodbye to the others, and is no part of the cluster any more.
+    pub async fn stop(&self) {
+        // Without watches there is nothing to wait for.
+        let _told = tokio::time::timeout(Duration::from_secs(1), self.relays.finish()).await;
+        self.say(self.subjects.nodes(), What::Bye(Bye {}));
+        // A second is more than it takes; without NATS there is nobody to tell.
+        let _said = tokio::time::timeout(Duration::from_secs(1), self.link.flush()).await;
+        self.tasks.lock().iter().for_each(AbortHandle::abort);
+    }
+
+    fn say(&self, subject: Subject, what: What) -> bool {
+        self.link.say(subject, None, said(self.node, what))
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.lock().push(tokio::spawn(task).abort_handle());
+    }
+
+    /// Listens to all that does not concern a user.
+    async fn listen(self: &Arc<Self>) {
+        let subjects = &self.subjects;
+        self.hear(subjects.replies(), |cluster, message| cluster.asks.arrived(&message)).await;
+        self.hear(subjects.watches(), |cluster, message| cluster.watches.arrived(&message)).await;
+        self.hear(subjects.nodes(), Self::hear_member).await;
+        self.hear(subjects.node(self.node), Self::hear_member).await;
+        let Some(mut all) = self.link.listen(subjects.all()).await else { return };
+        let cluster = Arc::clone(self);
+        self.spawn(async move {
+            while let Some(message) = all.next().await {
+                cluster.hear_of_all(message).await;
+            }
+        });
+    }
+
+    async fn hear(
+        self: &Arc<Self>,
+        subject: Subject,
+        hear: impl Fn(&Arc<Self>, Message) + Send + 'static,
+    ) {
+        let Some(mut heard) = self.link.listen(subject).await else { return };
+        let cluster = Arc::clone(self);
+        self.spawn(async move {
+            while let Some(message) = heard.next().await {
+                hear(&cluster, message);
+            }
+        });
+    }
+
+    /// Says now and then that this gateway is there, and looks who is not.
+    async fn say_hello(self: Arc<Self>) {
+        let mut up = self.link.follow();
+        let mut is_new = true;
+        loop {
+            let is_up = *up.borrow_and_update();
+            if is_up != self.members.is_hearing() {
+                self.members.can_hear(is_up);
+                is_new = true;
+            }
+            if is_up {
+                let all = self.subjects.nodes();
+                // Once more where it could not be said.
+                is_new = !self.say(all, What::Hello(self.hello(is_new))) && is_new;
+            }
+            for name in self.members.find_lost() {
+                tracing::warn!(gateway = &*name, "a gateway of the cluster is lost");
+                self.forget_departed();
+            }
+            tokio::select! {
+                () = tokio::time::sleep(HELLO) => {}
+                changed = up.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    fn hello(&self, is_new: bool) -> Hello {
+        let clock = self.local.registry().clock().now();
+        Hello { name: self.local.node().to_string(), clock, is_new }
+    }
+
+    fn forget_departed(&self) {
+        let there: Vec<u64> = self.members.all().into_iter().map(|(node, _)| node).collect();
+        self.holders.forget(|node| there.contains(&node));
+        self.relays.forget(|node| there.contains(&node));
+    }
+
+    /// What gateways say about themselves.
+    fn hear_member(self: &Arc<Self>, message: Message) {
+        let Some((node, what, reply)) = read(message) else { return };
+        match what {
+            What::Hello(hello) => self.hear_hello(node, &hello),
+            What::Bye(Bye {}) => {
+                if let Some(name) = self.members.name(node) {
+                    tracing::info!(gateway = &*name, "a gateway has left the cluster");
+                }
+                self.members.left(node);
+                self.forget_departed();
+            }
+            What::Holds(holds) => {
+                self.holders.add(&holds.user_id, node);
+            }
+            What::Watch(watch) => self.relay(node, watch, reply),
+            What::Unwatch(unwatch) => self.relays.end(node, unwatch.watch),
+            // Not said here, or by a later version.
+            What::Login(_) | What::Left(_) | What::Ask(_) => {}
+        }
+    }
+
+    fn hear_hello(self: &Arc<Self>, node: u64, hello: &Hello) {
+        let behind = self.local.registry().clock().hear(hello.clock);
+        if self.members.heard(node, &hello.name) {
+            tracing::info!(gateway = hello.name, "a gateway is in the cluster");
+            if behind > WORTH_A_WORD {
+                tracing::warn!(gateway = hello.name, ?behind, "the clocks of gateways differ");
+            }
+            self.watch_newcomer(node);
+        }
+        if hello.is_new {
+            self.say(self.subjects.node(node), What::Hello(self.hello(false)));
+        }
+    }
+
+    /// What is said to those that hold a user.
+    async fn hear_of_user(self: &Arc<Self>, user: &Arc<str>, message: Message) {
+        let Some((node, what, reply)) = read(message) else { return };
+        match what {
+            What::Login(login) => self.hear_login(node, &login),
+            What::Left(left) => self.holders.remove(&left.user_id, node),
+            What::Ask(ask) => {
+                self.traffic.questions_about_users_heard.add();
+                self.answer(ask, Some(user), reply).await;
+            }
+            // As above.
+            _ => {}
+        }
+    }
+
+    /// What is said to all.
+    async fn hear_of_all(self: &Arc<Self>, message: Message) {
+        let Some((node, what, reply)) = read(message) else { return };
+        match what {
+            What::Ask(ask) => {
+                self.traffic.questions_to_all_heard.add();
+                self.answer(ask, None, reply).await;
+            }
+            What::Watch(watch) => self.relay(node, watch, reply),
+            What::Unwatch(unwatch) => self.relays.end(node, unwatch.watch),
+            // As above.
+            _ => {}
+        }
+    }
+}
+
+/// Who says what, and where an answer goes.
+fn read(message: Message) -> Option<(u64, What, Option<Subject>)> {
+    match Said::decode(message.payload) {
+        Ok(Said { node, what: Some(what) }) => Some((node, what, message.reply)),
+        // Of a later version.
+        Ok(Said { what: None, .. }) => None,
+        Err(error) => {
+            tracing::warn!(%error, subject = %message.subject, "not from a gateway");
+            None
+        }
+    }
+}
+
+fn said(node: u64, what: What) -> Bytes {
+    Said { node, what: Some(what) }.encode_to_vec().into()
+}

@@ -1,0 +1,139 @@
+//! What happens to sessions here, told to other gateways that watch.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Subject;
+use futures_util::FutureExt;
+use parking_lot::Mutex;
+use prost::Message as _;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until};
+
+use super::Cluster;
+use crate::broker::told;
+use crate::proto::cluster::{Events, Watch};
+use crate::proto::push::SessionEvent;
+use crate::registry::{Registry, Target};
+
+/// Something is said at least so often, so that a loss is noticed.
+pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
+/// Events in one message.
+const MAX_EVENTS: usize = 256;
+/// Between messages of a snapshot, so that others have their turn.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// The watches of other gateways.
+pub(super) struct Relays {
+    open: Mutex<HashMap<(u64, u64), AbortHandle>>,
+    is_over: watch::Sender<bool>,
+}
+
+impl Default for Relays {
+    fn default() -> Self {
+        Self { open: Mutex::default(), is_over: watch::channel(false).0 }
+    }
+}
+
+impl Relays {
+    /// A gateway does not watch any more.
+    pub(super) fn end(&self, node: u64, watch: u64) {
+        if let Some(relay) = self.open.lock().remove(&(node, watch)) {
+            relay.abort();
+        }
+    }
+
+    /// Gateways are not there any more.
+    pub(super) fn forget(&self, is_there: impl Fn(u64) -> bool) {
+        self.open.lock().retain(|(node, _), relay| {
+            let is_there = is_there(*node);
+            if !is_there {
+                relay.abort();
+            }
+            is_there
+        });
+    }
+
+    /// Tells all what has happened until now, and that this is the end.
+    pub(super) async fn finish(&self) {
+        self.is_over.send_replace(true);
+        while self.open.lock().values().any(|relay| !relay.is_finished()) {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// One watch of another gateway.
+struct Relay {
+    cluster: Arc<Cluster>,
+    reply: Subject,
+    number: u64,
+}
+
+impl Cluster {
+    /// Another gateway watches the sessions that are here.
+    pub(super) fn relay(self: &Arc<Self>, node: u64, watch: Watch, reply: Option<Subject>) {
+        let Some(reply) = reply else { return };
+        let mut open = self.relays.open.lock();
+        open.entry((node, watch.watch)).or_insert_with(|| {
+            let target = Target::from(watch.target.unwrap_or_default());
+            let relay = Relay { cluster: Arc::clone(self), reply, number: 0 };
+            tokio::spawn(relay.run(target)).abort_handle()
+        });
+    }
+}
+
+impl Relay {
+    fn send(&mut self, events: Events) {
+        let (node, number) = (self.cluster.node, self.number);
+        self.number += 1;
+        let message = Events { node, number, ..events }.encode_to_vec();
+        // What cannot be said is missed by its number.
+        self.cluster.link.say(self.reply.clone(), None, message.into());
+    }
+
+    async fn run(mut self, target: Target) {
+        let node = Arc::clone(self.cluster.local.node());
+        let registry: Arc<Registry> = Arc::clone(self.cluster.local.registry());
+        let mut over = self.cluster.relays.is_over.subscribe();
+        let (present, mut watch) = registry.watch(target);
+        for part in present.chunks(MAX_EVENTS) {
+            let events = part.iter().map(|it| told::snapshot(it, &node)).collect();
+            self.send(Events { events, ..Events::default() });
+            tokio::time::sleep(PAUSE).await;
+        }
+        drop(present);
+        self.send(Events { events: vec![told::snapshot_end()], ..Events::default() });
+        let mut sign_of_life = Instant::now() + SIGN_OF_LIFE;
+        loop {
+            let next = tokio::select! {
+                biased;
+                event = watch.next() => Some(event),
+                () = sleep_until(sign_of_life) => None,
+                // The sender lives as long as the cluster.
+                _over = over.wait_for(|is_over| *is_over) => {
+                    self.send(Events { is_over: true, ..Events::default() });
+                    return;
+                }
+            };
+            let mut events: Vec<SessionEvent> = Vec::new();
+            let mut is_behind = false;
+            let mut event = next;
+            while let Some(result) = event {
+                match result {
+                    Ok(event) => events.push(told::event(event, &node)),
+                    Err(_behind) => is_behind = true,
+                }
+                let is_full = is_behind || events.len() == MAX_EVENTS;
+                event = if is_full { None } else { watch.next().now_or_never() };
+            }
+            self.send(Events { events, is_behind, ..Events::default() });
+            if is_behind {
+                return;
+            }
+            sign_of_life = Instant::now() + SIGN_OF_LIFE;
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What happens to sessions of this gateway and of others, as one.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::cluster::{Broken, Elsewhere};
+use super::local::Local;
+use super::told;
+use crate::proto::push::SessionEvent;
+use crate::proto::push::session_event::Kind;
+use crate::registry::{Behind, Presence, Target, Watch};
+
+/// Why a watch has ended: it would miss something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Ended {
+    /// The watcher did not keep up.
+    #[error(transparent)]
+    Behind(#[from] Behind),
+    /// The cluster is not heard any more.
+    #[error(transparent)]
+    Broken(#[from] Broken),
+}
+
+/// What happens to sessions. Dropping it ends the watch.
+pub struct Watching {
+    node: Arc<str>,
+    here: Watch,
+    elsewhere: Option<Elsewhere>,
+    /// What is there at the beginning.
+    present: std::vec::IntoIter<Arc<Presence>>,
+    /// The end of the snapshot is to be told, after that of other gateways'.
+    end_at: EndAt,
+    wants_snapshot: bool,
+}
+
+enum EndAt {
+    /// When what is there here was told.
+    Here,
+    /// When the others have told what is there.
+    Elsewhere,
+    /// It was told.
+    Told,
+}
+
+impl Watching {
+    pub(super) fn new(
+        local: &Local,
+        target: Target,
+        elsewhere: Option<Elsewhere>,
+        wants_snapshot: bool,
+    ) -> Self {
+        let (present, here) = local.registry().watch(target);
+        let present = if wants_snapshot { present } else { Vec::new() };
+        let end_at = if elsewhere.is_some() { EndAt::Elsewhere } else { EndAt::Here };
+        let (node, present) = (Arc::clone(local.node()), present.into_iter());
+        Self { node, here, elsewhere, present, end_at, wants_snapshot }
+    }
+
+    /// What happened next. Waits for ever if nothing does.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped at any time; no event is lost.
+    pub async fn next(&mut self) -> Result<SessionEvent, Ended> {
+        if let Some(presence) = self.present.next() {
+            return Ok(told::snapshot(&presence, &self.node));
+        }
+        if let EndAt::Here = self.end_at {
+            self.end_at = EndAt::Told;
+            if self.wants_snapshot {
+                return Ok(told::snapshot_end());
+            }
+        }
+        loop {
+            let Some(elsewhere) = &mut self.elsewhere else {
+                return Ok(told::event(self.here.next().await?, &self.node));
+            };
+            // What happens here meanwhile waits until all snapshots are there.
+            let is_complete = matches!(self.end_at, EndAt::Told);
+            let event = tokio::select! {
+                event = self.here.next(), if is_complete => {
+                    return Ok(told::event(event?, &self.node));
+                }
+                event = elsewhere.next() => event?,
+            };
+            match event.kind() {
+                Kind::SnapshotEnd => self.end_at = EndAt::Told,
+                Kind::Snapshot => {}
+                _ => return Ok(event),
+            }
+            if self.wants_snapshot {
+                return Ok(SessionEvent {
+                    at: event.at.or_else(|| Some(SystemTime::now().into())),
+                    ..event
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The `cluster` section: several gateways acting as one, over NATS.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::forms::{FilePath, NatsUrl, NonEmpty, SubjectPrefix};
+use super::push::Secret;
+use super::upstreams::OneOrMany;
+
+/// Several gateways acting as one, over NATS.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend(
+    "required" = ["nats"],
+    "dependentRequired" = {"user": ["password"], "password": ["user"]}
+))]
+pub struct ClusterConfig {
+    /// The NATS server, as `nats://host:port` or `tls://host:port`; or a list
+    /// of servers of one NATS cluster.
+    // Empty only in a model that was read from a file with errors.
+    #[serde(deserialize_with = "NatsUrl::one_or_many")]
+    #[schemars(with = "OneOrMany<NatsUrl>", extend("x-stand-in" = []))]
+    pub nats: Vec<String>,
+    /// What the cluster is called: gateways with the same name on the same NATS
+    /// act as one. All NATS subjects begin with it.
+    #[schemars(with = "SubjectPrefix")]
+    pub name: String,
+    /// A `.creds` file: a NATS user's JWT and its key.
+    #[schemars(with = "Option<FilePath>")]
+    pub credentials: Option<PathBuf>,
+    /// A NATS user, with its `password`.
+    #[schemars(with = "Option<NonEmpty>")]
+    pub user: Option<String>,
+    /// The password of `user`.
+    pub password: Option<Secret>,
+    /// A token that NATS asks for.
+    pub token: Option<Secret>,
+    /// TLS to NATS. Absent: only where the URL is a `tls://` one, with the
+    /// system's authorities.
+    pub tls: Option<ClusterTls>,
+}
+
+impl Default for ClusterConfig {
+    fn default() -> Self {
+        ClusterConfig {
+            nats: Vec::new(),
+            name: "bridgehead".to_owned(),
+            credentials: None,
+            user: None,
+            password: None,
+            token: None,
+            tls: None,
+        }
+    }
+}
+
+/// How the gateway shows itself to NATS and whom it believes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("dependentRequired" = {"cert": ["key"], "key": ["cert"]}))]
+pub struct ClusterTls {
+    /// PEM file: authorities that the server's certificate may come from, besides
+    /// the system's.
+    #[schemars(with = "Option<FilePath>")]
+    pub ca: Option<PathBuf>,
+    /// PEM file: the gateway's own certificate, for mutual TLS.
+    #[schemars(with = "Option<FilePath>")]
+    pub cert: Option<PathBuf>,
+    /// PEM file: the private key of `cert`.
+    #[schemars(with = "Option<FilePath>")]
+    pub key: Option<PathBuf>,
+}

@@ -154,6 +154,7 @@ impl App {
             tls: tls.clone(),
             keys,
             registry,
+            cluster: broker.cluster().cloned(),
             services: Arc::clone(&services),
             replaced: on_replaced,
         };

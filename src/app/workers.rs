@@ -12,6 +12,7 @@ use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::broker::cluster::Cluster;
 use crate::edge::admission::Admission;
 use crate::edge::{self, Edge};
 use crate::hooks::Dispatcher;
@@ -28,6 +29,7 @@ pub(super) struct Parts {
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) keys: Option<Arc<KeyService>>,
     pub(super) registry: Arc<Registry>,
+    pub(super) cluster: Option<Arc<Cluster>>,
     pub(super) services: Arc<ArcSwap<Services>>,
     /// Sees a change whenever `services` was replaced.
     pub(super) replaced: watch::Receiver<()>,
@@ -64,6 +66,7 @@ impl Workers {
                 doorbell: Arc::default(),
                 hooks: hooks.clone(),
                 registry: Arc::clone(&parts.registry),
+                cluster: parts.cluster.clone(),
                 keys: parts.keys.clone(),
             });
             let edge = Edge::new(

@@ -120,14 +120,17 @@ impl Broker {
         Listing::new(Arc::clone(self.node()), self.local.list(target), elsewhere)
     }
 
-    /// What happens to the sessions that a target selects from now on, after
-    /// those that are there if a `snapshot` is wanted.
+    /// What happens to the sessions that a target selects from when this has
+    /// returned on, after those that are there if a `snapshot` is wanted.
     ///
     /// # Errors
     ///
     /// The cluster cannot be reached.
-    pub fn watch(&self, target: Target, snapshot: bool) -> Result<Watching, Ended> {
-        let elsewhere = self.cluster.as_ref().map(|cluster| cluster.watch(&target)).transpose()?;
-        Ok(Watching::new(&self.local, target, elsewhere, snapshot))
+    pub async fn watch(&self, target: Target, snapshot: bool) -> Result<Watching, Ended> {
+        let cluster = self.cluster.as_ref();
+        let elsewhere = cluster.map(|cluster| cluster.watch(&target, snapshot)).transpose()?;
+        let mut watching = Watching::new(&self.local, target, elsewhere, snapshot);
+        watching.begin().await?;
+        Ok(watching)
     }
 }

@@ -1,7 +1,6 @@
 //! What happens to sessions of this gateway and of others, as one.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use super::cluster::{Broken, Elsewhere};
 use super::local::Local;
@@ -56,6 +55,17 @@ impl Watching {
         Self { node, here, elsewhere, present, end_at, wants_snapshot }
     }
 
+    /// Waits until nothing is missed any more at any gateway.
+    pub(super) async fn begin(&mut self) -> Result<(), Ended> {
+        if !self.wants_snapshot
+            && let Some(elsewhere) = &mut self.elsewhere
+        {
+            while elsewhere.next().await?.kind() != Kind::SnapshotEnd {}
+            self.end_at = EndAt::Told;
+        }
+        Ok(())
+    }
+
     /// What happened next. Waits for ever if nothing does.
     ///
     /// # Cancel safety
@@ -71,29 +81,21 @@ impl Watching {
                 return Ok(told::snapshot_end());
             }
         }
-        loop {
-            let Some(elsewhere) = &mut self.elsewhere else {
-                return Ok(told::event(self.here.next().await?, &self.node));
-            };
-            // What happens here meanwhile waits until all snapshots are there.
-            let is_complete = matches!(self.end_at, EndAt::Told);
-            let event = tokio::select! {
-                event = self.here.next(), if is_complete => {
-                    return Ok(told::event(event?, &self.node));
-                }
-                event = elsewhere.next() => event?,
-            };
-            match event.kind() {
-                Kind::SnapshotEnd => self.end_at = EndAt::Told,
-                Kind::Snapshot => {}
-                _ => return Ok(event),
+        let Some(elsewhere) = &mut self.elsewhere else {
+            return Ok(told::event(self.here.next().await?, &self.node));
+        };
+        // What happens here meanwhile waits until all snapshots are there.
+        let is_complete = matches!(self.end_at, EndAt::Told);
+        let event = tokio::select! {
+            event = self.here.next(), if is_complete => {
+                return Ok(told::event(event?, &self.node));
             }
-            if self.wants_snapshot {
-                return Ok(SessionEvent {
-                    at: event.at.or_else(|| Some(SystemTime::now().into())),
-                    ..event
-                });
-            }
+            event = elsewhere.next() => event?,
+        };
+        if event.kind() == Kind::SnapshotEnd {
+            self.end_at = EndAt::Told;
+            return Ok(told::snapshot_end());
         }
+        Ok(event)
     }
 }

@@ -82,7 +82,7 @@ impl PushService for Service {
     ) -> Result<Response<Told<SessionEvent>>, Status> {
         let WatchSessionsRequest { target, snapshot } = request.into_inner();
         let target = requests::any_target(target)?;
-        let watch = self.broker.watch(target, snapshot).map_err(|ended| status(&ended))?;
+        let watch = self.broker.watch(target, snapshot).await.map_err(|ended| status(&ended))?;
         Ok(Response::new(events(watch, self.stopped.clone()).boxed()))
     }
 }

@@ -16,6 +16,7 @@ use super::identity::Identity;
 use super::keys::Refused;
 use super::request::Failure;
 use crate::auth::{self, Verdict};
+use crate::broker::cluster::Expected;
 use crate::envelope::cipher::Cipher;
 use crate::envelope::codec::{Request, Text};
 use crate::envelope::{Close, Code};
@@ -75,7 +76,13 @@ pub(super) enum Outcome {
     /// setCxnParams is valid; `Some`: all later frames are encrypted.
     Described { params: Box<SetCxnParamsReq>, cipher: Option<Cipher> },
     /// setUserParams is accepted.
-    LoggedIn { user_id: String, token: String, expires_at: Option<SystemTime> },
+    LoggedIn {
+        user_id: String,
+        token: String,
+        expires_at: Option<SystemTime>,
+        /// Other gateways find the user here, from before the answer on.
+        expected: Option<Expected>,
+    },
     /// setUserParams is refused: answered, then closed.
     LoginRefused { reason: String },
     /// Answered; the session goes on as it was.
@@ -156,10 +163,16 @@ pub(super) fn set_user_params(
     };
     let verdict = worker.services.load().auth.judge(&login);
     let session: Box<str> = identity.session_id().into();
+    let cluster = worker.cluster.clone();
     Ok(async move {
         let outcome = match verdict.await {
             Verdict::Accepted { expires_at } => {
-                Outcome::LoggedIn { user_id: params.user_id, token: params.token, expires_at }
+                let (user_id, token) = (params.user_id, params.token);
+                let expected = match &cluster {
+                    Some(cluster) => cluster.expect(&user_id).await,
+                    None => None,
+                };
+                Outcome::LoggedIn { user_id, token, expires_at, expected }
             }
             Verdict::Refused { reason } => Outcome::LoginRefused { reason },
             Verdict::Unavailable { cause } => {

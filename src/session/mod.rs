@@ -29,6 +29,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::auth::Authenticator;
+use crate::broker::cluster::Cluster;
 use crate::hooks::{Dispatcher, Hooks};
 use crate::outbox::Doorbell;
 use crate::registry::Registry;
@@ -85,6 +86,8 @@ pub struct Worker {
     pub hooks: Dispatcher,
     /// Where sessions that have logged in are found.
     pub registry: Arc<Registry>,
+    /// Other gateways, which are to reach sessions as well; `None`: there are none.
+    pub cluster: Option<Arc<Cluster>>,
     /// The RSA key of the handshake; `None`: encryption is refused.
     pub keys: Option<Arc<keys::KeyService>>,
 }

@@ -435,12 +435,13 @@ where
             }
             // It would end the user's other sessions for one that is over.
             Outcome::LoggedIn { .. } if self.outbox.is_sealed() => {}
-            Outcome::LoggedIn { user_id, token, expires_at } => {
+            Outcome::LoggedIn { user_id, token, expires_at, expected } => {
                 tracing::debug!(session = self.identity.session_id(), user = user_id, "logged in");
                 self.identity.log_in(&user_id, &token, expires_at);
                 self.handle.set_stage(Stage::Authenticated);
                 self.answer(&asked, &Answer::empty());
                 self.join();
+                drop(expected);
             }
             Outcome::LoginRefused { reason } => {
                 let session = self.identity.session_id();

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import secrets
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ sys.path.insert(0, str(ROOT / "target" / "peers" / "gen"))
 
 import credentials  # noqa: E402
 from configuration import PUSH, gateway_config  # noqa: E402
-from processes import Gateway, Services  # noqa: E402
+from processes import Gateway, Nats, Services  # noqa: E402
 from push_client import PushClient  # noqa: E402
 from raw_client import RawClient  # noqa: E402
 from session_client import SessionClient  # noqa: E402
@@ -83,9 +84,9 @@ def share_gateway(binary, tmp_path_factory):
     """Starts a gateway that the tests of one file share."""
     started = []
 
-    def start(config, directory=None):
+    def start(config, directory=None, env=None):
         directory = directory or tmp_path_factory.mktemp("gateway")
-        started.append(Gateway(binary, directory, config))
+        started.append(Gateway(binary, directory, config, env=env))
         return started[-1].wait_listening()
 
     yield start
@@ -93,12 +94,46 @@ def share_gateway(binary, tmp_path_factory):
         _end(gateway)
 
 
+@pytest.fixture(scope="session")
+def nats(tmp_path_factory):
+    """A NATS server that is there for all tests that do not harm it. It takes pushes of any size."""
+    config = tmp_path_factory.mktemp("nats") / "nats.conf"
+    config.write_text("max_payload: 8MB\n")
+    running = Nats("-c", config)
+    yield running
+    running.stop()
+
+
+def pytest_generate_tests(metafunc):
+    """What backends are promised holds in a cluster as well: clients of one gateway, backends of
+    another."""
+    if metafunc.module.__name__.startswith("test_push_") and "backend" in metafunc.fixturenames:
+        metafunc.parametrize("broker", ["alone", "cluster"], scope="module", indirect=True)
+
+
 @pytest.fixture(scope="module")
-def gateway(share_gateway, services, session_key):
-    """A gateway with the usual configuration, shared by the tests of one file."""
-    private_key = str(session_key.private_file)
-    session = {"private_key": private_key}
-    return share_gateway(gateway_config(services, session=session, push=PUSH))
+def broker(request):
+    """How the shared gateway reaches sessions: those of its own, or of a cluster."""
+    return getattr(request, "param", "alone")
+
+
+@pytest.fixture(scope="module")
+def gateway(request, share_gateway, services, session_key, broker):
+    """A gateway with the usual configuration, shared by the tests of one file.
+
+    In a cluster, backends talk to another one by default.
+    """
+    session = {"private_key": str(session_key.private_file)}
+    config = gateway_config(services, session=session, push=PUSH)
+    if broker == "alone":
+        return share_gateway(config)
+    name = f"test-{secrets.token_hex(4)}"
+    config["cluster"] = {"nats": request.getfixturevalue("nats").url, "name": name}
+    gateway, other = (share_gateway(config, env={"HOSTNAME": node}) for node in ("here", "there"))
+    gateway.push_address = other.push_address
+    for one in (gateway, other):
+        one.wait_event(lambda event: event.get("message") == "a gateway is in the cluster")
+    return gateway
 
 
 @pytest.fixture
@@ -149,9 +184,9 @@ def open_backend(request):
 
 
 @pytest.fixture
-def backend(open_backend):
+def backend(open_backend, gateway):
     """A backend of the shared gateway."""
-    return open_backend()
+    return open_backend(gateway)
 
 
 _users = itertools.count(1)

@@ -106,6 +106,19 @@ class Services(Program):
         return self.journal.read_text().split()
 
 
+class Nats(Program):
+    """A NATS server. `port`: a fixed one, so that it can come back."""
+
+    def __init__(self, *arguments, port=-1):
+        # Of the environment that runs this.
+        binary = Path(sys.executable).parent / "nats-server"
+        super().__init__([binary, "-a", "127.0.0.1", "-p", port, *arguments])
+        line = self.wait_line(lambda line: "Listening for client connections" in line)
+        self.wait_line(lambda line: "Server is ready" in line)
+        self.port = int(line.rsplit(":", 1)[1])
+        self.url = f"nats://127.0.0.1:{self.port}"
+
+
 class Gateway(Program):
     """`bridgehead serve` with a configuration of the test's own."""
 

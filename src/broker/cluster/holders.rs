@@ -11,23 +11,34 @@
 //! A login is said again after a while: interest takes its time between the
 //! servers of a NATS cluster, and two gateways that begin to listen at the same
 //! moment must not miss each other.
+//!
+//! A gateway begins to listen before the login is answered ([`Expected`]): who
+//! has its answer can be reached from every gateway.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use parking_lot::Mutex;
+use prost::Message as _;
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::Cluster;
-use crate::proto::cluster::{Holds, Left, Login, said::What};
+use super::asks::Arrival;
+use super::{Cluster, said};
+use crate::proto::cluster::{Answer, Holds, Left, Login, said::What};
 use crate::registry::{Behind, Change, Elsewhere, Event, Presence, Target, Watch};
 
 /// After this a login is said again, and from then on a holder knows the others.
 const SETTLED: Duration = Duration::from_secs(2);
 /// Users that are looked at in one go.
 const BATCH: usize = 256;
+/// How long a login waits for NATS.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// How long a user is listened for who was expected and may be here by now.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// The users that are here.
 #[derive(Default)]
@@ -37,7 +48,13 @@ pub(super) struct Holders {
 
 struct Holder {
     sessions: usize,
+    /// Logins that are about to be answered.
+    expected: usize,
     since: Instant,
+    /// NATS brings what is said about the user.
+    is_heard: bool,
+    /// Who wants to know when that is so.
+    waiting: Vec<oneshot::Sender<()>>,
     /// Other gateways that have said that they hold the user.
     others: Vec<u64>,
     listening: AbortHandle,
@@ -51,13 +68,36 @@ pub(super) struct Others {
     pub(super) is_unsettled: bool,
 }
 
+/// A user is listened for, at least until a little after this is dropped.
+pub struct Expected {
+    cluster: Arc<Cluster>,
+    user: Arc<str>,
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        let (cluster, user) = (Arc::clone(&self.cluster), Arc::clone(&self.user));
+        self.cluster.runtime.spawn(async move {
+            // By then its session is known to be here, if there is one.
+            sleep(LINGER).await;
+            cluster.change(&user, |holder| holder.expected = holder.expected.saturating_sub(1));
+        });
+    }
+}
+
+impl Holder {
+    fn is_settled(&self) -> bool {
+        self.is_heard && (self.others.is_empty() || self.since.elapsed() > SETTLED)
+    }
+}
+
 impl Holders {
     /// The other gateways that hold a user.
     pub(super) fn others(&self, user: &str) -> Others {
         let users = self.users.lock();
         users.get(user).map_or(Others { nodes: Vec::new(), is_unsettled: false }, |holder| Others {
             nodes: holder.others.clone(),
-            is_unsettled: holder.since.elapsed() < SETTLED,
+            is_unsettled: !holder.is_settled(),
         })
     }
 
@@ -86,6 +126,30 @@ impl Holders {
         for holder in self.users.lock().values_mut() {
             holder.others.retain(|node| is_there(*node));
         }
+    }
+
+    /// NATS brings what is said about a user.
+    fn heard(&self, user: &str) {
+        if let Some(holder) = self.users.lock().get_mut(user) {
+            holder.is_heard = true;
+            for waiting in std::mem::take(&mut holder.waiting) {
+                // Whoever has given up needs no word.
+                let _told = waiting.send(());
+            }
+        }
+    }
+
+    /// Changes a holder; `true`: with that it holds nobody any more, and is no more.
+    fn change(&self, user: &str, change: impl FnOnce(&mut Holder)) -> bool {
+        let mut users = self.users.lock();
+        let Some(holder) = users.get_mut(user) else { return false };
+        change(holder);
+        let is_over = holder.sessions == 0 && holder.expected == 0;
+        if is_over {
+            holder.listening.abort();
+            users.remove(user);
+        }
+        is_over
     }
 
     /// Users that are here.
@@ -119,7 +183,7 @@ impl Cluster {
         let mut logins = VecDeque::new();
         loop {
             match self.next(&mut watch, &mut logins).await {
-                Ok(event) => self.follow(&event, &mut logins).await,
+                Ok(event) => self.follow(&event, &mut logins),
                 Err(behind) => return behind,
             }
         }
@@ -150,15 +214,11 @@ impl Cluster {
         known.is_some_and(|known| Arc::ptr_eq(&known, presence))
     }
 
-    async fn follow(
-        self: &Arc<Self>,
-        event: &Event,
-        logins: &mut VecDeque<(Instant, Arc<Presence>)>,
-    ) {
+    fn follow(self: &Arc<Self>, event: &Event, logins: &mut VecDeque<(Instant, Arc<Presence>)>) {
         let presence = &event.presence;
         match event.change {
             Change::Connected => {
-                self.came(&presence.user_id).await;
+                self.came(&presence.user_id);
                 self.say_login(presence);
                 logins.push_back((Instant::now() + SETTLED, Arc::clone(presence)));
             }
@@ -169,69 +229,125 @@ impl Cluster {
     /// Holds what is known against the sessions that are there, and says
     /// every login again: nobody has heard them, or not all have.
     async fn begin_with(self: &Arc<Self>, present: &[Arc<Presence>]) {
-        let mut counts: HashMap<&Arc<str>, usize> = HashMap::new();
+        self.holders.users.lock().values_mut().for_each(|holder| holder.sessions = 0);
         for presence in present {
-            *counts.entry(&presence.user_id).or_default() += 1;
+            self.came(&presence.user_id);
         }
-        self.holders.users.lock().retain(|user, holder| match counts.get(user) {
-            Some(count) => {
-                holder.sessions = *count;
-                true
-            }
-            None => {
+        self.holders.users.lock().retain(|_, holder| {
+            let is_here = holder.sessions + holder.expected > 0;
+            if !is_here {
                 holder.listening.abort();
-                false
             }
+            is_here
         });
         for (nth, presence) in present.iter().enumerate() {
-            let is_known = self.holders.users.lock().contains_key(&presence.user_id);
-            if !is_known {
-                self.came(&presence.user_id).await;
-                let count = counts.get(&presence.user_id).copied().unwrap_or(1);
-                if let Some(holder) = self.holders.users.lock().get_mut(&presence.user_id) {
-                    holder.sessions = count;
-                }
-            }
             self.say_login(presence);
             if nth % BATCH == BATCH - 1 {
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                sleep(Duration::from_millis(1)).await;
             }
+        }
+    }
+
+    /// A login of a user is about to be answered: begins to listen, if there is
+    /// a connection, and waits until NATS knows, but not for long.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped; nobody is expected then.
+    pub async fn expect(self: &Arc<Self>, user: &str) -> Option<Expected> {
+        if !self.link.is_up() {
+            return None;
+        }
+        let user: Arc<str> = user.into();
+        let (tell, heard) = oneshot::channel();
+        let is_heard = self.hold(&user, |holder| {
+            holder.expected += 1;
+            if !holder.is_heard {
+                holder.waiting.push(tell);
+            }
+            holder.is_heard
+        });
+        let expected = Expected { cluster: Arc::clone(self), user };
+        if !is_heard {
+            // Without NATS a login is as good as with it.
+            let _in_time = timeout(PATIENCE, heard).await;
+        }
+        Some(expected)
+    }
+
+    /// Changes the holder of a user, who is listened for from now on.
+    fn hold<T>(self: &Arc<Self>, user: &Arc<str>, change: impl FnOnce(&mut Holder) -> T) -> T {
+        let mut users = self.holders.users.lock();
+        let holder = users.entry(Arc::clone(user)).or_insert_with(|| {
+            let listening = Arc::clone(self).listen_for(Arc::clone(user));
+            Holder {
+                sessions: 0,
+                expected: 0,
+                since: Instant::now(),
+                is_heard: false,
+                waiting: Vec::new(),
+                others: Vec::new(),
+                listening: self.runtime.spawn(listening).abort_handle(),
+            }
+        });
+        change(holder)
+    }
+
+    /// Hears what is said about a user.
+    async fn listen_for(self: Arc<Self>, user: Arc<str>) {
+        let subject = self.subjects.user(&user);
+        let Some(mut heard) = self.link.listen(subject.clone()).await else { return };
+        // Said behind that: whatever answers it, NATS has both.
+        let mut first = self.asks.open();
+        let holds = Holds { user_id: user.to_string() };
+        let reply = self.subjects.reply(first.number, 0);
+        self.link.say(subject, Some(reply), said(self.node, What::Holds(holds)));
+        loop {
+            tokio::select! {
+                message = heard.next() => match message {
+                    Some(message) => self.hear_of_user(&user, message).await,
+                    None => return,
+                },
+                Some(Arrival { answer, .. }) = first.next() => {
+                    if let Some(answer) = answer {
+                        self.holders.add(&user, answer.node);
+                    }
+                    self.holders.heard(&user);
+                    break;
+                }
+            }
+        }
+        drop(first);
+        let (cluster, user) = (Arc::downgrade(&self), user);
+        drop(self);
+        while let Some(message) = heard.next().await {
+            let Some(cluster) = cluster.upgrade() else { return };
+            cluster.hear_of_user(&user, message).await;
+        }
+    }
+
+    /// Another gateway holds a user as well, and wants to know whether it is heard.
+    pub(super) fn hear_holds(&self, node: u64, user: &str, reply: Option<async_nats::Subject>) {
+        self.holders.add(user, node);
+        if let Some(reply) = reply {
+            let answer = Answer { node: self.node, is_last: true, ..Answer::default() };
+            self.link.say(reply, None, answer.encode_to_vec().into());
         }
     }
 
     /// A session of a user has come.
-    async fn came(self: &Arc<Self>, user: &Arc<str>) {
-        if let Some(holder) = self.holders.users.lock().get_mut(user) {
-            holder.sessions += 1;
-            return;
-        }
-        let Some(mut heard) = self.link.listen(self.subjects.user(user)).await else { return };
-        let (cluster, of) = (Arc::downgrade(self), Arc::clone(user));
-        let listening = tokio::spawn(async move {
-            use futures_util::StreamExt;
-            while let Some(message) = heard.next().await {
-                let Some(cluster) = cluster.upgrade() else { return };
-                cluster.hear_of_user(&of, message).await;
-            }
-        });
-        let holder = Holder {
-            sessions: 1,
-            since: Instant::now(),
-            others: Vec::new(),
-            listening: listening.abort_handle(),
-        };
-        self.holders.users.lock().insert(Arc::clone(user), holder);
+    fn came(self: &Arc<Self>, user: &Arc<str>) {
+        self.hold(user, |holder| holder.sessions += 1);
     }
 
     /// A session of a user has gone.
     fn went(&self, user: &Arc<str>) {
-        let mut users = self.holders.users.lock();
-        let Some(holder) = users.get_mut(user) else { return };
-        holder.sessions -= 1;
-        if holder.sessions == 0 {
-            holder.listening.abort();
-            users.remove(user);
-            let left = Left { user_id: user.to_string() };
+        self.change(user, |holder| holder.sessions = holder.sessions.saturating_sub(1));
+    }
+
+    fn change(&self, user: &str, change: impl FnOnce(&mut Holder)) {
+        if self.holders.change(user, change) {
+            let left = Left { user_id: user.to_owned() };
             self.say(self.subjects.user(user), What::Left(left));
         }
     }

@@ -36,6 +36,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use parking_lot::Mutex;
 use prost::Message as _;
+use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use super::local::Local;
@@ -51,6 +52,7 @@ use watches::Watches;
 
 pub use asking::Incomplete;
 pub(super) use asking::{Flight, Gathering, InFlight, Route, unknown};
+pub use holders::Expected;
 pub use link::{Config, LinkError, Tls, check};
 pub(super) use survey::News;
 pub use traffic::Traffic;
@@ -73,6 +75,8 @@ pub struct Cluster {
     watches: Watches,
     relays: Relays,
     traffic: Traffic,
+    /// Sessions live on others.
+    runtime: Handle,
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
@@ -98,6 +102,7 @@ impl Cluster {
             watches: Watches::default(),
             relays: Relays::default(),
             traffic: Traffic::default(),
+            runtime: Handle::current(),
             tasks: Mutex::default(),
         });
         cluster.tasks.lock().push(tokio::spawn(sending).abort_handle());
@@ -261,6 +266,7 @@ impl Cluster {
         match what {
             What::Login(login) => self.hear_login(node, &login),
             What::Left(left) => self.holders.remove(&left.user_id, node),
+            What::Holds(holds) => self.hear_holds(node, &holds.user_id, reply),
             What::Ask(ask) => {
                 self.traffic.questions_about_users_heard.add();
                 self.answer(ask, Some(user), reply).await;

@@ -80,7 +80,7 @@ impl Cluster {
         open.entry((node, watch.watch)).or_insert_with(|| {
             let target = Target::from(watch.target.unwrap_or_default());
             let relay = Relay { cluster: Arc::clone(self), reply, number: 0 };
-            tokio::spawn(relay.run(target)).abort_handle()
+            tokio::spawn(relay.run(target, watch.snapshot)).abort_handle()
         });
     }
 }
@@ -94,12 +94,13 @@ impl Relay {
         self.cluster.link.say(self.reply.clone(), None, message.into());
     }
 
-    async fn run(mut self, target: Target) {
+    async fn run(mut self, target: Target, wants_snapshot: bool) {
         let node = Arc::clone(self.cluster.local.node());
         let registry: Arc<Registry> = Arc::clone(self.cluster.local.registry());
         let mut over = self.cluster.relays.is_over.subscribe();
         let (present, mut watch) = registry.watch(target);
-        for part in present.chunks(MAX_EVENTS) {
+        let told = if wants_snapshot { &*present } else { &[] };
+        for part in told.chunks(MAX_EVENTS) {
             let events = part.iter().map(|it| told::snapshot(it, &node)).collect();
             self.send(Events { events, ..Events::default() });
             tokio::time::sleep(PAUSE).await;

@@ -339,7 +339,7 @@ impl Survey {
         news
     }
 
-    /// Nothing more is expected of gateways that are not there any more.
+    /// Gateways are not there any more: nothing more is expected of them.
     pub(super) fn lose(&mut self, is_there: impl Fn(u64) -> bool, now: Instant) -> Vec<News> {
         let mut news = Vec::new();
         for question in &mut self.questions {
@@ -347,13 +347,18 @@ impl Survey {
             let mut lost: Vec<u64> = awaited.filter(|node| !is_there(*node)).collect();
             let untold = question.heard.iter().filter(|heard| !heard.is_last);
             lost.extend(untold.map(|heard| heard.node).filter(|node| !is_there(*node)));
-            if lost.is_empty() {
+            if lost.is_empty() && question.last_heard.is_some() {
                 continue;
             }
             for node in lost {
                 question.lose(node, &mut news);
             }
-            question.last_heard.get_or_insert(now);
+            if question.last_heard.is_none() {
+                // Perhaps nobody else was to answer.
+                question.is_unsettled = true;
+                question.is_doubtful = true;
+                question.last_heard = Some(now);
+            }
             question.settle(now, &mut news);
         }
         news

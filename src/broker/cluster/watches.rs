@@ -101,7 +101,11 @@ impl Watches {
 
 impl Cluster {
     /// Watches sessions of other gateways.
-    pub(in crate::broker) fn watch(self: &Arc<Self>, target: &Target) -> Result<Elsewhere, Broken> {
+    pub(in crate::broker) fn watch(
+        self: &Arc<Self>,
+        target: &Target,
+        snapshot: bool,
+    ) -> Result<Elsewhere, Broken> {
         let watch = self.watches.next.fetch_add(1, Ordering::Relaxed);
         let target = push::Target::from(target);
         let (events, arrivals) = mpsc::channel(QUEUE);
@@ -123,7 +127,7 @@ impl Cluster {
             early: VecDeque::new(),
             ready: VecDeque::new(),
         };
-        let what = What::Watch(Watch { watch, target: Some(target) });
+        let what = What::Watch(Watch { watch, target: Some(target), snapshot });
         let reply = self.subjects.watch(watch);
         if self.link.say(self.subjects.all(), Some(reply), said(self.node, what)) {
             Ok(elsewhere)
@@ -135,7 +139,11 @@ impl Cluster {
     /// A gateway has come into the cluster: all that is watched is watched there.
     pub(super) fn watch_newcomer(&self, node: u64) {
         for (watch, open) in &*self.watches.open.lock() {
-            let what = What::Watch(Watch { watch: *watch, target: Some(open.target.clone()) });
+            let what = What::Watch(Watch {
+                watch: *watch,
+                target: Some(open.target.clone()),
+                snapshot: true,
+            });
             let reply = self.subjects.watch(*watch);
             self.link.say(self.subjects.node(node), Some(reply), said(self.node, what));
         }

@@ -127,6 +127,15 @@ fn what_a_lost_gateway_would_have_said_is_unknown() {
 }
 
 #[test]
+fn the_only_holder_may_be_lost_before_it_has_answered() {
+    let (mut survey, now) = (about_user(), Instant::now());
+    assert_eq!(survey.lose(|_| true, now), [], "somebody has gone since it was asked");
+    let at = survey.passes_at().unwrap();
+    assert_eq!(survey.pass(at), [News::UnknownUser("u".into())]);
+    assert!(survey.is_done());
+}
+
+#[test]
 fn a_gateway_whose_answer_was_lost_is_not_believed() {
     let (mut survey, now) = (about_user(), Instant::now());
     survey.hear(0, Some(answer(A, &["x"])), now, member);

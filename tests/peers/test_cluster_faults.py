@@ -1,0 +1,359 @@
+"""What can go wrong in a cluster: nothing is told that is not so, and all heals."""
+
+import threading
+import time
+from collections import Counter
+
+import grpc
+import pytest
+from cluster import Line, cluster_config, count_of, start_cluster, wait_known, wait_log
+from credentials import Authority
+from probe_pb2 import EchoReq, EchoResp
+from processes import Nats, eventually
+from push_client import ACKNOWLEDGED, WRITTEN, Outcome, outcomes, status_of
+
+LONG = 60
+
+
+@pytest.fixture
+def own_nats():
+    """Starts NATS servers, ended with the test."""
+    started = []
+
+    def start(*arguments, **options):
+        started.append(Nats(*arguments, **options))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.stop()
+
+
+@pytest.fixture
+def push():
+    """Starts backends that push all the time, stopped with the test."""
+    started = []
+
+    def start(*arguments, **options):
+        started.append(Pusher(*arguments, **options))
+        return started[-1]
+
+    yield start
+    for pusher in started:
+        pusher.stop()
+
+
+@pytest.fixture
+def lines():
+    """Lines between gateways and NATS, ended with the test."""
+    opened = []
+
+    def open_line(port):
+        opened.append(Line(port))
+        return opened[-1]
+
+    yield open_line
+    for line in opened:
+        line.close()
+
+
+class Pusher(threading.Thread):
+    """A backend that pushes to users again and again, and keeps every receipt."""
+
+    def __init__(self, backend, users, deadline=3, name=""):
+        super().__init__(daemon=True)
+        self.backend, self.users, self.deadline, self.prefix = backend, users, deadline, name
+        # (push, user or "", outcome) of every receipt; pushes that were sent.
+        self.receipts, self.sent, self.failures = [], [], []
+        self._stopping = threading.Event()
+        self.start()
+
+    def run(self):
+        number = 0
+        while not self._stopping.is_set():
+            name = f"{self.prefix}{number}"
+            number += 1
+            self.sent.append(name)
+            try:
+                told = self.backend.push(
+                    push_id=name,
+                    user_ids=self.users,
+                    data=name.encode(),
+                    confirm=ACKNOWLEDGED,
+                    deadline=self.deadline,
+                )
+            except grpc.RpcError as error:
+                self.failures.append(error)
+                continue
+            for it in told:
+                user = it.user_id or it.session.user_id
+                self.receipts.append((name, user, Outcome.Name(it.outcome)))
+
+    def stop(self):
+        self._stopping.set()
+        self.join(30)
+        assert not self.is_alive()
+        return self
+
+    def count(self, user):
+        return Counter(outcome for _, whose, outcome in list(self.receipts) if whose == user)
+
+    def wait_outcome(self, user, outcome, more=3, timeout=20):
+        """Waits for so many more receipts of that outcome."""
+        goal = self.count(user)[outcome] + more
+        eventually(lambda: self.count(user)[outcome] >= goal, timeout)
+
+
+class Reader(threading.Thread):
+    """Everything that was pushed to a client, until its connection ends."""
+
+    def __init__(self, client):
+        super().__init__(daemon=True)
+        self.client, self.pushed = client, []
+        self.start()
+
+    def run(self):
+        try:
+            while True:
+                self.pushed.append(self.client.receive_push(LONG).data.decode())
+        except Exception:  # noqa: BLE001: the end, whichever
+            return
+
+
+def believe(pusher, readers):
+    """Every receipt is true: what was acknowledged has arrived, once. Each push has one receipt of
+    each user; a second one says at most that not all is known."""
+    told = {}
+    for name, user, outcome in pusher.receipts:
+        told.setdefault((name, user), []).append(outcome)
+    for name in pusher.sent[:-1]:
+        for user in pusher.users:
+            outcomes_of = sorted(told[name, user])
+            assert len(outcomes_of) == 1 or outcomes_of == ["ACKNOWLEDGED", "EXPIRED"], (name, user)
+    for name, user, outcome in pusher.receipts:
+        arrived = sum(reader.pushed.count(name) for reader in readers[user])
+        if outcome == "ACKNOWLEDGED":
+            assert arrived == 1, (name, user, arrived)
+        if outcome == "OFFLINE":
+            assert arrived == 0, (name, user, arrived)
+
+
+def test_a_gateway_that_is_killed_takes_only_its_own_sessions_along(
+    start_gateway, services, nats, connect, open_backend, push, user
+):
+    nodes = start_cluster(start_gateway, services, nats.url)
+    users = [f"{user}-{number}" for number in range(3)]
+    readers = {
+        name: [Reader(connect(node).log_in(name))] for name, node in zip(users, nodes, strict=True)
+    }
+    pusher = push(open_backend(nodes[0]), users)
+    for name in users:
+        pusher.wait_outcome(name, "ACKNOWLEDGED")
+    nodes[2].kill()
+    # In between, what was on its way there is not known.
+    pusher.wait_outcome(users[2], "OFFLINE")
+    for name in users[:2]:
+        pusher.wait_outcome(name, "ACKNOWLEDGED")
+    # The client comes back elsewhere.
+    readers[users[2]].append(Reader(connect(nodes[1]).log_in(users[2])))
+    pusher.wait_outcome(users[2], "ACKNOWLEDGED")
+    pusher.stop()
+    assert not pusher.failures
+    believe(pusher, readers)
+    assert set(pusher.count(users[2])) <= {"ACKNOWLEDGED", "EXPIRED", "OFFLINE"}
+    for name in users[:2]:
+        assert set(pusher.count(name)) == {"ACKNOWLEDGED"}
+    wait_log(nodes[0], "a gateway of the cluster is lost")
+    # Asked for everybody, the others do not wait for it any more.
+    began = time.monotonic()
+    assert Counter(outcomes(open_backend(nodes[0]).push(everyone=True, deadline=LONG))) == {"WRITTEN": 3}
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("has_answered", [False, True])
+def test_a_push_that_a_killed_gateway_has_not_confirmed_is_not_confirmed(
+    start_gateway, services, nats, connect_raw, open_backend, user, has_answered
+):
+    """The holder dies between the push and its receipt: the client has not answered the ping."""
+    nodes = start_cluster(start_gateway, services, nats.url, 2)
+    raw = connect_raw(nodes[1], user=user)
+    call = open_backend(nodes[0]).begin_push(
+        user_ids=[user], data=b"x", confirm=ACKNOWLEDGED, deadline=LONG
+    )
+    assert raw.next_push().data == b"x"
+    if has_answered:
+        # It has said which session it has, and waits for the client.
+        time.sleep(0.1)
+    nodes[1].kill()
+    began = time.monotonic()
+    [receipt] = call
+    # Not at the deadline, but when the gateway counts as lost.
+    assert time.monotonic() - began < 10
+    assert Outcome.Name(receipt.outcome) == "EXPIRED"
+    told = (receipt.session.user_id or receipt.user_id, receipt.session.node)
+    assert told in [(user, "node-1"), (user, "")]
+    assert not has_answered or receipt.session.node
+
+
+def test_without_nats_every_gateway_goes_on_by_itself(
+    start_gateway, services, own_nats, connect, open_backend, push, user
+):
+    server = own_nats()
+    nodes = start_cluster(start_gateway, services, server.url, 2)
+    here, there = f"{user}-here", f"{user}-there"
+    clients = {here: connect(nodes[0]).log_in(here), there: connect(nodes[1]).log_in(there)}
+    readers = {name: [Reader(client)] for name, client in clients.items()}
+    pusher = push(open_backend(nodes[0]), [here, there])
+    pusher.wait_outcome(there, "ACKNOWLEDGED")
+    marks = [len(node.lines) for node in nodes]
+    server.kill()
+    for node, mark in zip(nodes, marks, strict=True):
+        wait_log(node, "the connection to NATS is lost", mark)
+    pusher.wait_outcome(there, "EXPIRED")
+    pusher.wait_outcome(here, "ACKNOWLEDGED")
+    backend = open_backend(nodes[0])
+    # At once, not at the deadline.
+    began = time.monotonic()
+    receipts = backend.push(user_ids=[there], deadline=LONG)
+    assert [(it.user_id, *outcomes([it])) for it in receipts] == [(there, "EXPIRED")]
+    told = {it.session.node or it.session.user_id: Outcome.Name(it.outcome) for it in backend.push(everyone=True)}
+    assert told == {"node-0": "WRITTEN", "node-1": "EXPIRED"}
+    assert time.monotonic() - began < 2
+    # What cannot be complete says so.
+    code, text = status_of(lambda: iter(backend.sessions()))
+    assert code == grpc.StatusCode.UNAVAILABLE and "gateway node-1" in text
+    code, text = status_of(lambda: backend.kick(user_ids=["nobody"]))
+    assert code == grpc.StatusCode.UNAVAILABLE and "user nobody" in text
+    code, _ = status_of(lambda: backend.watch())
+    # Sessions come, log in and call.
+    with connect(nodes[0]) as late:
+        late.log_in(f"{user}-late")
+        late.call_ok("/v1/probe/echo", EchoReq(text="x"), EchoResp)
+        # The user may have others elsewhere, for all that is known.
+        assert sorted(outcomes(backend.push(user_ids=[f"{user}-late"]))) == ["EXPIRED", "WRITTEN"]
+        # It comes back, and with it everything that came meanwhile is known.
+        server = own_nats(port=server.port)
+        pusher.wait_outcome(there, "ACKNOWLEDGED")
+        other = open_backend(nodes[1])
+        eventually(lambda: outcomes(other.push(user_ids=[f"{user}-late"])) == ["WRITTEN"])
+    pusher.stop()
+    assert not pusher.failures
+    believe(pusher, readers)
+    assert pusher.count(here)["ACKNOWLEDGED"] == len({name for name, _, _ in pusher.receipts})
+    assert set(pusher.count(there)) == {"ACKNOWLEDGED", "EXPIRED"}
+
+
+@pytest.mark.parametrize("how", ["cut", "fall_silent"])
+def test_a_gateway_that_is_cut_off_is_missed_and_comes_back(
+    start_gateway, services, nats, lines, connect, open_backend, push, user, how
+):
+    line = lines(nats.port)
+    nodes = start_cluster(start_gateway, services, [nats.url, nats.url, line.url])
+    users = [f"{user}-{number}" for number in range(3)]
+    clients = [connect(node).log_in(name) for name, node in zip(users, nodes, strict=True)]
+    readers = {name: [Reader(client)] for name, client in zip(users, clients, strict=True)}
+    pusher = push(open_backend(nodes[0]), users)
+    # Of the gateway's own: its sessions are reached all the time.
+    lonely = push(open_backend(nodes[2]), users, deadline=1, name="lonely-")
+    pusher.wait_outcome(users[2], "ACKNOWLEDGED")
+    lonely.wait_outcome(users[0], "ACKNOWLEDGED")
+    marks = [len(node.lines) for node in nodes]
+    getattr(line, how)()
+    wait_log(nodes[2], "the connection to NATS is lost", marks[2], timeout=30)
+    lonely.wait_outcome(users[0], "EXPIRED")
+    lonely.wait_outcome(users[2], "ACKNOWLEDGED")
+    wait_log(nodes[0], "a gateway of the cluster is lost", marks[0], timeout=30)
+    pusher.wait_outcome(users[1], "ACKNOWLEDGED", timeout=30)
+    # Whoever logs in over there meanwhile, and is elsewhere as well, is one when all is well again.
+    double = f"{user}-double"
+    older = connect(nodes[2]).log_in(double)
+    newer = connect(nodes[0]).log_in(double)
+    line.mend()
+    for mark, node in zip(marks[:2], nodes[:2], strict=True):
+        wait_known(node, 1, mark)
+    pusher.wait_outcome(users[2], "ACKNOWLEDGED", timeout=30)
+    lonely.wait_outcome(users[0], "ACKNOWLEDGED", timeout=30)
+    assert older.wait_closed()[0] == 3004
+    assert outcomes(open_backend(nodes[2]).push(user_ids=[double], data=b"x")) == ["WRITTEN"]
+    assert newer.receive_push().data == b"x"
+    for whose in (pusher.stop(), lonely.stop()):
+        assert not whose.failures
+        believe(whose, readers)
+    assert set(pusher.count(users[1])) == {"ACKNOWLEDGED"}
+    assert set(pusher.count(users[2])) <= {"ACKNOWLEDGED", "EXPIRED", "OFFLINE"}
+    assert set(lonely.count(users[2])) <= {"ACKNOWLEDGED", "EXPIRED"}
+
+
+def test_a_gateway_starts_without_nats_and_finds_it_later(
+    start_gateway, services, own_nats, connect, open_backend, user
+):
+    first = own_nats()
+    port, name = first.port, f"late-{user}"
+    first.stop()
+    url = f"nats://127.0.0.1:{port}"
+    nodes = [
+        start_gateway(cluster_config(services, url, name), env={"HOSTNAME": f"node-{number}"})
+        for number in range(2)
+    ]
+    client = connect(nodes[0]).log_in(user)
+    backends = [open_backend(node) for node in nodes]
+    told = outcomes(backends[0].push(user_ids=[user], data=b"1", confirm=WRITTEN))
+    assert sorted(told) == ["EXPIRED", "WRITTEN"]
+    assert outcomes(backends[1].push(user_ids=[user])) == ["EXPIRED"]
+    own_nats(port=port)
+    for node in nodes:
+        wait_known(node, 1)
+    eventually(lambda: outcomes(backends[1].push(user_ids=[user], data=b"2")) == ["WRITTEN"])
+    assert [client.receive_push().data for _ in range(2)] == [b"1", b"2"]
+
+
+def test_a_slow_nats_slows_receipts_and_nothing_else(
+    start_gateway, services, nats, lines, connect, open_backend, user
+):
+    line = lines(nats.port)
+    nodes = start_cluster(start_gateway, services, [line.url, nats.url], 2)
+    far, near = f"{user}-far", f"{user}-near"
+    clients = {far: connect(nodes[1]).log_in(far), near: connect(nodes[0]).log_in(near)}
+    line.delay = 0.1
+    backend = open_backend(nodes[0])
+    began = time.monotonic()
+    assert outcomes(backend.push(user_ids=[far], data=b"x", deadline=LONG)) == ["WRITTEN"]
+    assert time.monotonic() - began > 0.2
+    call = backend.begin_push(user_ids=[far, near], data=b"y", deadline=LONG)
+    began = time.monotonic()
+    assert next(call).session.user_id == near
+    assert time.monotonic() - began < 0.15
+    assert [it.session.user_id for it in call] == [far]
+    assert clients[near].receive_push().data == b"y"
+    began = time.monotonic()
+    clients[near].call_ok("/v1/probe/echo", EchoReq(text="x"), EchoResp)
+    assert time.monotonic() - began < 0.15
+    assert count_of(nodes[0], "lost") == 0
+
+
+def test_nats_may_ask_who_is_there_and_speak_tls(
+    start_gateway, services, own_nats, tmp_path, connect, open_backend, user
+):
+    authority = Authority(tmp_path)
+    cert, key, _ = authority.issue("nats")
+    own_cert, own_key, _ = authority.issue("gateway")
+    config = tmp_path / "nats.conf"
+    config.write_text(
+        f"""
+        tls {{ cert_file: "{cert}", key_file: "{key}", ca_file: "{authority.file}", verify: true }}
+        authorization {{ user: gateway, password: secret }}
+        """
+    )
+    running = own_nats("-c", config)
+    url = f"tls://localhost:{running.port}"
+    tls = {"ca": str(authority.file), "cert": str(own_cert), "key": str(own_key)}
+    own = {"tls": tls, "user": "gateway", "password": "secret"}
+    nodes = start_cluster(start_gateway, services, url, 2, cluster=own)
+    connect(nodes[0]).log_in(user)
+    assert outcomes(open_backend(nodes[1]).push(user_ids=[user])) == ["WRITTEN"]
+    # One that nobody lets in says so, and goes on by itself.
+    wrong = cluster_config(services, url, "x", cluster={**own, "password": "wrong"})
+    lonely = start_gateway(wrong)
+    wait_log(lonely, "authorization violation")
+    connect(lonely).log_in(user)
+    assert "secret" not in "\n".join(lonely.lines) and "wrong" not in "\n".join(lonely.lines)

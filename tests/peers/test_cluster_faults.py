@@ -274,7 +274,8 @@ def test_a_gateway_that_is_cut_off_is_missed_and_comes_back(
     pusher.wait_outcome(users[2], "ACKNOWLEDGED", timeout=30)
     lonely.wait_outcome(users[0], "ACKNOWLEDGED", timeout=30)
     assert older.wait_closed()[0] == 3004
-    assert outcomes(open_backend(nodes[2]).push(user_ids=[double], data=b"x")) == ["WRITTEN"]
+    backend = open_backend(nodes[2])
+    eventually(lambda: outcomes(backend.push(user_ids=[double], data=b"x")) == ["WRITTEN"])
     assert newer.receive_push().data == b"x"
     for whose in (pusher.stop(), lonely.stop()):
         assert not whose.failures

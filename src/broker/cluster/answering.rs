@@ -44,6 +44,7 @@ impl Cluster {
     /// thought to be here.
     pub(super) async fn answer(
         self: &Arc<Self>,
+        asker: u64,
         ask: Ask,
         user: Option<&Arc<str>>,
         reply: Option<Subject>,
@@ -62,18 +63,23 @@ impl Cluster {
                 let Some(push) = pushed(push, target, patience) else { return };
                 let deadline = Instant::now() + push.deadline;
                 let pushed = self.local.push(&push).await;
-                let first = self.first(user, &pushed);
+                let first = self.first(asker, user, &pushed);
                 // Told beside, so that what is asked next is done next.
                 tokio::spawn(answers.of_push(first, pushed, deadline));
             }
             What::Kick(kick) => {
                 let kicked = self.local.kick(&target, &kick.reason);
                 let kicked = u32::try_from(kicked).unwrap_or(u32::MAX);
-                answers.send(Answer { kicked, is_named: true, is_last: true, ..self.about(user) });
+                answers.send(Answer {
+                    kicked,
+                    is_named: true,
+                    is_last: true,
+                    ..self.about(asker, user)
+                });
             }
             What::List(_) => {
                 let sessions = self.local.list(&target);
-                let first = self.about(user);
+                let first = self.about(asker, user);
                 let mut last = answers.name(first, &sessions).await;
                 last.is_last = true;
                 answers.send(last);
@@ -81,14 +87,15 @@ impl Cluster {
         }
     }
 
-    /// What is known about the other holders of a user.
-    fn about(&self, user: Option<&Arc<str>>) -> Answer {
+    /// What is known about the holders of a user besides this gateway and the asker.
+    fn about(&self, asker: u64, user: Option<&Arc<str>>) -> Answer {
         let Some(user) = user else { return Answer::default() };
-        let others = self.holders.others(user);
+        let mut others = self.holders.others(user);
+        others.nodes.retain(|node| *node != asker);
         Answer { co_holders: others.nodes, is_unsettled: others.is_unsettled, ..Answer::default() }
     }
 
-    fn first(&self, user: Option<&Arc<str>>, pushed: &Pushed) -> Answer {
+    fn first(&self, asker: u64, user: Option<&Arc<str>>, pushed: &Pushed) -> Answer {
         let absent_users = match user {
             Some(_) => Vec::new(),
             None => pushed.absent_users.iter().map(ToString::to_string).collect(),
@@ -97,7 +104,7 @@ impl Cluster {
             is_user_here: user.is_some_and(|user| !pushed.absent_users.contains(user)),
             absent_users,
             absent_sessions: pushed.absent_sessions.iter().map(ToString::to_string).collect(),
-            ..self.about(user)
+            ..self.about(asker, user)
         }
     }
 }

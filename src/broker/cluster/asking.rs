@@ -228,10 +228,11 @@ impl Cluster {
         absent_users: &[Arc<str>],
     ) -> (Survey, Vec<News>) {
         let users = target.named_users();
+        let is_somebody_overdue = self.members.is_somebody_overdue();
         let question = |user: &Arc<str>| {
             // They are sorted, as all that is named is.
             let is_here = absent_users.binary_search(user).is_err();
-            Question::user(Arc::clone(user), is_here)
+            Question::user(Arc::clone(user), is_here, is_somebody_overdue)
         };
         let mut survey = Survey::new(users.iter().map(question).collect());
         let mut first = Vec::new();

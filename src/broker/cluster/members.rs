@@ -14,6 +14,8 @@ use tokio::time::Instant;
 
 /// How often a gateway says that it is there.
 pub(super) const HELLO: Duration = Duration::from_secs(1);
+/// A gateway that has said nothing for so long may be lost.
+const OVERDUE: Duration = Duration::from_millis(1600);
 /// A gateway that has said nothing for so long is lost.
 const SILENCE: Duration = Duration::from_millis(3500);
 
@@ -34,6 +36,8 @@ struct Table {
 struct Member {
     name: Arc<str>,
     heard: Instant,
+    /// Since this gateway can hear.
+    was_heard: bool,
 }
 
 impl Members {
@@ -47,7 +51,9 @@ impl Members {
         let mut table = self.table.lock();
         table.hearing = can_hear.then_some(now);
         // What was not heard meanwhile is nobody's fault.
-        table.members.values_mut().for_each(|member| member.heard = now);
+        for member in table.members.values_mut() {
+            (member.heard, member.was_heard) = (now, false);
+        }
     }
 
     /// Whether this gateway has been able to hear for so long that it has heard
@@ -66,11 +72,19 @@ impl Members {
         let heard = Instant::now();
         let mut table = self.table.lock();
         if let Some(member) = table.members.get_mut(&node) {
-            member.heard = heard;
+            (member.heard, member.was_heard) = (heard, true);
             return false;
         }
-        table.members.insert(node, Member { name: name.into(), heard });
+        table.members.insert(node, Member { name: name.into(), heard, was_heard: true });
         true
+    }
+
+    /// Whether a gateway should have been heard by now, and is not lost yet: who
+    /// is there cannot be known.
+    pub(super) fn is_somebody_overdue(&self) -> bool {
+        let table = self.table.lock();
+        let is_overdue = |member: &Member| !member.was_heard || member.heard.elapsed() > OVERDUE;
+        table.members.values().any(is_overdue)
     }
 
     /// A gateway has said goodbye.
@@ -136,6 +150,11 @@ mod tests {
         assert!(members.find_lost().is_empty());
         members.can_hear(true);
         assert!(members.find_lost().is_empty(), "it had no chance to be heard");
+        assert!(members.is_somebody_overdue());
+        members.heard(2, "b");
+        assert!(!members.is_somebody_overdue());
+        tokio::time::sleep(2 * OVERDUE).await;
+        assert!(members.is_somebody_overdue());
         assert_eq!(members.name(2).as_deref(), Some("b"));
         members.left(2);
         assert!(departures.has_changed().unwrap());

@@ -269,7 +269,7 @@ impl Cluster {
             What::Holds(holds) => self.hear_holds(node, &holds.user_id, reply),
             What::Ask(ask) => {
                 self.traffic.questions_about_users_heard.add();
-                self.answer(ask, Some(user), reply).await;
+                self.answer(node, ask, Some(user), reply).await;
             }
             // As above.
             _ => {}
@@ -282,7 +282,7 @@ impl Cluster {
         match what {
             What::Ask(ask) => {
                 self.traffic.questions_to_all_heard.add();
-                self.answer(ask, None, reply).await;
+                self.answer(node, ask, None, reply).await;
             }
             What::Watch(watch) => self.relay(node, watch, reply),
             What::Unwatch(unwatch) => self.relays.end(node, unwatch.watch),

@@ -72,6 +72,9 @@ pub(super) struct Question {
     is_user_elsewhere: bool,
     /// Something that a gateway would have said was lost.
     is_doubtful: bool,
+    /// If nobody says that the user is there, that need not be so: a gateway
+    /// has not been heard for a while, or has gone before anybody has answered.
+    may_be_missed: bool,
     last_heard: Option<Instant>,
     /// All sessions of all gateways have been named.
     is_named: bool,
@@ -108,9 +111,10 @@ struct Heard {
 }
 
 impl Question {
-    /// Goes to those that hold a user.
-    pub(super) fn user(user: Arc<str>, is_here: bool) -> Self {
-        Self::new(About::User { user, is_here }, Vec::new(), false)
+    /// Goes to those that hold a user. `may_be_missed`: there are gateways which
+    /// perhaps do and cannot be asked.
+    pub(super) fn user(user: Arc<str>, is_here: bool, may_be_missed: bool) -> Self {
+        Self { may_be_missed, ..Self::new(About::User { user, is_here }, Vec::new(), false) }
     }
 
     /// Goes to all; `members` are those that are known, perhaps not all.
@@ -131,6 +135,7 @@ impl Question {
             is_unsettled,
             is_user_elsewhere: false,
             is_doubtful: false,
+            may_be_missed: false,
             last_heard: None,
             is_named: false,
         }
@@ -191,8 +196,11 @@ impl Question {
         for node in answer.co_holders {
             let is_known = self.awaited.iter().any(|(known, _)| *known == node)
                 || self.heard.iter().any(|heard| heard.node == node && heard.is_named);
-            if let (false, Some(name)) = (is_known, member(node)) {
-                self.awaited.push((node, name));
+            match member(node) {
+                _ if is_known => {}
+                Some(name) => self.awaited.push((node, name)),
+                // Whoever has named it does not know yet that it has gone.
+                None => self.is_doubtful = true,
             }
         }
     }
@@ -260,7 +268,8 @@ impl Question {
                 news.push(News::UnknownUser(Arc::clone(user)));
             }
             About::User { user, is_here } if !*is_here && !self.is_user_elsewhere => {
-                news.push(News::Offline(Arc::clone(user)));
+                let kind = if self.may_be_missed { News::UnknownUser } else { News::Offline };
+                news.push(kind(Arc::clone(user)));
             }
             About::User { .. } => {}
             About::Everybody { absent_sessions, absent_users } => {
@@ -356,7 +365,7 @@ impl Survey {
             if question.last_heard.is_none() {
                 // Perhaps nobody else was to answer.
                 question.is_unsettled = true;
-                question.is_doubtful = true;
+                question.may_be_missed = true;
                 question.last_heard = Some(now);
             }
             question.settle(now, &mut news);

@@ -12,7 +12,7 @@ fn members() -> Vec<Member> {
 }
 
 fn about_user() -> Survey {
-    Survey::new(vec![Question::user("u".into(), false)])
+    Survey::new(vec![Question::user("u".into(), false, false)])
 }
 
 fn about_everybody() -> Survey {
@@ -57,7 +57,7 @@ fn a_user_for_whom_nobody_listens_is_offline_at_once() {
     let mut survey = about_user();
     assert_eq!(survey.hear(0, None, Instant::now(), member), [News::Offline("u".into())]);
     assert!(survey.is_done());
-    let mut here = Survey::new(vec![Question::user("u".into(), true)]);
+    let mut here = Survey::new(vec![Question::user("u".into(), true, false)]);
     assert_eq!(here.hear(0, None, Instant::now(), member), []);
     assert!(here.is_done());
 }
@@ -75,11 +75,27 @@ fn the_only_holder_is_enough() {
 #[test]
 fn co_holders_that_are_named_are_waited_for() {
     let (mut survey, now) = (about_user(), Instant::now());
-    let first = Answer { co_holders: vec![B, 99], ..answer(A, &[]) };
+    let first = Answer { co_holders: vec![B], ..answer(A, &[]) };
     assert_eq!(survey.hear(0, Some(first), now, member), []);
-    assert!(!survey.is_named(), "b has not answered, and 99 is not there");
+    assert!(!survey.is_named(), "b has not answered");
     assert_eq!(survey.hear(0, Some(answer(B, &["y"])), now, member), [session("y")]);
     assert!(survey.is_named());
+}
+
+#[test]
+fn a_co_holder_that_is_not_there_any_more_is_a_doubt() {
+    let (mut survey, now) = (about_user(), Instant::now());
+    let first = Answer { co_holders: vec![99], ..answer(A, &["x"]) };
+    let news = survey.hear(0, Some(first), now, member);
+    assert_eq!(news, [session("x"), News::UnknownUser("u".into())]);
+}
+
+#[test]
+fn a_user_is_not_offline_while_a_gateway_is_overdue() {
+    let now = Instant::now();
+    let overdue = || Survey::new(vec![Question::user("u".into(), false, true)]);
+    assert_eq!(overdue().hear(0, None, now, member), [News::UnknownUser("u".into())]);
+    assert_eq!(overdue().hear(0, Some(answer(A, &["x"])), now, member), [session("x")]);
 }
 
 #[test]
@@ -133,6 +149,11 @@ fn the_only_holder_may_be_lost_before_it_has_answered() {
     let at = survey.passes_at().unwrap();
     assert_eq!(survey.pass(at), [News::UnknownUser("u".into())]);
     assert!(survey.is_done());
+
+    let mut survey = about_user();
+    survey.lose(|_| true, now);
+    let news = survey.hear(0, Some(answer(A, &["x"])), now, member);
+    assert_eq!((news, survey.pass(at)), (vec![session("x")], vec![]), "it was another one");
 }
 
 #[test]

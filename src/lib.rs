@@ -20,7 +20,8 @@
 //! - Pure core: [`websocket`], the frames of a connection; [`envelope`], what
 //!   travels inside a frame; [`routing`], which method goes where; [`callout`],
 //!   RPCs that the configuration makes up.
-//! - Leaves: [`proto`], generated messages; [`wire`], the protobuf wire format.
+//! - Leaves: [`metrics`], what is counted; [`proto`], generated messages; [`wire`], the protobuf wire
+//!   format.
 //!
 //! The library is there for the binary and its tests; its interface is not
 //! stable.
@@ -33,6 +34,7 @@ pub mod config;
 pub mod demo;
 
 // edges
+pub mod admin;
 pub mod edge;
 pub mod push;
 pub mod tls;
@@ -55,5 +57,6 @@ pub mod routing;
 pub mod websocket;
 
 // leaves
+pub mod metrics;
 pub mod proto;
 pub mod wire;

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 /// Each layer's top-level modules, the highest layer first.
 const LAYERS: &[(&str, &[&str])] = &[
     ("composition", &["main", "lib", "cli", "app", "config", "client", "demo"]),
-    ("edges", &["edge", "push", "tls"]),
+    ("edges", &["admin", "edge", "push", "tls"]),
     ("activity", &["session", "broker", "auth", "hooks"]),
     ("state and upstream I/O", &["upstream", "registry", "outbox"]),
     ("pure core", &["envelope", "routing", "callout", "websocket"]),
-    ("leaves", &["proto", "wire"]),
+    ("leaves", &["metrics", "proto", "wire"]),
 ];
 
 /// The number of layers above the pure core.

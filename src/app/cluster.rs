@@ -8,6 +8,7 @@ use crate::broker::Broker;
 use crate::broker::cluster::{self, Cluster, LinkError};
 use crate::broker::local::Local;
 use crate::config::{ClusterConfig, Config, Secret};
+use crate::metrics::Metrics;
 use crate::registry::Registry;
 
 /// A broker of the sessions in `registry`: in a cluster if there is to be one.
@@ -16,10 +17,12 @@ pub(super) async fn broker(
     config: &Config,
     node: String,
     registry: Arc<Registry>,
+    metrics: &Metrics,
 ) -> Result<Broker, StartError> {
     let Some(config) = &config.cluster else { return Ok(Broker::alone(node, registry)) };
     let local = Arc::new(Local::new(node, registry));
-    let cluster = Cluster::start(&link(config), Arc::clone(&local)).await?;
+    let cluster =
+        Cluster::start(&link(config), Arc::clone(&local), metrics.cluster.clone()).await?;
     tracing::info!(node = &**local.node(), cluster = config.name, "in a cluster");
     Ok(Broker::clustered(local, cluster))
 }

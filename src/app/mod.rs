@@ -4,6 +4,7 @@
 //! Binds early, serves late: whatever can fail at start has failed before the
 //! first connection is accepted.
 
+mod admin;
 mod authentication;
 mod callouts;
 mod cluster;
@@ -24,10 +25,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use crate::admin as admin_api;
 use crate::broker::Broker;
 use crate::config::{Config, Diagnostics, Loaded};
 use crate::edge;
 use crate::envelope::PrivateKey;
+use crate::metrics::Metrics;
 use crate::push::Server;
 use crate::registry::Registry;
 use crate::session::Services;
@@ -38,6 +41,7 @@ pub use log::start as start_log;
 pub use resolve::{Problem, Reflection, Resolved, Resolver};
 pub use stop::{Drain, Signals, Stop};
 
+use admin::{News, State};
 use files::Files;
 use reload::Reloader;
 use workers::{Parts, Workers};
@@ -67,6 +71,14 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// The admin address cannot be had.
+    #[error("cannot listen on {address} (admin.listen): {source}")]
+    AdminListen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
     /// The push API cannot be served.
     #[error(transparent)]
     Push(#[from] crate::push::StartError),
@@ -82,6 +94,8 @@ pub enum StartError {
 pub struct App {
     address: SocketAddr,
     push: Option<(Server, SocketAddr)>,
+    admin: Option<(admin_api::Server, SocketAddr)>,
+    news: Arc<News>,
     broker: Arc<Broker>,
     workers: Workers,
     drain: Drain,
@@ -137,15 +151,17 @@ impl App {
             .map_or(Ok(listen), std::net::TcpListener::local_addr)
             .map_err(unavailable)?;
         let push_listener = push::bind(config)?;
+        let admin_listener = admin::bind(config)?;
 
         let keys = key.map(|key| KeyService::start(key, workers)).transpose()?.map(Arc::new);
         let services = Arc::new(ArcSwap::from_pointee(made.services));
         let (replaced, on_replaced) = watch::channel(());
         let registry = Registry::new(components::one_session_per(config));
-        let broker = cluster::broker(config, push::node(), Arc::clone(&registry)).await?;
+        let metrics = Metrics::new();
+        let broker = cluster::broker(config, push::node(), Arc::clone(&registry), &metrics).await?;
         let broker = Arc::new(broker);
         let push = match push_listener {
-            Some(listener) => Some(push::serve(listener, &door, &broker).await?),
+            Some(listener) => Some(push::serve(listener, &door, &broker, &metrics).await?),
             None => None,
         };
         let parts = Parts {
@@ -154,12 +170,24 @@ impl App {
             tls: tls.clone(),
             keys,
             registry,
+            metrics: Arc::clone(&metrics),
             cluster: broker.cluster().cloned(),
             services: Arc::clone(&services),
             replaced: on_replaced,
         };
         let drain = components::drain(config);
         let workers = Workers::start(listeners, parts)?;
+        let news = Arc::<News>::default();
+        news.is_good();
+        news.set_pending(&made.pending);
+        let state = State {
+            metrics: Arc::clone(&metrics),
+            services: Arc::clone(&services),
+            broker: Arc::clone(&broker),
+            workers: workers.watched(),
+            news: Arc::clone(&news),
+        };
+        let admin = admin_listener.map(|listener| admin::serve(listener, state)).transpose()?;
         tracing::info!(
             %address,
             path = config.edge.path,
@@ -179,8 +207,10 @@ impl App {
             started: loaded.config.clone(),
             running: loaded.config,
             pending: made.pending,
+            metrics,
+            news: Arc::clone(&news),
         };
-        Ok(Self { address, push, broker, workers, drain, reloader, services })
+        Ok(Self { address, push, admin, news, broker, workers, drain, reloader, services })
     }
 
     /// Where clients connect.
@@ -191,6 +221,11 @@ impl App {
     /// Where backends push, if they can.
     pub fn push_address(&self) -> Option<SocketAddr> {
         self.push.as_ref().map(|(_, address)| *address)
+    }
+
+    /// Where it can be asked how the gateway is, if it can.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|(_, address)| *address)
     }
 
     /// The client methods that lead somewhere, sorted.
@@ -212,6 +247,7 @@ impl App {
             stop = stop => stop,
             never = reloader.run() => match never {},
         };
+        self.news.drain();
         let push = self.push.map(|(server, _)| server);
         stop::drain(self.workers, push, &self.broker, self.drain, stop).await;
     }

@@ -9,6 +9,7 @@ use super::resolve::Problem;
 use crate::broker::Broker;
 use crate::config::{Config, PushConfig, PushTls, Secret};
 use crate::edge;
+use crate::metrics::Metrics;
 use crate::push::Server;
 use crate::push::tokens::Tokens;
 use crate::tls::{self, Tls};
@@ -70,10 +71,13 @@ pub(super) async fn serve(
     listener: TcpListener,
     door: &Door,
     broker: &Arc<Broker>,
+    metrics: &Metrics,
 ) -> Result<(Server, SocketAddr), StartError> {
     let address = listener.local_addr()?;
     let tokens = Arc::clone(&door.tokens);
-    let server = Server::start(listener, door.tls.clone(), tokens, Arc::clone(broker)).await?;
+    let server =
+        Server::start(listener, door.tls.clone(), tokens, Arc::clone(broker), &metrics.pushes)
+            .await?;
     tracing::info!(%address, tls = door.tls.is_some(), "push API listening");
     Ok((server, address))
 }

@@ -11,10 +11,12 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::Read;
+use super::admin::News;
 use super::files::{Files, content_of};
 use super::push::Door;
 use super::resolve::{Reflection, Resolver};
 use crate::config::{Config, Diagnostics, PushConfig};
+use crate::metrics::Metrics;
 use crate::session::Services;
 use crate::tls::Tls;
 
@@ -37,6 +39,8 @@ pub(super) struct Reloader {
     /// The content of the private key at that time.
     pub(super) key: Option<u64>,
     pub(super) pending: Vec<(String, String)>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) news: Arc<News>,
 }
 
 enum Cause {
@@ -76,7 +80,7 @@ impl Reloader {
         self.door.read_again();
         let loaded = match (self.read)() {
             Ok(loaded) => loaded,
-            Err(diagnostics) => return refused(&diagnostics),
+            Err(diagnostics) => return self.refuse(&diagnostics),
         };
         self.files.also(loaded.files());
         let resolved = self.resolver.resolve(&loaded.config, Reflection::Ask).await;
@@ -85,7 +89,7 @@ impl Reloader {
             for problem in &resolved.problems {
                 problem.report(&loaded, &mut diagnostics);
             }
-            return refused(&diagnostics);
+            return self.refuse(&diagnostics);
         }
         self.warn_of_restart(&loaded.config);
         for line in loaded.warnings.lines() {
@@ -94,8 +98,15 @@ impl Reloader {
         self.door.take_over(loaded.config.push.as_ref());
         self.running = loaded.config;
         self.replace(resolved.services, resolved.pending);
+        self.metrics.reloads.with_label_values(&["ok"]).inc();
+        self.news.is_good();
         tracing::info!(routes = self.services.load().routes.len(), "configuration reloaded");
         self.log_pending();
+    }
+
+    fn refuse(&self, diagnostics: &Diagnostics) {
+        self.metrics.reloads.with_label_values(&["refused"]).inc();
+        refused(diagnostics);
     }
 
     /// Asks the servers that were down once more.
@@ -112,6 +123,7 @@ impl Reloader {
     fn replace(&mut self, services: Services, pending: Vec<(String, String)>) {
         self.services.store(Arc::new(services));
         self.replaced.send_replace(());
+        self.news.set_pending(&pending);
         self.pending = pending;
     }
 

@@ -16,9 +16,10 @@ use crate::broker::cluster::Cluster;
 use crate::edge::admission::Admission;
 use crate::edge::{self, Edge};
 use crate::hooks::Dispatcher;
+use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::session::keys::KeyService;
-use crate::session::sweeper::Sweeper;
+use crate::session::sweeper::{Census, Sweeper};
 use crate::session::{self, Services, Worker};
 use crate::tls::Tls;
 
@@ -29,6 +30,7 @@ pub(super) struct Parts {
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) keys: Option<Arc<KeyService>>,
     pub(super) registry: Arc<Registry>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) cluster: Option<Arc<Cluster>>,
     pub(super) services: Arc<ArcSwap<Services>>,
     /// Sees a change whenever `services` was replaced.
@@ -44,6 +46,27 @@ pub(super) struct Workers {
     stop: watch::Sender<bool>,
     /// End, whatever is still going on.
     halt: watch::Sender<bool>,
+}
+
+/// The sessions of all workers, to be looked at.
+#[derive(Clone)]
+pub(super) struct Watched {
+    sweepers: Vec<Arc<Sweeper>>,
+    hooks: Vec<Dispatcher>,
+}
+
+impl Watched {
+    /// Sessions open now.
+    pub(super) fn sessions(&self) -> Census {
+        let mut all = Census::default();
+        self.sweepers.iter().for_each(|sweeper| sweeper.count(&mut all));
+        all
+    }
+
+    /// Events that hooks are still to be told.
+    pub(super) fn untold(&self) -> usize {
+        self.hooks.iter().map(Dispatcher::undelivered).sum()
+    }
 }
 
 impl Workers {
@@ -66,6 +89,7 @@ impl Workers {
                 doorbell: Arc::default(),
                 hooks: hooks.clone(),
                 registry: Arc::clone(&parts.registry),
+                metrics: Arc::clone(&parts.metrics),
                 cluster: parts.cluster.clone(),
                 keys: parts.keys.clone(),
             });
@@ -103,6 +127,11 @@ impl Workers {
             workers.threads.push(thread);
         }
         Ok(workers)
+    }
+
+    /// What others may look at meanwhile.
+    pub(super) fn watched(&self) -> Watched {
+        Watched { sweepers: self.sweepers.clone(), hooks: self.hooks.clone() }
     }
 
     /// Sessions open now.

@@ -18,9 +18,6 @@ use super::{Auth, Config, suggestions, words};
 const OWN_METHODS: [&str; 3] =
     ["/v1/conn/white/setCxnParams", "/v1/conn/white/setUserParams", "/v1/conn/keepAlive"];
 
-/// What this version reads but does not act on.
-const NOT_YET: [&[&str]; 1] = [&["admin"]];
-
 /// Checks a model against the document that it came from.
 pub(super) fn check(config: &Config, document: &Document, diagnostics: &mut Diagnostics) {
     let mut checks = Checks { config, document, diagnostics };
@@ -32,7 +29,6 @@ pub(super) fn check(config: &Config, document: &Document, diagnostics: &mut Diag
     checks.methods_once();
     checks.plaintext_tls();
     checks.nats_logins();
-    checks.not_yet();
 }
 
 /// Checks that the files that a document names can be read, with `open`.
@@ -265,20 +261,6 @@ impl Checks<'_> {
         }
     }
 
-    /// Says of each section that is not acted on yet that it is not.
-    fn not_yet(&mut self) {
-        for path in NOT_YET {
-            let Some(node) = self.document.find(path) else { continue };
-            if !node.is_absent() && !self.has_error(node) {
-                self.diagnostics.warning(
-                    self.document.key_at(path),
-                    format!("`{}`: not available in this version; ignored", path.join(".")),
-                    "",
-                );
-            }
-        }
-    }
-
     /// Whether the model's value at `path` may be a default only because what
     /// the document says there was bad, or was meant for it but misspelt.
     fn is_unsure(&self, path: &[&str]) -> bool {
@@ -436,17 +418,6 @@ mod tests {
         assert!(complaint.contains("`user` and `token` are two ways"), "{complaint}");
         let complaint = self::complaint(&cluster("user: u"));
         assert!(complaint.contains("`password`"), "{complaint}");
-    }
-
-    #[test]
-    fn sections_of_later_versions_are_warned_of() {
-        let (loaded, diagnostics) =
-            read(&with_basics("admin: {}\ncluster: { nats: nats://n:1 }\nhooks: {}\n"));
-        assert_eq!((diagnostics.errors(), diagnostics.warnings()), (0, 1));
-        let loaded = crate::config::accept(loaded, diagnostics).unwrap();
-        assert_eq!(loaded.warnings.warnings(), 1);
-        let line = loaded.warnings.lines().next().unwrap();
-        assert_eq!(line, "t.yaml:3:1: warning: `admin`: not available in this version; ignored");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::admission::{Admission, Permit};
 use super::upgrade::negotiate;
 use super::{Config, forwarded};
 use crate::envelope::Close;
+use crate::metrics::Sessions;
 use crate::session::{self, Client, Socket};
 use crate::tls::Tls;
 
@@ -56,12 +57,18 @@ impl Edge {
         }
     }
 
+    fn counted(&self) -> &Sessions {
+        &self.worker.metrics.sessions
+    }
+
     fn accept(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        self.counted().accepted.inc();
         // Behind a proxy the client's address shows later.
         let ip = peer.ip().to_canonical();
         let ip = (!forwarded::is_trusted(ip, &self.config.trusted_proxies)).then_some(ip);
         let Some(permit) = self.admission.enter(ip) else {
             tracing::warn!(%peer, "connection dropped: full, and too many are being told so");
+            self.counted().refuse("dropped");
             return;
         };
         // Answers are written in one go; waiting for more would only delay them.
@@ -79,9 +86,13 @@ impl Edge {
                     match timeout_at(deadline, handshake).await {
                         Ok(Ok(stream)) => edge.serve(stream, peer.ip(), permit, deadline).await,
                         Ok(Err(error)) => {
+                            edge.counted().refuse("tls");
                             tracing::debug!(%peer, %error, "TLS handshake failed");
                         }
-                        Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
+                        Err(_) => {
+                            edge.counted().refuse("timeout");
+                            tracing::debug!(%peer, "TLS handshake took too long");
+                        }
                     }
                 }
             }
@@ -96,14 +107,21 @@ impl Edge {
         let negotiated = Box::pin(negotiate(stream, peer, &self.config));
         let Ok(upgraded) = timeout_at(deadline, negotiated).await else {
             tracing::debug!(%peer, "HTTP handshake took too long");
+            self.counted().refuse("timeout");
             return;
         };
-        let Some(upgraded) = upgraded else { return };
+        let Some(upgraded) = upgraded else {
+            self.counted().refuse("http");
+            return;
+        };
         let refusal = permit.refusal().or_else(|| permit.count_ip(upgraded.remote_ip).err());
         let max_message = self.worker.config.max_message;
         let socket = Socket::new(upgraded.stream, &upgraded.read_ahead, max_message);
         match refusal {
-            Some(why) => session::refuse(socket, &Close::Full(why)).await,
+            Some(why) => {
+                self.counted().refuse("full");
+                session::refuse(socket, &Close::Full(why)).await;
+            }
             None => {
                 let client =
                     Client { remote_ip: upgraded.remote_ip, user_agent: upgraded.user_agent };

@@ -6,6 +6,7 @@
 //! ([`crate::tls`]). Nothing here knows of WebSockets.
 
 pub mod codec;
+mod counted;
 mod incoming;
 mod receipt;
 mod requests;
@@ -26,8 +27,10 @@ use tonic::service::InterceptorLayer;
 use tonic::transport::Server as Transport;
 
 use crate::broker::Broker;
+use crate::metrics::Pushes;
 use crate::proto::push::FILE_DESCRIPTOR_SET;
 use crate::tls::Tls;
+use counted::Counted;
 use generated::push_service_server::PushServiceServer;
 use service::Service;
 use tokens::Tokens;
@@ -81,14 +84,19 @@ impl Server {
         tls: Option<Arc<Tls>>,
         tokens: Arc<Tokens>,
         broker: Arc<Broker>,
+        metrics: &Pushes,
     ) -> Result<Self, StartError> {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         let (stop, stopped) = watch::channel(false);
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<PushServiceServer<Service>>().await;
-        let service = PushServiceServer::new(Service::new(broker, stopped.clone()))
-            .max_decoding_message_size(MAX_REQUEST);
+        let service = PushServiceServer::new(Service::new(
+            broker,
+            Arc::new(Counted::new(metrics)),
+            stopped.clone(),
+        ))
+        .max_decoding_message_size(MAX_REQUEST);
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)

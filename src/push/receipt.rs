@@ -53,7 +53,8 @@ impl PushReceipt {
         }
     }
 
-    fn outcome(&self) -> Told {
+    /// What became of it, as the backend is told.
+    pub(super) fn outcome(&self) -> Told {
         match (self.receipt.outcome, self.of.confirm) {
             (Outcome::Confirmed, Confirm::Queued) => Told::Queued,
             (Outcome::Confirmed, Confirm::Written) => Told::Written,

@@ -7,6 +7,7 @@ use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::counted::{Counted, Watched};
 use super::generated::push_service_server::PushService;
 use super::stream::Answers;
 use super::{requests, stream as pushes};
@@ -19,13 +20,18 @@ use crate::proto::push::{
 /// The Push API over a broker.
 pub(super) struct Service {
     broker: Arc<Broker>,
+    counted: Arc<Counted>,
     /// Turns true when the server stops: watches have no end of their own.
     stopped: watch::Receiver<bool>,
 }
 
 impl Service {
-    pub(super) fn new(broker: Arc<Broker>, stopped: watch::Receiver<bool>) -> Self {
-        Self { broker, stopped }
+    pub(super) fn new(
+        broker: Arc<Broker>,
+        counted: Arc<Counted>,
+        stopped: watch::Receiver<bool>,
+    ) -> Self {
+        Self { broker, counted, stopped }
     }
 }
 
@@ -40,23 +46,25 @@ impl PushService for Service {
 
     async fn push(&self, request: Request<PushRequest>) -> Result<Response<Answers>, Status> {
         let (id, push) = requests::push(request.into_inner(), &self.broker)?;
-        Ok(Response::new(pushes::one(&self.broker, id, push).await))
+        Ok(Response::new(pushes::one(&self.broker, &self.counted, id, push).await))
     }
 
     async fn push_stream(
         &self,
         request: Request<Streaming<PushRequest>>,
     ) -> Result<Response<Answers>, Status> {
-        let broker = Arc::clone(&self.broker);
-        Ok(Response::new(pushes::many(broker, request.into_inner(), self.stopped.clone())))
+        let (broker, counted) = (Arc::clone(&self.broker), Arc::clone(&self.counted));
+        Ok(Response::new(pushes::many(broker, counted, request.into_inner(), self.stopped.clone())))
     }
 
     async fn kick(&self, request: Request<KickRequest>) -> Result<Response<KickResponse>, Status> {
         let (target, reason) = requests::kick(request.into_inner())?;
         let kicked = self.broker.kick(&target, &reason).await.map_err(|incomplete| {
             let kicked = incomplete.kicked;
+            self.counted.kicked.inc_by(kicked as u64);
             Status::unavailable(format!("{incomplete}; {kicked} were kicked elsewhere"))
         })?;
+        self.counted.kicked.inc_by(kicked as u64);
         let kicked = u32::try_from(kicked).unwrap_or(u32::MAX);
         Ok(Response::new(KickResponse { kicked }))
     }
@@ -83,17 +91,18 @@ impl PushService for Service {
         let WatchSessionsRequest { target, snapshot } = request.into_inner();
         let target = requests::any_target(target)?;
         let watch = self.broker.watch(target, snapshot).await.map_err(|ended| status(&ended))?;
-        Ok(Response::new(events(watch, self.stopped.clone()).boxed()))
+        Ok(Response::new(events(watch, self.counted.watch(), self.stopped.clone()).boxed()))
     }
 }
 
 /// What a watch hears, until it would miss something or the server stops.
 fn events(
     watch: Watching,
+    watched: Watched,
     stopped: watch::Receiver<bool>,
 ) -> impl Stream<Item = Result<SessionEvent, Status>> + Send {
-    stream::unfold(Some((watch, stopped)), |state| async {
-        let (mut watch, mut stopped) = state?;
+    stream::unfold(Some((watch, watched, stopped)), |state| async {
+        let (mut watch, watched, mut stopped) = state?;
         let event = tokio::select! {
             biased;
             event = watch.next() => event,
@@ -102,7 +111,7 @@ fn events(
             }
         };
         match event {
-            Ok(event) => Some((Ok(event), Some((watch, stopped)))),
+            Ok(event) => Some((Ok(event), Some((watch, watched, stopped)))),
             Err(ended) => Some((Err(status(&ended)), None)),
         }
     })

@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::stream::SelectAll;
 use futures_util::{FutureExt, Stream, StreamExt};
@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
 
+use super::counted::Counted;
 use super::receipt::{Of, PushReceipt};
 use super::{is_too_large, requests, stopping};
 use crate::broker::{Broker, Lane, Push, Receipts};
@@ -76,8 +77,13 @@ impl Stream for Answers {
 }
 
 /// Sends one push; the request has been found good.
-pub(super) async fn one(broker: &Broker, id: String, push: Push) -> Answers {
-    let mut pushed = Pushed::begin(broker, id, push, &mut Lane::default()).await;
+pub(super) async fn one(
+    broker: &Broker,
+    counted: &Arc<Counted>,
+    id: String,
+    push: Push,
+) -> Answers {
+    let mut pushed = Pushed::begin(broker, counted, id, push, &mut Lane::default()).await;
     let (back, answers) = channel(READY.min(pushed.receipts.len().div_ceil(CHUNK).max(1)));
     tokio::spawn(async move {
         loop {
@@ -115,19 +121,21 @@ async fn gather(pushed: &mut (impl Stream<Item = PushReceipt> + Unpin)) -> Vec<P
 /// server stops.
 pub(super) fn many(
     broker: Arc<Broker>,
+    counted: Arc<Counted>,
     requests: Streaming<PushRequest>,
     stopped: watch::Receiver<bool>,
 ) -> Answers {
     let (back, answers) = channel(READY);
     tokio::spawn(async move {
         // An error means that nobody is there to be told any more.
-        let _end = converse(&broker, requests, stopped, &back).await;
+        let _end = converse(&broker, &counted, requests, stopped, &back).await;
     });
     answers
 }
 
 async fn converse(
     broker: &Arc<Broker>,
+    counted: &Arc<Counted>,
     mut requests: Streaming<PushRequest>,
     stopped: watch::Receiver<bool>,
     back: &Back,
@@ -153,7 +161,7 @@ async fn converse(
                 }
             }
             request = requests.message(), if end.is_none() && !is_full => {
-                match begin(broker, request, &mut lane).await {
+                match begin(broker, counted, request, &mut lane).await {
                     Ok(Some(begun)) => {
                         receipts_to_come += begun.receipts.len();
                         pushes.push(begun);
@@ -176,12 +184,13 @@ async fn converse(
 
 async fn begin(
     broker: &Arc<Broker>,
+    counted: &Arc<Counted>,
     request: Result<Option<PushRequest>, Status>,
     lane: &mut Lane,
 ) -> Result<Option<Pushed>, Status> {
     let Some(request) = request.map_err(mend)? else { return Ok(None) };
     let (id, push) = requests::push(request, broker)?;
-    Ok(Some(Pushed::begin(broker, id, push, lane).await))
+    Ok(Some(Pushed::begin(broker, counted, id, push, lane).await))
 }
 
 /// As `super::mend_status`, for a message within a stream.
@@ -219,12 +228,22 @@ impl Back {
 struct Pushed {
     receipts: Receipts,
     of: Arc<Of>,
+    counted: Arc<Counted>,
+    began: Instant,
 }
 
 impl Pushed {
-    async fn begin(broker: &Broker, id: String, push: Push, lane: &mut Lane) -> Self {
+    async fn begin(
+        broker: &Broker,
+        counted: &Arc<Counted>,
+        id: String,
+        push: Push,
+        lane: &mut Lane,
+    ) -> Self {
+        let (counted, began) = (Arc::clone(counted), Instant::now());
+        counted.push(push.confirm);
         let of = Of { id, confirm: push.confirm, node: Arc::clone(broker.node()) };
-        Self { receipts: broker.push(push, lane).await, of: Arc::new(of) }
+        Self { receipts: broker.push(push, lane).await, of: Arc::new(of), counted, began }
     }
 }
 
@@ -233,7 +252,11 @@ impl Stream for Pushed {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<PushReceipt>> {
         let this = &mut *self;
-        let tell = |receipt| PushReceipt { receipt, of: Arc::clone(&this.of) };
+        let tell = |receipt| {
+            let told = PushReceipt { receipt, of: Arc::clone(&this.of) };
+            this.counted.receipt(told.outcome(), this.of.confirm, this.began);
+            told
+        };
         this.receipts.poll_next_unpin(cx).map(|receipt| receipt.map(tell))
     }
 }

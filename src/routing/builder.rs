@@ -2,7 +2,7 @@
 //! time of a request.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
@@ -173,6 +173,7 @@ impl<U> TableBuilder<U> {
         let (input, output) = (method.input(), method.output());
         let name: Arc<str> = spec.name.into();
         let route = Route {
+            counted: OnceLock::new(),
             name: Arc::clone(&name),
             upstream,
             rpc: spec.rpc.into(),

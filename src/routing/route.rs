@@ -1,7 +1,7 @@
 //! One route: all that a request needs to know, looked up once.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use super::identity::{Layout, Slot};
 use super::response::VerdictField;
 use super::splice::{SpliceError, check, splice};
 use super::status::StatusCodes;
+use crate::metrics;
 use crate::wire::Malformed;
 
 /// A client method and the gRPC method that it leads to.
@@ -45,6 +46,8 @@ pub struct Route<U> {
     pub input: MessageDescriptor,
     /// The response message.
     pub output: MessageDescriptor,
+    /// What is counted of its requests, by whoever makes them.
+    pub counted: OnceLock<Arc<metrics::Route>>,
     pub(super) slot: Option<Slot>,
     pub(super) verdict: Option<VerdictField>,
 }

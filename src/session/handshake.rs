@@ -5,6 +5,7 @@
 //! Until one is decided the session reads no further frame, so a frame behind
 //! it is already read under the new key, or as the new user.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use futures_util::FutureExt;
@@ -130,11 +131,17 @@ pub(super) fn set_cxn_params(
             })
             .map(move |outcome| Step { asked, outcome })
             .boxed()),
-        Err(Refused::WrongLength) => closed(
-            asked,
-            Close::EncryptionUnavailable("aesKey or aesIv is not as long as the RSA modulus"),
-        ),
-        Err(Refused::Busy) => closed(asked, Close::Full("too many handshakes at once")),
+        Err(refused) => {
+            let (outcome, close) = match refused {
+                Refused::WrongLength => {
+                    let text = "aesKey or aesIv is not as long as the RSA modulus";
+                    ("malformed", Close::EncryptionUnavailable(text))
+                }
+                Refused::Busy => ("shed", Close::Full("too many handshakes at once")),
+            };
+            worker.metrics.sessions.handshakes.with_label_values(&[outcome]).inc();
+            closed(asked, close)
+        }
     }
 }
 
@@ -163,7 +170,7 @@ pub(super) fn set_user_params(
     };
     let verdict = worker.services.load().auth.judge(&login);
     let session: Box<str> = identity.session_id().into();
-    let cluster = worker.cluster.clone();
+    let (cluster, metrics) = (worker.cluster.clone(), Arc::clone(&worker.metrics));
     Ok(async move {
         let outcome = match verdict.await {
             Verdict::Accepted { expires_at } => {
@@ -177,6 +184,7 @@ pub(super) fn set_user_params(
             Verdict::Refused { reason } => Outcome::LoginRefused { reason },
             Verdict::Unavailable { cause } => {
                 tracing::warn!(%session, cause, "a login could not be judged");
+                metrics.sessions.logins.with_label_values(&["unavailable"]).inc();
                 Outcome::Failed(Failure::new(Code::RETRY_ERROR, "login is not possible right now"))
             }
         };

@@ -31,6 +31,7 @@ use arc_swap::ArcSwap;
 use crate::auth::Authenticator;
 use crate::broker::cluster::Cluster;
 use crate::hooks::{Dispatcher, Hooks};
+use crate::metrics::Metrics;
 use crate::outbox::Doorbell;
 use crate::registry::Registry;
 use crate::routing::RouteTable;
@@ -86,6 +87,8 @@ pub struct Worker {
     pub hooks: Dispatcher,
     /// Where sessions that have logged in are found.
     pub registry: Arc<Registry>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// Other gateways, which are to reach sessions as well; `None`: there are none.
     pub cluster: Option<Arc<Cluster>>,
     /// The RSA key of the handshake; `None`: encryption is refused.

@@ -7,6 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tonic::Code as Status;
 
 use super::Worker;
 use super::handshake::Asked;
@@ -96,7 +97,7 @@ pub(super) fn begin(
     }
     let asked = Asked::of(request);
     let (route, call) = prepare(request, &asked, identity, worker)?;
-    Ok(drive(route, call, asked, identity.session_id(), worker.index))
+    Ok(drive(route, call, asked, identity.session_id(), worker))
 }
 
 type SharedRoute = Arc<Route<Arc<Upstream>>>;
@@ -147,13 +148,20 @@ fn may_call(login: Login) -> Result<(), Failure> {
     }
 }
 
-fn drive(route: SharedRoute, call: Call, asked: Asked, session: &str, worker: usize) -> InFlight {
+fn drive(route: SharedRoute, call: Call, asked: Asked, session: &str, worker: &Worker) -> InFlight {
     let began = Instant::now();
     let session: Box<str> = session.into();
-    let result = route.upstream.call(worker, call);
+    let upstream = &route.upstream;
+    let counted = Arc::clone(
+        route.counted.get_or_init(|| worker.metrics.requests.route(&route.name, upstream.name())),
+    );
+    let result = upstream.call(worker.index, call);
     async move {
         let result = result.await;
+        let status = result.as_ref().err().map_or(Status::Ok, |error| error.status.code());
+        counted.called(status as i32);
         let answer = answer(&route, result, &session, &asked);
+        counted.done(answer.code.number(), began.elapsed());
         tracing::debug!(
             target: "bridgehead::access",
             session = &*session,

@@ -147,6 +147,15 @@ struct Watched {
     leave: Option<Instant>,
 }
 
+/// How many sessions there are, and what waits for them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Census {
+    /// By [`Stage`].
+    pub by_stage: [usize; 3],
+    /// Bytes that wait to be written.
+    pub outbox_bytes: usize,
+}
+
 /// Ends the watch when dropped.
 #[derive(Debug)]
 pub struct Watch {
@@ -185,6 +194,14 @@ impl Sweeper {
     /// Sessions watched now.
     pub fn len(&self) -> usize {
         self.inner.lock().sessions.len()
+    }
+
+    /// Counts the sessions that are watched now.
+    pub fn count(&self, all: &mut Census) {
+        for (_, session) in &self.inner.lock().sessions {
+            all.by_stage[session.handle.stage() as usize] += 1;
+            all.outbox_bytes += session.handle.outbox.bytes();
+        }
     }
 
     /// Whether no session is watched.

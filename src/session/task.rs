@@ -163,8 +163,9 @@ where
     }
 
     async fn end(&mut self, ended: Ended) {
+        let (code, reason) = ended.told();
+        self.worker.metrics.sessions.close(code);
         if let Some(membership) = self.membership.take() {
-            let (code, reason) = ended.told();
             news::disconnected(&self.worker, &self.identity, membership.presence(), code, &reason);
             membership.leave(code, &reason);
         }
@@ -414,7 +415,9 @@ where
             Ok(Begun::Answered(answer)) => self.answer(&asked, &answer),
             Err(failure) => {
                 failure.log(&self.identity, &asked);
-                self.answer(&asked, &failure.into_answer());
+                let answer = failure.into_answer();
+                self.worker.metrics.requests.refuse(answer.code.number());
+                self.answer(&asked, &answer);
             }
         }
     }
@@ -428,6 +431,7 @@ where
             }
             Outcome::Described { params, cipher: Some(cipher) } => {
                 self.keys += 1;
+                self.worker.metrics.sessions.handshakes.with_label_values(&["done"]).inc();
                 if self.keys > MAX_KEYS {
                     return Err(Ended::Closed(Close::ProtocolError));
                 }
@@ -436,6 +440,7 @@ where
             // It would end the user's other sessions for one that is over.
             Outcome::LoggedIn { .. } if self.outbox.is_sealed() => {}
             Outcome::LoggedIn { user_id, token, expires_at, expected } => {
+                self.counted_login("accepted");
                 tracing::debug!(session = self.identity.session_id(), user = user_id, "logged in");
                 self.identity.log_in(&user_id, &token, expires_at);
                 self.handle.set_stage(Stage::Authenticated);
@@ -444,6 +449,7 @@ where
                 drop(expected);
             }
             Outcome::LoginRefused { reason } => {
+                self.counted_login("refused");
                 let session = self.identity.session_id();
                 tracing::info!(session, reason, "login refused");
                 let failure = Failure::new(Code::AUTH_ERROR, reason);
@@ -454,6 +460,10 @@ where
             Outcome::Closed(close) => return Err(Ended::Closed(close)),
         }
         Ok(())
+    }
+
+    fn counted_login(&self, outcome: &str) {
+        self.worker.metrics.sessions.logins.with_label_values(&[outcome]).inc();
     }
 
     /// Lets pushes find the session, from behind the answer to its login on,

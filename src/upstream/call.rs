@@ -133,6 +133,7 @@ async fn attempts(
         if !may_leave_again {
             return Err(error);
         }
+        pool.journal().retried();
         previous = Some(error);
         attempt += 1;
         if failure.fate == Fate::Unknown {

@@ -1,8 +1,9 @@
 //! Says in the log when an endpoint comes and goes: once for the upstream, not
-//! once for every connection of every worker.
+//! once for every connection of every worker. Counts retries.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -18,6 +19,7 @@ const REPEAT: Duration = Duration::from_secs(30);
 pub(super) struct Journal {
     upstream: String,
     endpoints: Mutex<HashMap<Arc<str>, Record>>,
+    retries: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -33,7 +35,17 @@ struct Record {
 
 impl Journal {
     pub(super) fn new(upstream: String) -> Self {
-        Self { upstream, endpoints: Mutex::default() }
+        Self { upstream, endpoints: Mutex::default(), retries: AtomicU64::new(0) }
+    }
+
+    /// A call is sent once more.
+    pub(super) fn retried(&self) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So often a call was sent once more.
+    pub(super) fn retries(&self) -> u64 {
+        self.retries.load(Ordering::Relaxed)
     }
 
     fn with<T>(&self, endpoint: &Arc<str>, change: impl FnOnce(&mut Record) -> T) -> T {

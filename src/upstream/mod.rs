@@ -221,6 +221,11 @@ impl Upstream {
         }
     }
 
+    /// Calls that were sent once more, since the upstream was made.
+    pub fn retries(&self) -> u64 {
+        self.journal.retries()
+    }
+
     /// The endpoints as they are now, over all workers, sorted by address. A
     /// name that has no endpoints yet stands for itself, without connections.
     pub fn status(&self) -> Vec<EndpointStatus> {

@@ -126,7 +126,7 @@ impl Answers {
         answer.name = self.cluster.local.node().to_string();
         answer.number = self.number;
         self.number += 1;
-        self.cluster.traffic.answers.add();
+        self.cluster.counted.answers.inc();
         self.cluster.link.say(self.reply.clone(), None, answer.encode_to_vec().into());
     }
 

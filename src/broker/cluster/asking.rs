@@ -241,9 +241,9 @@ impl Cluster {
             let reply = self.subjects.reply(number, part);
             let message = said(self.node, said::What::Ask(ask));
             if self.link.say(self.subjects.user(user), Some(reply), message) {
-                self.traffic.questions_about_users.add();
+                self.counted.asked_holders.inc();
             } else {
-                self.traffic.unasked.add();
+                self.counted.unasked.inc();
                 first.extend(survey.hear_nothing(part));
             }
         }
@@ -264,10 +264,10 @@ impl Cluster {
         let reply = self.subjects.reply(number, 0);
         let message = said(self.node, said::What::Ask(ask));
         if self.link.say(self.subjects.all(), Some(reply), message) {
-            self.traffic.questions_to_all.add();
+            self.counted.asked_all.inc();
             return (survey, Vec::new());
         }
-        self.traffic.unasked.add();
+        self.counted.unasked.inc();
         let mut first = survey.hear_nothing(0);
         if is_nobody_known {
             // Whoever they are.

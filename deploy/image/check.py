@@ -13,7 +13,6 @@ what was built for those is not built again.
 """
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -23,11 +22,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from dockerfile_parse import DockerfileParser
+from dockerfile import DOCKERFILE, ROOT, context, copy, exec_form, expect, parse, say
+from sandbox import BUILD, RUN, contained
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 FULL = os.environ.get("FULL") == "1"
 CONFIG = """\
 edge: {listen: 0.0.0.0:8080}
@@ -36,58 +34,6 @@ upstreams: {}
 drain: {delay: 0s, period: 0s}
 admin: {listen: 127.0.0.1:9901}
 """
-
-
-def say(text):
-    print(f"image: {text}", flush=True)
-
-
-def fail(text):
-    sys.exit(f"image: FAILED: {text}")
-
-
-def expect(holds, text):
-    if not holds:
-        fail(text)
-
-
-class Stage:
-    """The steps of one stage: a list of (instruction, value)."""
-
-    def __init__(self, base):
-        self.base = base
-        self.steps = []
-
-    def values(self, instruction):
-        return [value for name, value in self.steps if name == instruction]
-
-    def last(self, instruction):
-        values = self.values(instruction)
-        expect(values, f"the Dockerfile has no {instruction}")
-        return values[-1]
-
-    def environment(self):
-        found = {}
-        for value in self.values("ENV"):
-            for name, quoted, plain in re.findall(r'(\w+)=(?:"([^"]*)"|(\S+))', value):
-                found[name] = quoted or plain
-        return found
-
-
-def parse():
-    with tempfile.TemporaryDirectory() as folder:
-        parser = DockerfileParser(path=folder)
-        parser.content = DOCKERFILE.read_text()
-        stages = []
-        for step in parser.structure:
-            if step["instruction"] == "COMMENT":
-                continue
-            if step["instruction"] == "FROM":
-                stages.append(Stage(step["value"].split(" ")[0]))
-            else:
-                stages[-1].steps.append((step["instruction"], step["value"]))
-    expect(len(stages) == 2, f"{len(stages)} stages rather than two")
-    return stages
 
 
 def check_text(build, final):
@@ -104,88 +50,9 @@ def check_text(build, final):
     rust = re.search(r"rust:([0-9.]+)-bookworm@", build.base)
     expect(rust, f"{build.base} is not Rust on Debian 12")
     declared = re.search(r'^rust-version = "([0-9.]+)"$', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)
-    version = lambda text: tuple(int(part) for part in text.split("."))  # noqa: E731
+    version = lambda text: tuple(int(part) for part in text.split("."))
     expect(version(rust[1]) >= version(declared[1]), "the base is older than rust-version")
     return rust[1]
-
-
-def exec_form(value):
-    """A command as a list, which needs no shell."""
-    try:
-        command = json.loads(value)
-    except json.JSONDecodeError:
-        fail(f"`{value}` is run by a shell, which the image does not have")
-    return command
-
-
-def context(folder):
-    """A clean copy of what .dockerignore lets through, of files that git knows."""
-    allowed = []
-    for line in (ROOT / ".dockerignore").read_text().splitlines():
-        if line.startswith("!"):
-            allowed.append(line[1:])
-        else:
-            expect(line in ("", "*") or line.startswith("#"), f".dockerignore: `{line}` is not understood here")
-    listed = subprocess.run(
-        ["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        capture_output=True, check=True,
-    ).stdout.decode()  # fmt: skip
-    for name in filter(None, listed.split("\0")):
-        if any(name == entry or name.startswith(f"{entry}/") for entry in allowed) and (ROOT / name).is_file():
-            target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target)
-
-
-def copy(value, sources, root, workdir):
-    """A COPY step; `sources` has the context as None, and stages by name."""
-    words = value.split()
-    stage = None
-    if words[0].startswith("--from="):
-        stage = words.pop(0).removeprefix("--from=")
-    expect(not words[0].startswith("--"), f"COPY {value}: not understood here")
-    *names, target = words
-    place = root / (workdir / target).relative_to("/")
-    for name in names:
-        source = sources[stage] / name.lstrip("/")
-        expect(source.exists(), f"COPY {value}: there is no {name}")
-        if source.is_dir():
-            shutil.copytree(source, place, dirs_exist_ok=True)
-        elif target.endswith("/"):
-            place.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, place / source.name)
-        else:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, place)
-
-
-def as_root(script, *arguments, **options):
-    """Runs a script as root in mount, network and process namespaces of its own."""
-    command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", *options.pop("unshare", []), "bash", "-euc", script, "bash"]
-    if os.getuid() != 0:
-        command = ["sudo", "--preserve-env", *command]
-    return subprocess.run([*command, *map(str, arguments)], **options)
-
-
-# $1: the new root; $2: target folder; $3: cargo's and $4 rustup's home; then NAME=VALUE… -- command.
-BUILD = """
-new=$1 target=$2 cargo=$3 rustup=$4; shift 4
-mkdir -p "$new"/{usr/local/{cargo,rustup},target,proc,dev,tmp,root}
-for folder in /bin /sbin /lib /lib64 /etc; do
-  [ -e "$folder" ] || continue
-  if [ -L "$folder" ]; then cp -P "$folder" "$new$folder"; else mkdir -p "$new$folder"; mount --rbind "$folder" "$new$folder"; fi
-done
-for folder in /usr/*; do
-  [ -d "$folder" ] && [ "$folder" != /usr/local ] || continue
-  mkdir -p "$new$folder"; mount --rbind "$folder" "$new$folder"
-done
-mkdir -p "$new$cargo" "$new$rustup" "$new$target"
-for place in "$cargo" /usr/local/cargo; do mount --rbind "$cargo" "$new$place"; done
-for place in "$rustup" /usr/local/rustup; do mount --rbind "$rustup" "$new$place"; done
-for place in "$target" /target; do mount --bind "$target" "$new$place"; done
-mount --rbind /dev "$new/dev"; mount -t proc proc "$new/proc"; mount -t tmpfs tmpfs "$new/tmp"
-exec env -i "$@"
-"""
 
 
 def build(stage, folder, target, profile, shared):
@@ -222,9 +89,10 @@ def build(stage, folder, target, profile, shared):
             command = re.sub(r"--mount=\S+\s+", "", value)
             say(f"RUN {command}")
             variables = [f"{name}={text}" for name, text in environment.items()]
-            done = as_root(
+            done = contained(
                 BUILD, root, target, cargo, rustup, *variables,
                 "chroot", root, "/bin/sh", "-c", f"cd {workdir} && {command}",
+                sudo=False,
             )  # fmt: skip
             expect(done.returncode == 0, f"the step failed with exit code {done.returncode}")
     return root
@@ -277,37 +145,6 @@ def assemble(final, folder, built):
     return root, workdir
 
 
-# $1: the root; $2: its working directory; $3: configuration; $4: uid:gid; $5: a folder for what is
-# found out; $6: the health check; then NAME=VALUE… -- the command.
-RUN = """
-root=$1 workdir=$2 config=$3 user=$4 out=$5 health=$6; shift 6
-variables=(); while [ "$1" != -- ]; do variables+=("$1"); shift; done; shift
-ip link set lo up
-mount --bind "$root" "$root"
-mount --rbind /dev "$root/dev"; mount -t proc proc "$root/proc"
-mount --bind "$config" "$root$workdir"
-mount -o remount,bind,ro "$root$workdir"; mount -o remount,bind,ro "$root"
-cd /
-contained() {
-  env -i "${variables[@]}" /usr/sbin/chroot --userspec="$user" "$root" "$@"
-}
-# Not through the function: the process that gets the signal must be the gateway itself.
-env -i "${variables[@]}" /usr/sbin/chroot --userspec="$user" "$root" "$@" >"$out/log" 2>&1 &
-gateway=$!
-for try in $(seq 100); do
-  if eval "contained $health" >"$out/health" 2>&1; then break; fi
-  kill -0 $gateway 2>/dev/null || { cat "$out/log"; exit 1; }
-  sleep 0.1
-done
-eval "contained $health" >"$out/health" 2>&1 && echo 0 >"$out/healthy" || echo $? >"$out/healthy"
-cp /proc/$gateway/status "$out/status"
-if contained /usr/local/bin/bridgehead keygen --out /tmp/key.pem >"$out/write" 2>&1; then echo written >"$out/write"; fi
-kill -TERM $gateway
-wait $gateway && echo 0 >"$out/exit" || echo $? >"$out/exit"
-eval "contained $health" >"$out/after" 2>&1 && echo 0 >"$out/unhealthy" || echo $? >"$out/unhealthy"
-"""
-
-
 def run(final, root, workdir, folder, url):
     """Runs the image as an engine would, and asks its health check."""
     config, out = folder / "config", folder / "out"
@@ -322,12 +159,12 @@ def run(final, root, workdir, folder, url):
     command = exec_form(final.last("ENTRYPOINT")) + exec_form(final.last("CMD"))
     variables = final.environment() | ({"BRIDGEHEAD_HEALTH_URL": url} if url else {})
     user = final.last("USER")
-    done = as_root(
+    done = contained(
         RUN, root, workdir, config, user, out, check,
         *(f"{name}={text}" for name, text in variables.items()), "--", *command,
-        unshare=["--net"], timeout=120,
+        sudo=True, unshare=["--net"], timeout=120,
     )  # fmt: skip
-    read = lambda name: (out / name).read_text().strip()  # noqa: E731
+    read = lambda name: (out / name).read_text().strip()
     expect(done.returncode == 0, f"the sandbox failed: {done.returncode}")
     expect(read("healthy") == "0", f"the health check fails: {read('health')}\n{read('log')}")
     status = dict(line.split(":", 1) for line in read("status").splitlines())

@@ -64,12 +64,9 @@ struct Place {
 
 impl Place {
     fn of(url: &Uri) -> Result<Self, Failure> {
-        let host = match (url.scheme_str(), url.host()) {
-            (Some("http"), Some(host)) => host,
-            _ => {
-                return Err(Failure::usage(format!("`{url}` is not the URL of an admin listener"))
-                    .help("write it as `http://127.0.0.1:9901/readyz`; it speaks plain HTTP"));
-            }
+        let (Some("http"), Some(host)) = (url.scheme_str(), url.host()) else {
+            return Err(Failure::usage(format!("`{url}` is not the URL of an admin listener"))
+                .help("write it as `http://127.0.0.1:9901/readyz`; it speaks plain HTTP"));
         };
         // An IPv6 address is in brackets in a URL, and only there.
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
@@ -233,7 +230,8 @@ mod tests {
     #[test]
     fn something_else_is_no_http() {
         let (url, served) = listener("SSH-2.0-x\r\n", Duration::ZERO);
-        assert!(health(url).unwrap_err().text().0.contains("no answer"), "");
+        let (text, _) = health(url).unwrap_err().text();
+        assert!(text.contains("no answer"), "{text}");
         served.join().unwrap();
     }
 

@@ -105,8 +105,4 @@ class Release:
 
     def selected(self, selector):
         """The pods that have all the labels of a selector."""
-        return [
-            pod
-            for pod in self.pods().values()
-            if selector.items() <= pod["metadata"]["labels"].items()
-        ]
+        return [pod for pod in self.pods().values() if selector.items() <= pod["metadata"]["labels"].items()]

@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from chart import CHART, OUT, ROOT, Helm
 
 VALUE_FILES = sorted((CHART / "ci").glob("*-values.yaml"))

@@ -25,7 +25,9 @@ def secret_content(key, binary=None):
     if key == "session.pem":
         return session_key(binary)
     if key.endswith(".json"):
-        return json.dumps({"keys": [{"kty": "oct", "kid": "a", "alg": "HS256", "k": url_base64(secrets.token_bytes(32))}]})
+        return json.dumps(
+            {"keys": [{"kty": "oct", "kid": "a", "alg": "HS256", "k": url_base64(secrets.token_bytes(32))}]}
+        )
     if key.endswith(".creds"):
         return (
             "-----BEGIN NATS USER JWT-----\neyJ0eXAiOiJKV1QifQ.e30.AA\n------END NATS USER JWT------\n\n"

@@ -6,9 +6,8 @@ import subprocess
 
 import pytest
 import yaml
-from credentials import secret_content
-
 from chart import CHART
+from credentials import secret_content
 
 # Where the pod has it, and so where the test has it under a folder of its own.
 HOME = "/etc/bridgehead"
@@ -96,7 +95,9 @@ def test_every_secret_file_is_mounted(release):
 
 def test_the_program_reads_the_file_that_is_mounted(release):
     assert release.gateway["args"][:2] == ["serve", "--config=/etc/bridgehead/config/routes.yaml"]
-    assert {"name": "config", "mountPath": "/etc/bridgehead/config", "readOnly": True} in release.gateway["volumeMounts"]
+    assert {"name": "config", "mountPath": "/etc/bridgehead/config", "readOnly": True} in release.gateway[
+        "volumeMounts"
+    ]
 
 
 def test_secrets_become_what_the_configuration_calls_them(helm):
@@ -113,7 +114,10 @@ def test_secrets_become_what_the_configuration_calls_them(helm):
         "nats": "tls://nats.messaging:4222",
         "name": "im-production",
         "credentials": f"{HOME}/secrets/nats-credentials/gateway.creds",
-        "tls": {file: f"{HOME}/secrets/nats-tls/{name}" for file, name in [("ca", "ca.crt"), ("cert", "tls.crt"), ("key", "tls.key")]},
+        "tls": {
+            file: f"{HOME}/secrets/nats-tls/{name}"
+            for file, name in [("ca", "ca.crt"), ("cert", "tls.crt"), ("key", "tls.key")]
+        },
     }
 
 

@@ -7,7 +7,6 @@ import subprocess
 import threading
 
 import pytest
-
 from chart import ROOT
 
 
@@ -60,7 +59,9 @@ def admin():
     server.server_close()
 
 
-@pytest.mark.parametrize("path, code, said", [("/healthz", 0, "ok"), ("/readyz", 1, '503 Service Unavailable: {"nats":"not connected"}')])
+@pytest.mark.parametrize(
+    "path, code, said", [("/healthz", 0, "ok"), ("/readyz", 1, '503 Service Unavailable: {"nats":"not connected"}')]
+)
 @pytest.mark.parametrize("by", ["argument", "environment"])
 def test_health_is_an_exit_code(binary, admin, path, code, said, by):
     url = admin + path
@@ -72,5 +73,7 @@ def test_health_is_an_exit_code(binary, admin, path, code, said, by):
 
 def test_health_of_nothing_is_an_exit_code_of_1(binary):
     # Port 1 is reserved, and nobody's here.
-    done = subprocess.run([binary, "health", "--url", "http://127.0.0.1:1/readyz"], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        [binary, "health", "--url", "http://127.0.0.1:1/readyz"], capture_output=True, text=True, timeout=30
+    )
     assert done.returncode == 1 and "cannot connect" in done.stderr

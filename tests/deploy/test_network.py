@@ -1,7 +1,6 @@
 """How clients, backends and Prometheus get there, and who may not."""
 
 import pytest
-
 from chart import CHART
 
 CI = CHART / "ci"
@@ -186,13 +185,18 @@ def test_the_autoscaler_looks_at_cpu_and_sessions(helm):
     assert only["pods"]["target"]["averageValue"] == "5k"
 
 
-@pytest.mark.parametrize("values, kind, endpoints", [("monitoring", "ServiceMonitor", "endpoints"), ("full", "PodMonitor", "podMetricsEndpoints")])
+@pytest.mark.parametrize(
+    "values, kind, endpoints",
+    [("monitoring", "ServiceMonitor", "endpoints"), ("full", "PodMonitor", "podMetricsEndpoints")],
+)
 def test_monitors_select_what_has_the_metrics(helm, values, kind, endpoints):
     release = helm.template(CI / f"{values}-values.yaml")
     (monitor,) = release.all(kind)
     selector = monitor["spec"]["selector"]["matchLabels"]
     if kind == "ServiceMonitor":
-        selected = [found for found in release.all("Service") if selector.items() <= found["metadata"]["labels"].items()]
+        selected = [
+            found for found in release.all("Service") if selector.items() <= found["metadata"]["labels"].items()
+        ]
         assert [found["metadata"]["name"] for found in selected] == [f"{release.name}-admin"]
         names = {port["name"] for port in selected[0]["spec"]["ports"]}
     else:

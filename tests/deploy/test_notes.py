@@ -1,7 +1,6 @@
 """What `helm install` says at its end."""
 
 import pytest
-
 from chart import CHART
 
 CI = CHART / "ci"
@@ -16,10 +15,22 @@ def test_notes_tell_how_to_go_on(helm, values_file):
 @pytest.mark.parametrize(
     "values, said, unsaid",
     [
-        ("single", ["ws://rel-bridgehead.im:80/ws", "Every login is believed", "No upstreams yet"], ["Backends push to"]),
-        ("minimal", ["rel-bridgehead-push.im:9090", "The Push API has no TLS", "NATS takes everybody"], ["Every login", "No upstreams"]),
+        (
+            "single",
+            ["ws://rel-bridgehead.im:80/ws", "Every login is believed", "No upstreams yet"],
+            ["Backends push to"],
+        ),
+        (
+            "minimal",
+            ["rel-bridgehead-push.im:9090", "The Push API has no TLS", "NATS takes everybody"],
+            ["Every login", "No upstreams"],
+        ),
         ("nats", [], ["NATS takes everybody", "admin listener (network"]),
-        ("ingress", ["wss://im.example.com/im", "wss://im.example.org/im"], ["Clients connect without TLS", "trusted_proxies"]),
+        (
+            "ingress",
+            ["wss://im.example.com/im", "wss://im.example.org/im"],
+            ["Clients connect without TLS", "trusted_proxies"],
+        ),
         ("gateway", ["wss://im.example.com/ws"], ["Clients connect without TLS"]),
         ("tls", ["wss://<external IP>:443/ws"], ["without TLS", "has no TLS"]),
     ],

@@ -3,10 +3,7 @@
 import re
 
 import pytest
-
 from chart import CHART
-
-SECRETS = "/etc/bridgehead/secrets/"
 
 
 def containers(pod):
@@ -61,10 +58,7 @@ def test_probes_ask_ports_that_exist(release):
 
 
 def test_the_gateway_is_asked_on_its_admin_listener(release):
-    paths = {
-        probe: release.gateway[probe]["httpGet"]
-        for probe in ("startupProbe", "livenessProbe", "readinessProbe")
-    }
+    paths = {probe: release.gateway[probe]["httpGet"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")}
     assert {probe: get["port"] for probe, get in paths.items()} == dict.fromkeys(paths, "admin")
     assert paths["readinessProbe"]["path"] == "/readyz"
     assert paths["livenessProbe"]["path"] == paths["startupProbe"]["path"] == "/healthz"
@@ -159,7 +153,13 @@ def secret_references(release):
         ("nats", {("im-push", "current"), ("im-push", "next"), ("im-nats", "token")}),
         (
             "tls",
-            {("im-session", None), ("im-jwt", None), ("im-edge-tls", None), ("im-push-tls", None), ("im-client-tls", None)},
+            {
+                ("im-session", None),
+                ("im-jwt", None),
+                ("im-edge-tls", None),
+                ("im-push-tls", None),
+                ("im-client-tls", None),
+            },
         ),
         ("external-nats", {("im-jwt", None), ("im-push", "token"), ("im-nats", None), ("im-nats-tls", None)}),
         ("nats-user", {("im-jwt", None), ("im-push", "token"), ("im-nats", "user"), ("im-nats", "password")}),

@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import yaml
-
 from chart import CHART, ROOT
 
 PROGRAM = ROOT / "deploy" / "helm" / "readme.py"

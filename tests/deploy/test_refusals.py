@@ -1,7 +1,6 @@
 """What the chart refuses, and whether it says what would be right."""
 
 import pytest
-
 from chart import CHART, Refused
 
 MINIMAL = CHART / "ci" / "minimal-values.yaml"

@@ -1,7 +1,6 @@
 """How pods come and go: what restarts them, how long they have, and how many."""
 
 import pytest
-
 from chart import CHART, Refused
 
 MINIMAL = CHART / "ci" / "minimal-values.yaml"

@@ -1,11 +1,30 @@
 """How pods come and go: what restarts them, how long they have, and how many."""
 
+import re
+
 import pytest
-from chart import CHART, Refused
+from chart import CHART, ROOT, Refused
 
 MINIMAL = CHART / "ci" / "minimal-values.yaml"
 # After delay and period: calls in flight, goodbyes, hooks (src/app/stop.rs), and some to spare.
 BEHIND = 10 + 4 + 5 + 5
+
+
+def source(path):
+    return (ROOT / "src" / path).read_text()
+
+
+def test_the_times_behind_the_drain_are_those_of_the_gateway():
+    seconds = dict(re.findall(r"^const (\w+): Duration = Duration::from_secs\((\d+)\);", source("app/stop.rs"), re.MULTILINE))
+    assert sum(int(seconds[name]) for name in ("GRACE", "GOODBYE", "HOOKS")) + 5 == BEHIND
+
+
+def test_what_needs_a_restart_is_what_the_gateway_says():
+    """configRoll whenNeeded leaves out of the checksum what reloads; reload.rs names what does not."""
+    need_restart = set(re.findall(r"^ +\(\"(\w+)\", ", source("app/reload.rs"), re.MULTILINE))
+    assert need_restart >= {"edge", "session", "drain"}
+    omitted = re.search(r"\(omit \$config ([^)]*)\)", (CHART / "templates" / "_config.tpl").read_text())[1]
+    assert not need_restart & set(re.findall(r'"(\w+)"', omitted))
 
 
 def checksum(release):

@@ -6,8 +6,9 @@ import pytest
 from chart import CHART, ROOT, Refused
 
 MINIMAL = CHART / "ci" / "minimal-values.yaml"
-# After delay and period: calls in flight, goodbyes, hooks (src/app/stop.rs), and some to spare.
-BEHIND = 10 + 4 + 5 + 5
+# After delay and period: calls in flight, goodbyes, hooks (src/app/stop.rs), leaving the cluster
+# (src/broker/cluster/mod.rs), the callers of the Push API (src/push/mod.rs), and some to spare.
+BEHIND = 10 + 4 + 5 + 2 + 2 + 5
 
 
 def source(path):
@@ -15,8 +16,14 @@ def source(path):
 
 
 def test_the_times_behind_the_drain_are_those_of_the_gateway():
-    seconds = dict(re.findall(r"^const (\w+): Duration = Duration::from_secs\((\d+)\);", source("app/stop.rs"), re.MULTILINE))
-    assert sum(int(seconds[name]) for name in ("GRACE", "GOODBYE", "HOOKS")) + 5 == BEHIND
+    constant = r"^const (\w+): Duration = Duration::from_secs\((\d+)\);"
+    seconds = dict(re.findall(constant, source("app/stop.rs"), re.MULTILINE))
+    stop = sum(int(seconds[name]) for name in ("GRACE", "GOODBYE", "HOOKS"))
+    push = int(dict(re.findall(constant, source("push/mod.rs"), re.MULTILINE))["GOODBYE"])
+    leave = re.search(r"pub async fn stop\(&self\) \{(.*?)\n    \}", source("broker/cluster/mod.rs"), re.DOTALL)[1]
+    cluster = sum(map(int, re.findall(r"Duration::from_secs\((\d+)\)", leave)))
+    assert (stop, cluster, push) == (10 + 4 + 5, 2, 2)
+    assert stop + cluster + push + 5 == BEHIND
 
 
 def test_what_needs_a_restart_is_what_the_gateway_says():

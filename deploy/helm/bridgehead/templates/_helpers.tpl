@@ -98,9 +98,10 @@ app.kubernetes.io/component: nats
 {{- add $delay $period -}}
 {{- end -}}
 
-{{/* Behind them calls in flight may take 10 s, goodbyes 4 s and hooks 5 s; 5 s are to spare. */}}
+{{/* Behind them calls in flight may take 10 s, goodbyes 4 s and hooks 5 s, and leaving the cluster
+     and the Push API's callers 2 s each; 5 s are to spare. */}}
 {{- define "bridgehead.stopSeconds" -}}
-{{- add (include "bridgehead.drainSeconds" . | int64) 10 4 5 5 (int64 .Values.preStopSleepSeconds) -}}
+{{- add (include "bridgehead.drainSeconds" . | int64) 10 4 5 2 2 5 (int64 .Values.preStopSleepSeconds) -}}
 {{- end -}}
 
 {{- define "bridgehead.gracePeriod" -}}

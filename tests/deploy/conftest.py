@@ -6,7 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from chart import CHART, OUT, ROOT, Helm
+from nats_server import Server, free_ports
 
 VALUE_FILES = sorted((CHART / "ci").glob("*-values.yaml"))
 
@@ -39,3 +41,23 @@ def config_schema(binary):
     """The JSON Schema of routes.yaml, as this binary knows it."""
     printed = subprocess.run([binary, "schema"], capture_output=True, text=True, check=True)
     return json.loads(printed.stdout)
+
+
+@pytest.fixture
+def start_nats(tmp_path):
+    running = []
+
+    def start(release, environment=None):
+        count = release.all("StatefulSet")[0]["spec"]["replicas"]
+        flat = free_ports(3 * count)
+        ports = [tuple(flat[3 * n : 3 * n + 3]) for n in range(count)]
+        running.extend(Server(release, n, ports, tmp_path, environment or {}) for n in range(count))
+        for server in running:
+            server.wait_until(lambda server=server: server.get("/healthz")["status"] == "ok")
+        return running
+
+    yield start
+    for server in running:
+        server.process.kill()
+        server.process.wait()
+        server.log.close()

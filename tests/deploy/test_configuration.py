@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 import yaml
+
 from chart import CHART
 from credentials import secret_content
 

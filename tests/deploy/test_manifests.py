@@ -7,6 +7,7 @@ import re
 import jsonschema
 import kubernetes_validate
 import pytest
+
 from chart import CHART, OUT, ROOT, Refused
 
 # The oldest that Chart.yaml names, and a new one.

@@ -1,6 +1,7 @@
 """How clients, backends and Prometheus get there, and who may not."""
 
 import pytest
+
 from chart import CHART
 
 CI = CHART / "ci"

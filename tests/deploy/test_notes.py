@@ -1,6 +1,7 @@
 """What `helm install` says at its end."""
 
 import pytest
+
 from chart import CHART
 
 CI = CHART / "ci"

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import yaml
+
 from chart import CHART, ROOT
 
 PROGRAM = ROOT / "deploy" / "helm" / "readme.py"

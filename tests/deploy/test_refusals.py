@@ -1,6 +1,7 @@
 """What the chart refuses, and whether it says what would be right."""
 
 import pytest
+
 from chart import CHART, Refused
 
 MINIMAL = CHART / "ci" / "minimal-values.yaml"

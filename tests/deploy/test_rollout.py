@@ -3,6 +3,7 @@
 import re
 
 import pytest
+
 from chart import CHART, ROOT, Refused
 
 MINIMAL = CHART / "ci" / "minimal-values.yaml"

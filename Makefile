@@ -6,7 +6,7 @@ PROFILE ?= release
 SOAK_SECONDS ?= 300
 WRITE ?= 0
 
-.PHONY: demo test test-rust test-peers test-clients soak lint fmt bench instructions bench-core fuzz clean help
+.PHONY: demo test test-rust test-peers test-clients test-deploy image chart soak lint fmt bench instructions bench-core fuzz clean help
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -14,7 +14,7 @@ help: ## What can be made
 demo: tools ## A gateway with small services behind it, to try things with
 	$(CARGO) run --quiet --$(PROFILE) --bin bridgehead -- demo
 
-test: tools test-rust test-peers ## Every test but those of the Go client
+test: tools test-rust test-peers ## Every test but those of the Go client and of image and chart
 
 test-rust: tools ## Unit tests and tests over real sockets
 	$(CARGO) test --all-targets
@@ -34,6 +34,21 @@ lint: tools ## Formatting and clippy, warnings denied
 
 fmt: ## Formats the source
 	$(CARGO) fmt
+
+test-deploy: tools ## The image's build steps, and the Helm chart against helm, Kubernetes' schemas and the real binary
+	$(CARGO) build --bin bridgehead
+	BRIDGEHEAD=$(CURDIR)/target/debug/bridgehead bash tests/deploy/run.sh -q
+	bash deploy/image/check.sh
+
+image: ## The container image (IMAGE=name, PUSH=1); needs docker with buildx
+	bash deploy/image/build.sh
+
+chart: ## Brings the chart's copies of alerts and dashboard, and its README, up to date
+	@mkdir -p deploy/helm/bridgehead/files
+	@test ! -f deploy/prometheus/alerts.yaml || cp deploy/prometheus/alerts.yaml deploy/helm/bridgehead/files/alerts.yaml
+	@test ! -f deploy/grafana/bridgehead.json || cp deploy/grafana/bridgehead.json deploy/helm/bridgehead/files/dashboard.json
+	bash tests/deploy/setup.sh
+	target/deploy/venv/bin/python deploy/helm/readme.py
 
 soak: tools ## Clients and backends at random for SOAK_SECONDS (default 300), then everything is checked
 	BRIDGEHEAD_SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --test soak -- --nocapture

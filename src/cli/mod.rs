@@ -15,6 +15,7 @@ mod descriptors;
 mod diagnose;
 mod failure;
 mod files;
+mod health;
 mod hex;
 mod json;
 mod keygen;
@@ -54,6 +55,7 @@ enum Command {
     Bench(bench::Bench),
     Keygen(keygen::Keygen),
     Schema(schema::Schema),
+    Health(health::Health),
 }
 
 /// Does what the arguments, the program's name first, ask for.
@@ -81,6 +83,7 @@ impl Command {
             Self::Kick(command) => command.run(),
             Self::Bench(command) => command.run(),
             Self::Keygen(command) => command.run(),
+            Self::Health(command) => command.run(),
         }
     }
 }

@@ -305,7 +305,8 @@ impl Cluster {
         loop {
             tokio::select! {
                 message = heard.next() => match message {
-                    Some(message) => self.hear_of_user(&user, message).await,
+                    // Boxed: it takes room while there is something to hear only.
+                    Some(message) => Box::pin(self.hear_of_user(&user, message)).await,
                     None => return,
                 },
                 Some(Arrival { answer, .. }) = first.next() => {
@@ -322,7 +323,7 @@ impl Cluster {
         drop(self);
         while let Some(message) = heard.next().await {
             let Some(cluster) = cluster.upgrade() else { return };
-            cluster.hear_of_user(&user, message).await;
+            Box::pin(cluster.hear_of_user(&user, message)).await;
         }
     }
 

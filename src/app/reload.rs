@@ -146,6 +146,7 @@ impl Reloader {
             ("session", old.session != new.session),
             ("push", is_push_changed(old.push.as_ref(), new.push.as_ref())),
             ("cluster", old.cluster != new.cluster),
+            ("tracing", old.tracing != new.tracing),
             ("drain", old.drain != new.drain),
             ("log", old.log != new.log),
         ] {

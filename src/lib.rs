@@ -16,7 +16,8 @@
 //!   its receipts; [`auth`], who may log in; [`hooks`], RPCs that are told of
 //!   sessions.
 //! - State and upstream I/O: [`registry`], who is connected; [`outbox`], what
-//!   waits to be written to a client; [`upstream`], connections to services.
+//!   waits to be written to a client; [`upstream`], connections to services;
+//!   [`trace`], what is recorded for a collector.
 //! - Pure core: [`websocket`], the frames of a connection; [`envelope`], what
 //!   travels inside a frame; [`routing`], which method goes where; [`callout`],
 //!   RPCs that the configuration makes up.
@@ -48,6 +49,7 @@ pub mod session;
 // state and upstream I/O
 pub mod outbox;
 pub mod registry;
+pub mod trace;
 pub mod upstream;
 
 // pure core

@@ -115,13 +115,18 @@ fn paths_of_document(value: &Value, path: &str, paths: &mut BTreeSet<String>) {
         return;
     }
     for (key, value) in map {
-        let named = path == ".upstreams" || path.ends_with(".routes");
+        let named = is_named(path);
         let path = format!("{path}.{}", if named { "*" } else { key });
         if !named {
             paths.insert(path.clone());
         }
         paths_of_document(value, &path, paths);
     }
+}
+
+/// Whether the keys there are names of the operator's choice.
+fn is_named(path: &str) -> bool {
+    [".upstreams", ".tracing.headers"].contains(&path) || path.ends_with(".routes")
 }
 
 fn paths_of_schema(schema: &Value, root: &Value, path: &str, paths: &mut BTreeSet<String>) {
@@ -236,7 +241,7 @@ fn a_misspelt_key_is_refused_by_both_wherever_it_stands() {
         pointers(&document, "", &mut found);
         for pointer in found {
             let free = pointer.contains("/request") || pointer.contains("/accept_when");
-            let named = pointer == "/upstreams" || pointer.ends_with("/routes");
+            let named = is_named(&pointer.replace('/', "."));
             let mut document = document.clone();
             let Some(Value::Object(map)) = document.pointer_mut(&pointer) else { continue };
             if free || named {

@@ -124,7 +124,8 @@ fn call(upstream: Arc<Upstream>, path: PathAndQuery, timeout: Duration) -> Call 
     let metadata = Arc::new(Metadata::new(HeaderMap::new()));
     Arc::new(move |worker, message| {
         let (path, metadata, own) = (path.clone(), Arc::clone(&metadata), Own::default());
-        let call = upstream::Call { path, metadata, own, message, timeout, retry: false };
+        let (retry, trail) = (false, None);
+        let call = upstream::Call { path, metadata, own, message, timeout, retry, trail };
         upstream.call(worker, call).map(|result| result.map_err(|error| error.status)).boxed()
     })
 }

@@ -21,6 +21,8 @@ pub(super) fn edge(config: &Config) -> edge::Config {
         handshake_timeout: config.session.handshake_timeout,
         max_connections: edge.max_connections as usize,
         max_connections_per_ip: edge.max_connections_per_ip as usize,
+        // Without tracing they are passed through.
+        continue_traces: config.tracing.as_ref().is_none_or(|it| it.continue_client_traces),
     }
 }
 

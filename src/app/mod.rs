@@ -15,6 +15,7 @@ mod push;
 mod reload;
 mod resolve;
 mod stop;
+mod trace;
 mod workers;
 
 use std::io;
@@ -36,6 +37,7 @@ use crate::registry::Registry;
 use crate::session::Services;
 use crate::session::keys::KeyService;
 use crate::tls::{self, Tls};
+use crate::trace::Tracing;
 
 pub use log::start as start_log;
 pub use resolve::{Problem, Reflection, Resolved, Resolver};
@@ -98,6 +100,7 @@ pub struct App {
     news: Arc<News>,
     broker: Arc<Broker>,
     workers: Workers,
+    tracing: Option<Arc<Tracing>>,
     drain: Drain,
     reloader: Reloader,
     /// What sessions work with at this moment.
@@ -124,21 +127,12 @@ impl App {
         for problem in &made.problems {
             problem.report(&loaded, &mut diagnostics);
         }
-        let tls = load_tls(config).unwrap_or_else(|problem| {
-            problem.report(&loaded, &mut diagnostics);
-            None
-        });
-        let key = load_key(config).unwrap_or_else(|problem| {
-            problem.report(&loaded, &mut diagnostics);
-            None
-        });
-        let door = push::Door::new(config).unwrap_or_else(|problem| {
-            problem.report(&loaded, &mut diagnostics);
-            push::Door::default()
-        });
-        if let Err(problem) = cluster::check(config).await {
-            problem.report(&loaded, &mut diagnostics);
-        }
+        let mut report = |problem: Problem| problem.report(&loaded, &mut diagnostics);
+        let tls = load_tls(config).map_err(&mut report).unwrap_or_default();
+        let key = load_key(config).map_err(&mut report).unwrap_or_default();
+        let door = push::Door::new(config).map_err(&mut report).unwrap_or_default();
+        cluster::check(config).await.map_err(&mut report).unwrap_or_default();
+        let tracing = trace::start(config, push::node()).map_err(&mut report).unwrap_or_default();
         if diagnostics.has_errors() {
             return Err(StartError::Config(diagnostics));
         }
@@ -161,7 +155,9 @@ impl App {
         let broker = cluster::broker(config, push::node(), Arc::clone(&registry), &metrics).await?;
         let broker = Arc::new(broker);
         let push = match push_listener {
-            Some(listener) => Some(push::serve(listener, &door, &broker, &metrics).await?),
+            Some(listener) => {
+                Some(push::serve(listener, &door, &broker, &metrics, tracing.clone()).await?)
+            }
             None => None,
         };
         let parts = Parts {
@@ -171,6 +167,7 @@ impl App {
             keys,
             registry,
             metrics: Arc::clone(&metrics),
+            tracing: tracing.clone(),
             cluster: broker.cluster().cloned(),
             services: Arc::clone(&services),
             replaced: on_replaced,
@@ -210,7 +207,7 @@ impl App {
             metrics,
             news: Arc::clone(&news),
         };
-        Ok(Self { address, push, admin, news, broker, workers, drain, reloader, services })
+        Ok(Self { address, push, admin, news, broker, workers, tracing, drain, reloader, services })
     }
 
     /// Where clients connect.
@@ -250,6 +247,10 @@ impl App {
         self.news.drain();
         let push = self.push.map(|(server, _)| server);
         stop::drain(self.workers, push, &self.broker, self.drain, stop).await;
+        // The spans of the last calls are among what waits.
+        if let Some(tracing) = self.tracing {
+            tracing.stop().await;
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::metrics::Metrics;
 use crate::push::Server;
 use crate::push::tokens::Tokens;
 use crate::tls::{self, Tls};
+use crate::trace::Tracing;
 
 /// What a reload changes of the running server.
 #[derive(Clone, Default)]
@@ -72,12 +73,19 @@ pub(super) async fn serve(
     door: &Door,
     broker: &Arc<Broker>,
     metrics: &Metrics,
+    tracing: Option<Arc<Tracing>>,
 ) -> Result<(Server, SocketAddr), StartError> {
     let address = listener.local_addr()?;
     let tokens = Arc::clone(&door.tokens);
-    let server =
-        Server::start(listener, door.tls.clone(), tokens, Arc::clone(broker), &metrics.pushes)
-            .await?;
+    let server = Server::start(
+        listener,
+        door.tls.clone(),
+        tokens,
+        Arc::clone(broker),
+        &metrics.pushes,
+        tracing,
+    )
+    .await?;
     tracing::info!(%address, tls = door.tls.is_some(), "push API listening");
     Ok((server, address))
 }

@@ -147,6 +147,7 @@ impl Reloader {
             ("push", is_push_changed(old.push.as_ref(), new.push.as_ref())),
             ("admin", old.admin != new.admin),
             ("cluster", old.cluster != new.cluster),
+            ("tracing", old.tracing != new.tracing),
             ("drain", old.drain != new.drain),
             ("log", old.log != new.log),
         ] {

@@ -22,6 +22,7 @@ use crate::session::keys::KeyService;
 use crate::session::sweeper::{Census, Sweeper};
 use crate::session::{self, Services, Worker};
 use crate::tls::Tls;
+use crate::trace::Tracing;
 
 /// What every worker is made of.
 pub(super) struct Parts {
@@ -31,6 +32,7 @@ pub(super) struct Parts {
     pub(super) keys: Option<Arc<KeyService>>,
     pub(super) registry: Arc<Registry>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) tracing: Option<Arc<Tracing>>,
     pub(super) cluster: Option<Arc<Cluster>>,
     pub(super) services: Arc<ArcSwap<Services>>,
     /// Sees a change whenever `services` was replaced.
@@ -90,6 +92,7 @@ impl Workers {
                 hooks: hooks.clone(),
                 registry: Arc::clone(&parts.registry),
                 metrics: Arc::clone(&parts.metrics),
+                tracing: parts.tracing.clone(),
                 cluster: parts.cluster.clone(),
                 keys: parts.keys.clone(),
             });

@@ -29,6 +29,7 @@ pub(super) fn check(config: &Config, document: &Document, diagnostics: &mut Diag
     checks.methods_once();
     checks.plaintext_tls();
     checks.nats_logins();
+    checks.collector_tls();
 }
 
 /// Checks that the files that a document names can be read, with `open`.
@@ -242,6 +243,23 @@ impl Checks<'_> {
                     error.note(tls.key_span, "`tls` is here");
                 }
             }
+        }
+    }
+
+    /// TLS settings do nothing for a plaintext collector.
+    fn collector_tls(&mut self) {
+        let Some(tracing) = &self.config.tracing else { return };
+        if tracing.tls.is_some() && tracing.otlp.starts_with("http://") {
+            self.diagnostics
+                .error(
+                    self.document.at(&["tracing", "otlp"]),
+                    format!(
+                        "`{}` is plaintext, but `tracing` has `tls`",
+                        words::shorten(&tracing.otlp)
+                    ),
+                    "write `https://`, or leave `tls` out",
+                )
+                .note(self.document.key_at(&["tracing", "tls"]), "`tls` is here");
         }
     }
 

@@ -40,6 +40,7 @@ mod suggestions;
 mod syntax;
 #[cfg(test)]
 mod testing;
+mod tracing;
 mod units;
 mod upstreams;
 mod words;
@@ -59,6 +60,7 @@ pub use push::{PushConfig, PushTls, Secret};
 pub use schema::schema;
 pub use session::{OneSessionPer, SessionConfig};
 pub use source::{Source, Span};
+pub use tracing::TracingConfig;
 pub use units::parse_size;
 pub use upstreams::{ClientTls, Descriptors, RouteConfig, UpstreamConfig};
 
@@ -106,6 +108,8 @@ pub struct Config {
     pub admin: Option<AdminConfig>,
     /// Several gateways acting as one. Absent: a single node.
     pub cluster: Option<ClusterConfig>,
+    /// Spans of requests and pushes, for a collector. Absent: none are recorded.
+    pub tracing: Option<TracingConfig>,
     /// How the gateway goes away when it is told to stop.
     #[serde(default)]
     pub drain: DrainConfig,

@@ -144,7 +144,7 @@ fn widen(schema: &mut Value, optional: bool) {
         .iter()
         .any(|kind| allows(kind, "string") && kind.get("pattern").is_none() && !is_choice(kind));
     let scalar = kinds.iter().any(|kind| {
-        ["string", "integer", "boolean"].into_iter().any(|name| allows(kind, name))
+        ["string", "integer", "number", "boolean"].into_iter().any(|name| allows(kind, name))
             || is_choice(kind)
     });
     let mut more = Vec::new();

@@ -106,7 +106,7 @@ impl From<DescriptorsForm> for Descriptors {
 }
 
 /// How the gateway shows itself to a service and whom it believes.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("dependentRequired" = {"cert": ["key"], "key": ["cert"]}))]
 pub struct ClientTls {

@@ -77,6 +77,13 @@ pub(super) fn noun(schema: &Json) -> String {
             _ => "a whole number".to_owned(),
         };
     }
+    if allows(schema, "number") {
+        let bound = |key| schema.get(key).and_then(Json::as_f64);
+        return match (bound("minimum"), bound("maximum")) {
+            (Some(least), Some(most)) => format!("a number from {least} to {most}"),
+            _ => "a number".to_owned(),
+        };
+    }
     if allows(schema, "array") {
         let item =
             schema.get("items").and_then(|items| items.get(forms::KEYWORD)).and_then(Json::as_str);
@@ -174,6 +181,10 @@ pub(super) fn mend_scalar(scalar: &Scalar, schema: &Json) -> String {
         Meaning::Number(number) if literal && number.is_u64() && !scalar.plain => {
             "leave out the quotes".to_owned()
         }
+        Meaning::Number(_) if literal && !scalar.plain && allows(schema, "number") => {
+            "leave out the quotes".to_owned()
+        }
+        _ if allows(schema, "number") => "write such as `0.01`".to_owned(),
         _ => "write it in digits only".to_owned(),
     }
 }

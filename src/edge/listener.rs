@@ -123,8 +123,11 @@ impl Edge {
                 session::refuse(socket, &Close::Full(why)).await;
             }
             None => {
-                let client =
-                    Client { remote_ip: upgraded.remote_ip, user_agent: upgraded.user_agent };
+                let client = Client {
+                    remote_ip: upgraded.remote_ip,
+                    user_agent: upgraded.user_agent,
+                    trace_parent: upgraded.trace_parent,
+                };
                 // A task of its own: this one has room for all that went before.
                 tokio::spawn(session::run(socket, client, Arc::clone(&self.worker), permit));
             }

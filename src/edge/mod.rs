@@ -33,4 +33,6 @@ pub struct Config {
     pub max_connections: usize,
     /// Connections at once from one client address; 0: no limit.
     pub max_connections_per_ip: usize,
+    /// Whether a client's calls continue the trace that its request names.
+    pub continue_traces: bool,
 }

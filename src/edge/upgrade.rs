@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{Config, forwarded};
+use crate::trace::Parent;
 
 /// Longer `User-Agent` values are cut: the session keeps them, and every call carries them.
 const MAX_USER_AGENT: usize = 512;
@@ -29,12 +30,14 @@ pub(super) struct Upgraded<S> {
     pub(super) read_ahead: Bytes,
     pub(super) remote_ip: IpAddr,
     pub(super) user_agent: String,
+    pub(super) trace_parent: Option<Box<Parent>>,
 }
 
 struct Request101 {
     upgrade: OnUpgrade,
     remote_ip: IpAddr,
     user_agent: String,
+    trace_parent: Option<Box<Parent>>,
 }
 
 /// Speaks HTTP on `stream` until a request opens a WebSocket. `None`: the
@@ -60,13 +63,14 @@ where
         return None;
     }
     let accepted: Option<Request101> = accepted.lock().take();
-    let Request101 { upgrade, remote_ip, user_agent } = accepted?;
+    let Request101 { upgrade, remote_ip, user_agent, trace_parent } = accepted?;
     let parts = upgrade.await.ok()?.downcast::<TokioIo<S>>().ok()?;
     Some(Upgraded {
         stream: parts.io.into_inner(),
         read_ahead: parts.read_buf,
         remote_ip,
         user_agent,
+        trace_parent,
     })
 }
 
@@ -89,8 +93,11 @@ fn respond(
             let headers = request.headers();
             let remote_ip = forwarded::client_ip(peer, headers, &config.trusted_proxies);
             let user_agent = user_agent(headers);
+            let continues = config.continue_traces;
+            let trace_parent =
+                continues.then(|| Parent::from_headers(headers)).flatten().map(Box::new);
             let upgrade = hyper::upgrade::on(request);
-            *accepted.lock() = Some(Request101 { upgrade, remote_ip, user_agent });
+            *accepted.lock() = Some(Request101 { upgrade, remote_ip, user_agent, trace_parent });
             let mut response = Response::new(Full::default());
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
             let headers = response.headers_mut();
@@ -241,6 +248,7 @@ mod tests {
             handshake_timeout: Duration::from_secs(1),
             max_connections: 1,
             max_connections_per_ip: 0,
+            continue_traces: true,
         };
         let mut request = Request::builder()
             .uri("/ws")

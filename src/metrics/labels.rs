@@ -50,6 +50,15 @@ pub(super) fn code_label(code: i32) -> &'static str {
     usize::try_from(code).ok().and_then(|code| CODES.get(code)).copied().unwrap_or("other")
 }
 
+/// What a gRPC status is called.
+pub fn status_label(status: i32) -> &'static str {
+    usize::try_from(status)
+        .ok()
+        .and_then(|status| STATUSES.get(status))
+        .copied()
+        .unwrap_or("UNKNOWN")
+}
+
 /// What a close code is called.
 pub(super) fn close_label(code: u16) -> &'static str {
     let is_it = |label: &&&str| label.parse() == Ok(code);

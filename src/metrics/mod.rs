@@ -21,6 +21,7 @@ use prometheus::{
     TextEncoder,
 };
 
+pub use labels::status_label;
 pub use requests::{Requests, Route};
 pub use samples::{Family, Kind, Sample};
 

@@ -11,6 +11,7 @@ mod incoming;
 mod receipt;
 mod requests;
 mod service;
+mod span;
 mod stream;
 pub mod tokens;
 
@@ -30,6 +31,7 @@ use crate::broker::Broker;
 use crate::metrics::Pushes;
 use crate::proto::push::FILE_DESCRIPTOR_SET;
 use crate::tls::Tls;
+use crate::trace::Tracing;
 use counted::Counted;
 use generated::push_service_server::PushServiceServer;
 use service::Service;
@@ -85,6 +87,7 @@ impl Server {
         tokens: Arc<Tokens>,
         broker: Arc<Broker>,
         metrics: &Pushes,
+        tracing: Option<Arc<Tracing>>,
     ) -> Result<Self, StartError> {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
@@ -94,6 +97,7 @@ impl Server {
         let service = PushServiceServer::new(Service::new(
             broker,
             Arc::new(Counted::new(metrics)),
+            tracing,
             stopped.clone(),
         ))
         .max_decoding_message_size(MAX_REQUEST);

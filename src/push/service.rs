@@ -9,6 +9,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::counted::{Counted, Watched};
 use super::generated::push_service_server::PushService;
+use super::span::Traced;
 use super::stream::Answers;
 use super::{requests, stream as pushes};
 use crate::broker::{Broker, Ended, Watching};
@@ -16,11 +17,14 @@ use crate::proto::push::{
     KickRequest, KickResponse, ListSessionsRequest, PushRequest, Session, SessionEvent,
     WatchSessionsRequest,
 };
+use crate::trace::Tracing;
 
 /// The Push API over a broker.
 pub(super) struct Service {
     broker: Arc<Broker>,
     counted: Arc<Counted>,
+    /// Records pushes; `None`: none is.
+    tracing: Option<Arc<Tracing>>,
     /// Turns true when the server stops: watches have no end of their own.
     stopped: watch::Receiver<bool>,
 }
@@ -29,9 +33,10 @@ impl Service {
     pub(super) fn new(
         broker: Arc<Broker>,
         counted: Arc<Counted>,
+        tracing: Option<Arc<Tracing>>,
         stopped: watch::Receiver<bool>,
     ) -> Self {
-        Self { broker, counted, stopped }
+        Self { broker, counted, tracing, stopped }
     }
 }
 
@@ -45,8 +50,9 @@ impl PushService for Service {
     type WatchSessionsStream = Told<SessionEvent>;
 
     async fn push(&self, request: Request<PushRequest>) -> Result<Response<Answers>, Status> {
+        let traced = Traced::of(self.tracing.as_ref(), request.metadata());
         let (id, push) = requests::push(request.into_inner(), &self.broker)?;
-        Ok(Response::new(pushes::one(&self.broker, &self.counted, id, push).await))
+        Ok(Response::new(pushes::one(&self.broker, &self.counted, traced, id, push).await))
     }
 
     async fn push_stream(
@@ -54,7 +60,9 @@ impl PushService for Service {
         request: Request<Streaming<PushRequest>>,
     ) -> Result<Response<Answers>, Status> {
         let (broker, counted) = (Arc::clone(&self.broker), Arc::clone(&self.counted));
-        Ok(Response::new(pushes::many(broker, counted, request.into_inner(), self.stopped.clone())))
+        let traced = Traced::of(self.tracing.as_ref(), request.metadata());
+        let (requests, stopped) = (request.into_inner(), self.stopped.clone());
+        Ok(Response::new(pushes::many(broker, counted, traced, requests, stopped)))
     }
 
     async fn kick(&self, request: Request<KickRequest>) -> Result<Response<KickResponse>, Status> {

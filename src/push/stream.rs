@@ -16,6 +16,7 @@ use tonic::{Code, Status, Streaming};
 
 use super::counted::Counted;
 use super::receipt::{Of, PushReceipt};
+use super::span::{PushSpan, Traced};
 use super::{is_too_large, requests, stopping};
 use crate::broker::{Broker, Lane, Push, Receipts};
 use crate::proto::push::PushRequest;
@@ -80,10 +81,12 @@ impl Stream for Answers {
 pub(super) async fn one(
     broker: &Broker,
     counted: &Arc<Counted>,
+    traced: Option<Traced>,
     id: String,
     push: Push,
 ) -> Answers {
-    let mut pushed = Pushed::begin(broker, counted, id, push, &mut Lane::default()).await;
+    let (traced, mut lane) = (traced.as_ref(), Lane::default());
+    let mut pushed = Pushed::begin(broker, counted, traced, id, push, &mut lane).await;
     let (back, answers) = channel(READY.min(pushed.receipts.len().div_ceil(CHUNK).max(1)));
     tokio::spawn(async move {
         loop {
@@ -122,13 +125,14 @@ async fn gather(pushed: &mut (impl Stream<Item = PushReceipt> + Unpin)) -> Vec<P
 pub(super) fn many(
     broker: Arc<Broker>,
     counted: Arc<Counted>,
+    traced: Option<Traced>,
     requests: Streaming<PushRequest>,
     stopped: watch::Receiver<bool>,
 ) -> Answers {
     let (back, answers) = channel(READY);
     tokio::spawn(async move {
         // An error means that nobody is there to be told any more.
-        let _end = converse(&broker, &counted, requests, stopped, &back).await;
+        let _end = converse(&broker, &counted, traced.as_ref(), requests, stopped, &back).await;
     });
     answers
 }
@@ -136,6 +140,7 @@ pub(super) fn many(
 async fn converse(
     broker: &Arc<Broker>,
     counted: &Arc<Counted>,
+    traced: Option<&Traced>,
     mut requests: Streaming<PushRequest>,
     stopped: watch::Receiver<bool>,
     back: &Back,
@@ -161,7 +166,7 @@ async fn converse(
                 }
             }
             request = requests.message(), if end.is_none() && !is_full => {
-                match begin(broker, counted, request, &mut lane).await {
+                match begin(broker, counted, traced, request, &mut lane).await {
                     Ok(Some(begun)) => {
                         receipts_to_come += begun.receipts.len();
                         pushes.push(begun);
@@ -185,12 +190,13 @@ async fn converse(
 async fn begin(
     broker: &Arc<Broker>,
     counted: &Arc<Counted>,
+    traced: Option<&Traced>,
     request: Result<Option<PushRequest>, Status>,
     lane: &mut Lane,
 ) -> Result<Option<Pushed>, Status> {
     let Some(request) = request.map_err(mend)? else { return Ok(None) };
     let (id, push) = requests::push(request, broker)?;
-    Ok(Some(Pushed::begin(broker, counted, id, push, lane).await))
+    Ok(Some(Pushed::begin(broker, counted, traced, id, push, lane).await))
 }
 
 /// As `super::mend_status`, for a message within a stream.
@@ -230,20 +236,23 @@ struct Pushed {
     of: Arc<Of>,
     counted: Arc<Counted>,
     began: Instant,
+    span: Option<Box<PushSpan>>,
 }
 
 impl Pushed {
     async fn begin(
         broker: &Broker,
         counted: &Arc<Counted>,
+        traced: Option<&Traced>,
         id: String,
         push: Push,
         lane: &mut Lane,
     ) -> Self {
         let (counted, began) = (Arc::clone(counted), Instant::now());
         counted.push(push.confirm);
+        let span = traced.and_then(|traced| traced.begin(&id, &push));
         let of = Of { id, confirm: push.confirm, node: Arc::clone(broker.node()) };
-        Self { receipts: broker.push(push, lane).await, of: Arc::new(of), counted, began }
+        Self { receipts: broker.push(push, lane).await, of: Arc::new(of), counted, began, span }
     }
 }
 
@@ -255,8 +264,15 @@ impl Stream for Pushed {
         let tell = |receipt| {
             let told = PushReceipt { receipt, of: Arc::clone(&this.of) };
             this.counted.receipt(told.outcome(), this.of.confirm, this.began);
+            if let Some(span) = &mut this.span {
+                span.receipt(told.outcome());
+            }
             told
         };
-        this.receipts.poll_next_unpin(cx).map(|receipt| receipt.map(tell))
+        let next = this.receipts.poll_next_unpin(cx).map(|receipt| receipt.map(tell));
+        if let (Poll::Ready(None), Some(span)) = (&next, &mut this.span) {
+            span.complete();
+        }
+        next
     }
 }

@@ -37,6 +37,8 @@ const MAX_USER_ID: usize = 1024;
 /// Of data that shares its frame with what a pending answer needs.
 const MAX_FRAME_KEPT: usize = 4 * 1024;
 const MAX_LOGGED_ID: usize = 128;
+/// Of a method that may be none.
+const MAX_LOGGED_METHOD: usize = 128;
 const MAX_TOKEN: usize = 8 * 1024;
 
 /// A step that is being decided.
@@ -70,6 +72,12 @@ impl Asked {
     pub(super) fn logged_id(&self) -> &str {
         let end = self.req_id.floor_char_boundary(MAX_LOGGED_ID);
         self.req_id.get(..end).unwrap_or_default()
+    }
+
+    /// The method for the log: perhaps none at all, but something long.
+    pub(super) fn logged_method(&self) -> &str {
+        let end = self.method.floor_char_boundary(MAX_LOGGED_METHOD);
+        self.method.get(..end).unwrap_or_default()
     }
 }
 

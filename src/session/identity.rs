@@ -11,6 +11,7 @@ use crate::outbox::Outbox;
 use crate::proto::session::SetCxnParamsReq;
 use crate::registry::{Presence, SessionId};
 use crate::routing::identity::{Layout, Member};
+use crate::trace::Parent;
 use crate::upstream::Metadata;
 
 /// Different layouts whose encoding a session keeps. Services nearly always
@@ -26,6 +27,8 @@ pub(super) struct Identity {
     device: Option<Box<Device>>,
     user: Option<Box<User>>,
     connected_at: SystemTime,
+    /// Where the client stands in a trace of its own, if it said so.
+    trace_parent: Option<Box<Parent>>,
     /// Boxed and made anew when the identity changes: an idle session pays
     /// for one pointer.
     prepared: Option<Box<Prepared>>,
@@ -67,6 +70,7 @@ impl Identity {
             device: None,
             user: None,
             connected_at: SystemTime::now(),
+            trace_parent: client.trace_parent,
             prepared: None,
         }
     }
@@ -143,6 +147,11 @@ impl Identity {
             session_id: self.session_id(),
             worker,
         }
+    }
+
+    /// The trace that all calls of the session continue; `None`: each begins one.
+    pub(super) fn trace_parent(&self) -> Option<&Parent> {
+        self.trace_parent.as_deref()
     }
 
     pub(super) fn session_id(&self) -> &str {

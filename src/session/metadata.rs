@@ -1,12 +1,12 @@
 //! The gRPC metadata that every call carries.
 
-use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 
 use super::identity::Identity;
 use crate::envelope::codec::Text;
 use crate::routing::identity::Member;
+use crate::trace::{Parent, TRACEPARENT, TRACESTATE};
 use crate::upstream::{Metadata, OWN, Own};
 
 const X_USER_ID: HeaderName = HeaderName::from_static("x-user-id");
@@ -15,11 +15,8 @@ const X_DEVICE_ID: HeaderName = HeaderName::from_static("x-device-id");
 const X_PLATFORM: HeaderName = HeaderName::from_static("x-platform");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// What each call has of its own; see [`of_call`].
-static OF_CALL: [HeaderName; OWN] = [
-    HeaderName::from_static("x-request-id"),
-    HeaderName::from_static("x-method"),
-    HeaderName::from_static("traceparent"),
-];
+static OF_CALL: [HeaderName; OWN] =
+    [HeaderName::from_static("x-request-id"), HeaderName::from_static("x-method"), TRACEPARENT];
 
 /// Longer request ids are cut in metadata (never in answers): a service may
 /// refuse a connection's every call for one header list that is too long.
@@ -48,16 +45,21 @@ pub(super) fn of_session(identity: &Identity) -> Metadata {
     {
         headers.insert(AUTHORIZATION, bearer);
     }
+    if let Some(state) = identity.trace_parent().and_then(Parent::tracestate) {
+        let mut state = state.clone();
+        state.set_sensitive(true);
+        headers.insert(TRACESTATE, state);
+    }
     Metadata::new(headers).with_own(&OF_CALL)
 }
 
 /// What one call has of its own, for as long as it takes: the texts may share
-/// a frame that is not kept for longer. `trace_id` is random.
-pub(super) fn of_call(req_id: &Text, method: &Text, trace_id: u128) -> Own {
+/// a frame that is not kept for longer.
+pub(super) fn of_call(req_id: &Text, method: &Text, traceparent: HeaderValue) -> Own {
     let cut = req_id.floor_char_boundary(MAX_REQUEST_ID);
     let req_id = req_id.slice_ref(req_id.get(..cut).unwrap_or_default());
     let req_id = (!req_id.is_empty()).then(|| shared_value(&req_id));
-    [req_id, Some(shared_value(method)), Some(traceparent(trace_id))]
+    [req_id, Some(shared_value(method)), Some(traceparent)]
 }
 
 /// A part of the request's frame as a header's value, not copied if it can be
@@ -69,27 +71,6 @@ fn shared_value(text: &Text) -> HeaderValue {
         return value;
     }
     header_value(text)
-}
-
-/// A W3C traceparent that begins a trace. Its flag says that nothing was
-/// recorded, as is true of the gateway.
-fn traceparent(trace_id: u128) -> HeaderValue {
-    // Neither id may be zero (W3C Trace Context, 3.2.2.3 and 3.2.2.4).
-    let trace_id = trace_id.max(1);
-    #[expect(clippy::cast_possible_truncation, reason = "half of a random number is as random")]
-    let span_id = ((trace_id >> 64) as u64 ^ trace_id as u64).max(1);
-    let mut text = Vec::with_capacity(55);
-    text.extend(b"00-");
-    put_hex(&mut text, &trace_id.to_be_bytes());
-    text.push(b'-');
-    put_hex(&mut text, &span_id.to_be_bytes());
-    text.extend(b"-00");
-    HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static(""))
-}
-
-fn put_hex(text: &mut Vec<u8>, bytes: &[u8]) {
-    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble };
-    text.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
 }
 
 /// What a header's value can hold as it is.
@@ -145,19 +126,13 @@ mod tests {
 
     #[test]
     fn long_request_ids_are_cut_between_characters() {
-        let value = |id: &str| of_call(&Text::from(id), &Text::from("/m"), 7)[0].clone();
+        let trace = HeaderValue::from_static("00");
+        let value =
+            |id: &str| of_call(&Text::from(id), &Text::from("/m"), trace.clone())[0].clone();
         assert_eq!(value(&"é".repeat(10_000)).unwrap().len(), 128 * 6);
         assert_eq!(value(&"a".repeat(10_000)).unwrap().len(), MAX_REQUEST_ID);
         assert_eq!(value("req 1").unwrap(), "req%201");
         assert_eq!(value("req-1").unwrap(), "req-1");
         assert_eq!(value(""), None);
-    }
-
-    #[test]
-    fn a_traceparent_is_well_formed_even_from_zero() {
-        let value = traceparent(0);
-        assert_eq!(value, "00-00000000000000000000000000000001-0000000000000001-00");
-        let value = traceparent(0x0123_4567_89ab_cdef_0000_0000_0000_0000);
-        assert_eq!(value, "00-0123456789abcdef0000000000000000-0123456789abcdef-00");
     }
 }

@@ -19,6 +19,7 @@ mod metadata;
 mod news;
 mod request;
 mod socket;
+mod spans;
 mod stream;
 pub mod sweeper;
 mod task;
@@ -35,6 +36,7 @@ use crate::metrics::Metrics;
 use crate::outbox::Doorbell;
 use crate::registry::Registry;
 use crate::routing::RouteTable;
+use crate::trace::{Parent, Tracing};
 use crate::upstream::Upstream;
 
 pub use closing::refuse;
@@ -89,6 +91,8 @@ pub struct Worker {
     pub registry: Arc<Registry>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Records requests; `None`: none is.
+    pub tracing: Option<Arc<Tracing>>,
     /// Other gateways, which are to reach sessions as well; `None`: there are none.
     pub cluster: Option<Arc<Cluster>>,
     /// The RSA key of the handshake; `None`: encryption is refused.
@@ -102,4 +106,6 @@ pub struct Client {
     pub remote_ip: IpAddr,
     /// What the client calls itself; may be empty.
     pub user_agent: String,
+    /// The trace that its calls continue, if it named one.
+    pub trace_parent: Option<Box<Parent>>,
 }

@@ -13,13 +13,12 @@ use super::Worker;
 use super::handshake::Asked;
 use super::identity::{Identity, Login};
 use super::metadata;
+use super::spans::Spans;
 use crate::envelope::Code;
 use crate::envelope::codec::{self, Request};
 use crate::routing::{Lookup, Route};
+use crate::trace::Place;
 use crate::upstream::{Call, CallError, Upstream};
-
-/// Of a method that may be none, in the log.
-const MAX_LOGGED_METHOD: usize = 128;
 
 /// A request that is answered without, or instead of, a response message.
 #[derive(Debug)]
@@ -40,13 +39,11 @@ impl Failure {
     }
 
     pub(super) fn log(&self, identity: &Identity, asked: &Asked) {
-        // Perhaps no method at all, but something long.
-        let method = asked.method.get(..asked.method.floor_char_boundary(MAX_LOGGED_METHOD));
         tracing::debug!(
             target: "bridgehead::access",
             session = identity.session_id(),
             request = asked.logged_id(),
-            method = method,
+            method = asked.logged_method(),
             code = %self.code,
             reason = self.text,
             "refused"
@@ -86,18 +83,26 @@ pub(super) struct Finished {
 
 /// Resolves a request, checks that the session may make it, fills the identity
 /// in and starts the call. `encrypted`: the session has turned encryption on.
+/// `place`: where the request stands in a trace.
 pub(super) fn begin(
     request: &Request,
     identity: &mut Identity,
     worker: &Worker,
     encrypted: bool,
+    place: Place,
 ) -> Result<InFlight, Failure> {
-    if worker.config.require_encryption && !encrypted {
-        return Err(Failure::request("encryption is required: send setCxnParams first"));
-    }
     let asked = Asked::of(request);
-    let (route, call) = prepare(request, &asked, identity, worker)?;
-    Ok(drive(route, call, asked, identity.session_id(), worker))
+    let mut spans = Spans::begin(worker.tracing.as_ref(), place, identity, &asked, encrypted);
+    let traced = (place, spans.as_deref_mut());
+    match prepare(request, &asked, identity, worker, encrypted, traced) {
+        Ok((route, call)) => Ok(drive(route, call, asked, identity.session_id(), worker, spans)),
+        Err(failure) => {
+            if let Some(spans) = spans {
+                spans.refused(failure.code, &failure.text);
+            }
+            Err(failure)
+        }
+    }
 }
 
 type SharedRoute = Arc<Route<Arc<Upstream>>>;
@@ -107,7 +112,12 @@ fn prepare(
     asked: &Asked,
     identity: &mut Identity,
     worker: &Worker,
+    encrypted: bool,
+    (place, spans): (Place, Option<&mut Spans>),
 ) -> Result<(SharedRoute, Call), Failure> {
+    if worker.config.require_encryption && !encrypted {
+        return Err(Failure::request("encryption is required: send setCxnParams first"));
+    }
     let services = worker.services.load();
     let routes = &services.routes;
     let lookup = routes.lookup(&request.method);
@@ -129,13 +139,18 @@ fn prepare(
     let message = route
         .prepare(&request.data, filled.as_deref().unwrap_or_default(), &request.req_id)
         .map_err(|bad| Failure::request(bad.to_string()))?;
+    let (traceparent, trail) = match spans {
+        None => (place.traceparent(None, identity.trace_parent()), None),
+        Some(spans) => (spans.call(&route), Some(spans.trail())),
+    };
     let call = Call {
         path: route.path.clone(),
         metadata: identity.metadata(),
-        own: metadata::of_call(&asked.req_id, &asked.method, rand::random()),
+        own: metadata::of_call(&asked.req_id, &asked.method, traceparent),
         message,
         timeout: route.timeout,
         retry: route.retry,
+        trail,
     };
     Ok((route, call))
 }
@@ -148,7 +163,14 @@ fn may_call(login: Login) -> Result<(), Failure> {
     }
 }
 
-fn drive(route: SharedRoute, call: Call, asked: Asked, session: &str, worker: &Worker) -> InFlight {
+fn drive(
+    route: SharedRoute,
+    call: Call,
+    asked: Asked,
+    session: &str,
+    worker: &Worker,
+    mut spans: Option<Box<Spans>>,
+) -> InFlight {
     let began = Instant::now();
     let session: Box<str> = session.into();
     let upstream = &route.upstream;
@@ -160,8 +182,14 @@ fn drive(route: SharedRoute, call: Call, asked: Asked, session: &str, worker: &W
         let result = result.await;
         let status = result.as_ref().err().map_or(Status::Ok, |error| error.status.code());
         counted.called(status as i32);
+        if let Some(spans) = &mut spans {
+            spans.called(&result);
+        }
         let answer = answer(&route, result, &session, &asked);
         counted.done(answer.code.number(), began.elapsed());
+        if let Some(spans) = spans {
+            spans.answered(answer.code);
+        }
         tracing::debug!(
             target: "bridgehead::access",
             session = &*session,

@@ -34,6 +34,7 @@ use crate::envelope::{Close, Code};
 use crate::outbox::{Frame, Outbox, Reader, Rejected, Signal, Ticket};
 use crate::proto::session::SetCxnParamsReq;
 use crate::registry::Membership;
+use crate::trace::Place;
 use crate::websocket::Message;
 
 /// Frames in a row that are no requests, after which a session is closed.
@@ -360,10 +361,11 @@ where
             // The socket has noted the pong.
             Message::Ping(_) => return Ok(()),
         };
+        let place = Place::new(self.worker.tracing.as_deref(), self.identity.trace_parent());
         match self.open(frame)? {
             Some(request) => {
                 self.strikes = 0;
-                self.on_request(&request);
+                self.on_request(&request, place);
                 Ok(())
             }
             None => self.strike(),
@@ -393,17 +395,17 @@ where
         Ok(())
     }
 
-    fn on_request(&mut self, request: &Request) {
+    fn on_request(&mut self, request: &Request, place: Place) {
         let asked = Asked::of(request);
+        let encrypted = self.cipher.is_some();
         let begun = match &*request.method {
             SET_CXN_PARAMS => {
-                let encrypted = self.cipher.is_some();
                 handshake::set_cxn_params(request, &self.worker, encrypted).map(Begun::Deciding)
             }
             SET_USER_PARAMS => handshake::set_user_params(request, &self.worker, &self.identity)
                 .map(Begun::Deciding),
             KEEP_ALIVE => Ok(Begun::Answered(Answer::empty())),
-            _ => request::begin(request, &mut self.identity, &self.worker, self.cipher.is_some())
+            _ => request::begin(request, &mut self.identity, &self.worker, encrypted, place)
                 .map(Begun::Call),
         };
         match begun {

@@ -15,6 +15,7 @@ use super::exchange::InFlight;
 use super::failure::{Failure, Fate};
 use super::metadata::{Metadata, Own, Timeout};
 use super::pool::{Pool, Unavailable};
+use super::trail::Trail;
 
 /// How often a call that provably never reached a service is sent in all.
 const ATTEMPTS: u32 = 3;
@@ -40,6 +41,8 @@ pub struct Call {
     /// Whether the method may be executed twice, so that a call whose fate is
     /// unknown may be sent again.
     pub retry: bool,
+    /// Is told of every attempt; `None`: nobody wants to know.
+    pub trail: Option<Arc<Trail>>,
 }
 
 /// A call that did not succeed.
@@ -98,6 +101,9 @@ async fn attempts(
         };
         let connection = Arc::clone(permit.connection());
         let endpoint = last.insert(Arc::clone(connection.endpoint()));
+        if let Some(trail) = &call.trail {
+            trail.sent(endpoint);
+        }
         let sent = request(call, &connection, deadline, retried)
             .map_err(Failure::unsendable)
             .and_then(|head| InFlight::send(permit, head, call.message.clone(), deadline));
@@ -112,6 +118,9 @@ async fn attempts(
             }
             Err(failure) => failure,
         };
+        if let Some(trail) = &call.trail {
+            trail.failed(failure.status.code());
+        }
         pool.failed(&connection, &failure);
         if failure.origin == Origin::Service {
             endpoint.succeeded();

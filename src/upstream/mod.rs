@@ -12,7 +12,8 @@
 //!
 //! A call goes down this list, and its answer up:
 //!
-//! - `call`: the attempts a call has, and its deadline; `metadata`: their headers
+//! - `call`: the attempts a call has, and its deadline; `metadata`: their headers;
+//!   `trail`: what became of them
 //! - `pool`: one worker's connections; `balance` and `health` choose, `waiters`
 //!   queue, `retry` rations
 //! - `exchange`: one attempt; `framing` and `failure` speak gRPC, `stream` HTTP/2
@@ -50,6 +51,7 @@ mod retry;
 mod source;
 mod stream;
 mod tls;
+mod trail;
 mod waiters;
 
 use std::collections::BTreeMap;
@@ -70,6 +72,7 @@ pub use call::{Call, CallError, Origin};
 pub use metadata::{Metadata, OWN, Own};
 pub use resolver::{Lookup, Resolver, SystemResolver};
 pub use tls::{Pem, TlsConfig, TlsError};
+pub use trail::{Attempt, Trail};
 
 /// The most connections per endpoint and worker.
 const MAX_CONNECTIONS: usize = 64;
@@ -337,6 +340,7 @@ mod tests {
             message: Bytes::new(),
             timeout: std::time::Duration::from_secs(1),
             retry: false,
+            trail: None,
         };
         let error = upstream.call(7, call).await.unwrap_err();
         assert_eq!((error.status.code(), error.origin), (tonic::Code::Internal, Origin::Gateway));

@@ -9,11 +9,11 @@ mod names;
 mod network;
 
 pub(super) use names::{
-    ClientMethod, FieldName, FilePath, Glob, MethodName, NonEmpty, Platform, ServiceName,
-    UpstreamName,
+    ClientMethod, FieldName, FilePath, Glob, MetadataName, MethodName, NonEmpty, Platform,
+    ServiceName, UpstreamName,
 };
 pub(super) use network::{
-    Address, DomainName, HttpPath, ListenAddress, NatsUrl, Network, Origin, SubjectPrefix,
+    Address, DomainName, HttpPath, ListenAddress, NatsUrl, Network, Origin, OtlpUrl, SubjectPrefix,
 };
 
 use std::borrow::Cow;
@@ -27,7 +27,7 @@ use super::units::{Delay, Interval, Size};
 pub(super) const KEYWORD: &str = "x-form";
 
 /// Every form that a schema can name.
-static FORMS: [&Form; 20] = [
+static FORMS: [&Form; 22] = [
     &Address::FORM,
     &ClientMethod::FORM,
     &Delay::FORM,
@@ -38,12 +38,14 @@ static FORMS: [&Form; 20] = [
     &HttpPath::FORM,
     &Interval::FORM,
     &ListenAddress::FORM,
+    &MetadataName::FORM,
     &MethodName::FORM,
     &NatsUrl::FORM,
     &SubjectPrefix::FORM,
     &Network::FORM,
     &NonEmpty::FORM,
     &Origin::FORM,
+    &OtlpUrl::FORM,
     &Platform::FORM,
     &ServiceName::FORM,
     &Size::FORM,
@@ -157,7 +159,7 @@ mod tests {
     use crate::config::schema;
 
     /// For each form texts that have it, and texts that do not.
-    const SAMPLES: [(&str, &[&str], &[&str]); 20] = [
+    const SAMPLES: [(&str, &[&str], &[&str]); 22] = [
         (
             "address",
             &[
@@ -222,6 +224,11 @@ mod tests {
             ],
         ),
         (
+            "metadata-name",
+            &["authorization", "x-api-key", "a.b_c", "1"],
+            &["", "X-Api-Key", "a b", "key-bin", "grpc-timeout", "a:", "é"],
+        ),
+        (
             "method-name",
             &["pb.userService/Login", "A/b", "a.b.C/D_1"],
             &["", "/pb.A/B", "pb.A.B", "pb.A", "A/", "/", "A/B/C", "a..B/C", "1a/B"],
@@ -241,6 +248,11 @@ mod tests {
             "origin",
             &["https://app.example.com", "http://localhost:3000", "capacitor://localhost", "null"],
             &["", "*", "app.example.com", "https://", "https://a/", "https://*.a", "https://a b"],
+        ),
+        (
+            "otlp-url",
+            &["http://collector:4317", "https://api.example.com", "http://[::1]:4317/"],
+            &["", "collector:4317", "http://", "http://a/v1/traces", "grpc://a:1", "http://a b"],
         ),
         ("platform", &["ios", "apple-tv"], &["", "a b", " "]),
         (

@@ -72,6 +72,29 @@ form! {
 }
 
 form! {
+    /// The name of gRPC metadata whose value is text.
+    MetadataName = Form {
+        name: "metadata-name",
+        pattern: r"^[a-z0-9_.-]+$",
+        noun: "a name of gRPC metadata",
+        plural: "names of gRPC metadata",
+        help: "use lowercase letters, digits, `-`, `_` and `.`, such as `x-api-key`",
+        check: |text| {
+            let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_.-".contains(c);
+            if text.is_empty() || !text.chars().all(fits) {
+                Err(Complaint::plain())
+            } else if text.starts_with("grpc-") {
+                Err(Complaint::because("is one of gRPC's own"))
+            } else if text.ends_with("-bin") {
+                Err(Complaint::because("would be binary, and the value here is text"))
+            } else {
+                Ok(())
+            }
+        },
+    }
+}
+
+form! {
     /// What a client puts in `RequestBody.method`.
     ClientMethod = Form {
         name: "client-method",

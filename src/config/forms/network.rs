@@ -241,6 +241,29 @@ fn check_nats(text: &str) -> Result<(), Complaint> {
 }
 
 form! {
+    /// Where a collector takes OTLP over gRPC.
+    OtlpUrl = Form {
+        name: "otlp-url",
+        pattern: r"^https?://[^/\s]+/?$",
+        noun: "the URL of a collector",
+        plural: "URLs of collectors",
+        help: "write `http://host:4317`, or `https://host:4317` for TLS",
+        check: check_otlp,
+    }
+}
+
+fn check_otlp(text: &str) -> Result<(), Complaint> {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let rest = rest.ok_or_else(Complaint::plain)?;
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    if authority.contains('/') {
+        return Err(Complaint::because("has a path; OTLP over gRPC has none")
+            .help("write `http://host:4317`: the port for gRPC, which is not the one for HTTP"));
+    }
+    if is_host_and_port(authority, false) { Ok(()) } else { Err(Complaint::plain()) }
+}
+
+form! {
     /// The beginning of NATS subjects.
     SubjectPrefix = Form {
         name: "subject-prefix",

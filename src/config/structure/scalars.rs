@@ -1,6 +1,6 @@
 //! Scalars against their schemas: choices, forms, ranges, files.
 
-use serde_json::Value as Json;
+use serde_json::{Number, Value as Json};
 
 use super::{FileUse, Place, Walk, form_of};
 use crate::config::forms::{FilePath, Form};
@@ -55,6 +55,11 @@ impl Walk<'_> {
             Meaning::Number(number) if allows(schema, "integer") && number.is_u64() => {
                 let value = number.as_u64().unwrap_or_default();
                 return self.in_range(value, scalar, schema, place).then(|| value.into());
+            }
+            Meaning::Number(number) if allows(schema, "number") => {
+                return self
+                    .in_bounds(number, scalar, schema, place)
+                    .then(|| number.clone().into());
             }
             _ => {}
         }
@@ -125,6 +130,24 @@ impl Walk<'_> {
             (format!("is more than {}", show(most)), format!("write {} or less", show(most)))
         };
         self.refuse(scalar, &predicate, help, place);
+        false
+    }
+
+    /// The same for a number that need not be whole.
+    fn in_bounds(
+        &mut self,
+        number: &Number,
+        scalar: &Scalar,
+        schema: &Json,
+        place: &Place<'_>,
+    ) -> bool {
+        let bound = |key, default| schema.get(key).and_then(Json::as_f64).unwrap_or(default);
+        let (least, most) = (bound("minimum", f64::MIN), bound("maximum", f64::MAX));
+        if number.as_f64().is_some_and(|value| (least..=most).contains(&value)) {
+            return true;
+        }
+        let (predicate, help) = (format!("is not {}", noun(schema)), "write such as `0.01`");
+        self.refuse(scalar, &predicate, help.to_owned(), place);
         false
     }
 

@@ -348,6 +348,7 @@ pub fn call(message: impl Into<Bytes>) -> Call {
         message: message.into(),
         timeout: Duration::from_secs(5),
         retry: false,
+        trail: None,
     }
 }
 

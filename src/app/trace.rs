@@ -1,0 +1,42 @@
+//! Tracing as part of the gateway: from its section of routes.yaml to a
+//! running export.
+
+use std::sync::Arc;
+
+use super::resolve::Problem;
+use crate::config::{ClientTls, Config, Secret};
+use crate::trace::{self, StartError, Tls, Tracing};
+
+/// Starts to export in the background, if anything is to be recorded. The
+/// collector need not be there yet.
+pub(super) fn start(config: &Config, node: String) -> Result<Option<Arc<Tracing>>, Problem> {
+    let Some(section) = &config.tracing else { return Ok(None) };
+    let header = |(name, value): (&String, &Secret)| (name.clone(), value.expose().to_owned());
+    let config = trace::Config {
+        collector: section.otlp.clone(),
+        sample: section.sample,
+        service_name: section.service_name.clone(),
+        instance: node,
+        headers: section.headers.iter().map(header).collect(),
+        timeout: section.timeout,
+        tls: section.tls.as_ref().map(tls).unwrap_or_default(),
+    };
+    let started = Tracing::start(&config).map_err(|error| {
+        let path = match &error {
+            StartError::Header(name) => ["tracing", "headers", name].map(str::to_owned).to_vec(),
+            StartError::Tls(_) => ["tracing", "tls"].map(str::to_owned).to_vec(),
+            StartError::Collector(_) => ["tracing", "otlp"].map(str::to_owned).to_vec(),
+        };
+        Problem { path, message: error.to_string(), help: None }
+    })?;
+    tracing::info!(collector = config.collector, sample = config.sample, "recording traces");
+    Ok(Some(Arc::new(started)))
+}
+
+fn tls(tls: &ClientTls) -> Tls {
+    Tls {
+        ca: tls.ca.clone(),
+        client: tls.cert.clone().zip(tls.key.clone()),
+        domain: tls.domain.clone(),
+    }
+}

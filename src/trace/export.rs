@@ -1,0 +1,207 @@
+//! From recorded spans to a collector: OTLP over gRPC, in batches, beside
+//! everything else. What the collector does not take in time is lost, counted,
+//! and told of in the log once in a while.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use http::HeaderMap;
+use opentelemetry::KeyValue;
+use opentelemetry_otlp::{WithExportConfig, WithTonicConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanExporter, SpanProcessor,
+};
+use parking_lot::Mutex;
+use tonic::metadata::MetadataMap;
+use tonic::transport::{Certificate, ClientTlsConfig, Identity};
+
+use super::{Config, StartError, Tls};
+
+/// Spans that may wait for the collector, some 2 KiB each at the most usual.
+const QUEUE: usize = 4096;
+/// Spans that are sent together.
+const BATCH: usize = 512;
+/// How long a span waits for others, at most.
+const DELAY: Duration = Duration::from_secs(1);
+/// Between two lines in the log about a collector that is not well.
+const REPEAT: Duration = Duration::from_mins(1);
+/// How long the last spans may take when the gateway stops.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+const TOO_SLOW: &str = "it takes fewer than there are: record a smaller share (tracing.sample)";
+
+/// The way to the collector.
+pub(super) struct Pipeline {
+    processor: Arc<BatchSpanProcessor>,
+    backlog: Arc<Backlog>,
+}
+
+/// What is on the way, and what was lost on it.
+#[derive(Debug, Default)]
+struct Backlog {
+    waiting: AtomicUsize,
+    lost: AtomicU64,
+}
+
+impl Pipeline {
+    /// Nothing is connected yet: the collector need not be there. Must be
+    /// called inside the runtime that is to do the work.
+    pub(super) fn start(config: &Config) -> Result<Self, StartError> {
+        let mut exporter = opentelemetry_otlp::SpanExporter::builder()
+            .with_tonic()
+            .with_endpoint(config.collector.as_str())
+            .with_timeout(config.timeout)
+            .with_metadata(MetadataMap::from_headers(headers(&config.headers)?));
+        if config.collector.starts_with("https://") {
+            exporter = exporter.with_tls_config(tls(&config.tls)?);
+        }
+        let mut exporter = exporter.build().map_err(|e| StartError::Collector(e.to_string()))?;
+        exporter.set_resource(&resource(config));
+        let backlog = Arc::<Backlog>::default();
+        let exporter = Patient {
+            inner: exporter,
+            collector: config.collector.clone(),
+            backlog: Arc::clone(&backlog),
+            said: Mutex::default(),
+        };
+        let batch = BatchConfigBuilder::default()
+            .with_max_queue_size(QUEUE)
+            .with_max_export_batch_size(BATCH)
+            .with_scheduled_delay(DELAY)
+            .build();
+        let processor = BatchSpanProcessor::new(exporter, batch);
+        Ok(Self { processor: Arc::new(processor), backlog })
+    }
+
+    /// Takes a span over, unless too many wait already. Never blocks.
+    pub(super) fn take(&self, span: SpanData) {
+        if self.backlog.waiting.fetch_add(1, Ordering::Relaxed) < QUEUE {
+            self.processor.on_end(span);
+        } else {
+            self.backlog.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.backlog.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Sends what waits, as far as two seconds allow. Spans that come later
+    /// are lost.
+    pub(super) async fn stop(&self) {
+        let processor = Arc::clone(&self.processor);
+        let stopped = tokio::task::spawn_blocking(move || processor.shutdown_with_timeout(GOODBYE));
+        if !matches!(stopped.await, Ok(Ok(()))) {
+            let spans = self.backlog.waiting.load(Ordering::Relaxed);
+            tracing::warn!(spans, "the last spans did not reach the collector in time");
+        }
+    }
+}
+
+/// What is said of every span's origin: the environment's words
+/// (`OTEL_RESOURCE_ATTRIBUTES`), and the configuration's before those.
+fn resource(config: &Config) -> Resource {
+    Resource::builder()
+        .with_service_name(config.service_name.clone())
+        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .with_attribute(KeyValue::new("service.instance.id", config.instance.clone()))
+        .build()
+}
+
+fn headers(pairs: &[(String, String)]) -> Result<HeaderMap, StartError> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in pairs {
+        let wrong = || StartError::Header(name.clone());
+        let key: http::HeaderName = name.parse().map_err(|_| wrong())?;
+        let mut value: http::HeaderValue = value.parse().map_err(|_| wrong())?;
+        // gRPC wants what anybody can read.
+        value.to_str().map_err(|_| wrong())?;
+        value.set_sensitive(true);
+        headers.insert(key, value);
+    }
+    Ok(headers)
+}
+
+fn tls(tls: &Tls) -> Result<ClientTlsConfig, StartError> {
+    let read = |path: &std::path::Path| {
+        std::fs::read(path).map_err(|error| StartError::Tls(format!("{}: {error}", path.display())))
+    };
+    let mut config = ClientTlsConfig::new();
+    config = match &tls.ca {
+        Some(ca) => config.ca_certificate(Certificate::from_pem(read(ca)?)),
+        None => config.with_webpki_roots(),
+    };
+    if let Some((cert, key)) = &tls.client {
+        config = config.identity(Identity::from_pem(read(cert)?, read(key)?));
+    }
+    if let Some(domain) = &tls.domain {
+        config = config.domain_name(domain);
+    }
+    Ok(config)
+}
+
+/// An exporter that complains once in a while rather than every time.
+struct Patient<E> {
+    inner: E,
+    collector: String,
+    backlog: Arc<Backlog>,
+    said: Mutex<Said>,
+}
+
+#[derive(Default)]
+struct Said {
+    /// When the last complaint was made.
+    at: Option<Instant>,
+    /// That complaint was about a collector that took nothing, and nothing
+    /// has been taken since.
+    is_down: bool,
+}
+
+impl<E: SpanExporter> SpanExporter for Patient<E> {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let spans = batch.len();
+        let result = self.inner.export(batch).await;
+        self.backlog.waiting.fetch_sub(spans, Ordering::Relaxed);
+        if result.is_err() {
+            self.backlog.lost.fetch_add(spans as u64, Ordering::Relaxed);
+        }
+        self.tell(result.err().map(|error| error.to_string()), Instant::now());
+        // What there is to say has been said.
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+}
+
+impl<E> Patient<E> {
+    /// Says how it goes, unless that was said lately.
+    fn tell(&self, problem: Option<String>, now: Instant) {
+        let mut said = self.said.lock();
+        let collector = &*self.collector;
+        let lost = || self.backlog.lost.swap(0, Ordering::Relaxed);
+        let is_down = problem.is_some();
+        if !is_down && std::mem::take(&mut said.is_down) {
+            let lost = lost();
+            tracing::info!(collector, lost, "spans reach the collector again");
+            return;
+        }
+        let is_slow = self.backlog.lost.load(Ordering::Relaxed) > 0;
+        let Some(problem) = problem.or_else(|| is_slow.then(|| TOO_SLOW.to_owned())) else {
+            return;
+        };
+        if said.at.is_none_or(|at| now.saturating_duration_since(at) >= REPEAT) {
+            let lost = lost();
+            tracing::warn!(collector, lost, problem, "spans do not reach the collector");
+            *said = Said { at: Some(now), is_down };
+        }
+    }
+}
+
+impl<E> fmt::Debug for Patient<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Patient").field("collector", &self.collector).finish_non_exhaustive()
+    }
+}

@@ -139,7 +139,7 @@ def test_an_alert_says_how_bad_it_is_and_where_to_look(rule):
     assert rule["alert"].startswith("Bridgehead")
     assert rule["labels"]["severity"] in ("critical", "warning")
     assert set(rule["annotations"]) == {"summary", "description"}
-    assert "Look first at" in rule["annotations"]["description"]
+    assert re.search("[Ll]ook first at", rule["annotations"]["description"])
     assert len(rule["annotations"]["summary"]) < 120
     # Sums keep no other label than these.
     kept = set(re.findall(r"\$labels\.(\w+)", str(rule["annotations"])))

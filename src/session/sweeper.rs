@@ -68,6 +68,8 @@ pub enum Stage {
     Described = 1,
     /// setUserParams was accepted.
     Authenticated = 2,
+    /// The session is over, but for its goodbye.
+    Closing = 3,
 }
 
 impl Handle {
@@ -114,7 +116,8 @@ impl Handle {
         match self.stage.load(Ordering::Relaxed) {
             0 => Stage::Connected,
             1 => Stage::Described,
-            _ => Stage::Authenticated,
+            2 => Stage::Authenticated,
+            _ => Stage::Closing,
         }
     }
 }
@@ -151,7 +154,7 @@ struct Watched {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Census {
     /// By [`Stage`].
-    pub by_stage: [usize; 3],
+    pub by_stage: [usize; 4],
     /// Bytes that wait to be written.
     pub outbox_bytes: usize,
 }

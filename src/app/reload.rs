@@ -145,6 +145,7 @@ impl Reloader {
             ("edge", old.edge != new.edge),
             ("session", old.session != new.session),
             ("push", is_push_changed(old.push.as_ref(), new.push.as_ref())),
+            ("admin", old.admin != new.admin),
             ("cluster", old.cluster != new.cluster),
             ("tracing", old.tracing != new.tracing),
             ("drain", old.drain != new.drain),

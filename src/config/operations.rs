@@ -10,7 +10,7 @@ use super::forms::ListenAddress;
 use super::units::Delay;
 
 /// The listener for health, readiness and metrics.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdminConfig {
     /// IP address and port to listen on.

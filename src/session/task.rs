@@ -604,7 +604,7 @@ mod tests {
             ("Identity", size_of::<Identity>(), 112),
             ("Handle", size_of::<Handle>(), 16),
             ("Outbox", size_of::<Outbox>(), 120),
-            ("Presence", size_of::<Presence>(), 144),
+            ("Presence", size_of::<Presence>(), 160),
         ];
         let expected = sizes.map(|(name, _, expected)| (name, expected));
         assert_eq!(sizes.map(|(name, size, _)| (name, size)), expected);

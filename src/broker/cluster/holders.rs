@@ -299,13 +299,21 @@ impl Cluster {
         let Some(mut heard) = self.link.listen(subject.clone()).await else { return };
         // Said behind that: whatever answers it, NATS has both.
         let mut first = self.asks.open();
-        let holds = Holds { user_id: user.to_string() };
-        let reply = self.subjects.reply(first.number, 0);
-        self.link.say(subject, Some(reply), said(self.node, What::Holds(holds)));
+        let mut say_at = Instant::now();
         loop {
             tokio::select! {
+                biased;
+                // Again, where it was lost with a connection.
+                () = sleep_until(say_at) => {
+                    let holds = Holds { user_id: user.to_string() };
+                    let reply = self.subjects.reply(first.number, 0);
+                    let holds = said(self.node, What::Holds(holds));
+                    self.link.say(subject.clone(), Some(reply), holds);
+                    say_at = Instant::now() + SETTLED;
+                }
                 message = heard.next() => match message {
-                    Some(message) => self.hear_of_user(&user, message).await,
+                    // Boxed: it takes room while there is something to hear only.
+                    Some(message) => Box::pin(self.hear_of_user(&user, message)).await,
                     None => return,
                 },
                 Some(Arrival { answer, .. }) = first.next() => {
@@ -322,7 +330,7 @@ impl Cluster {
         drop(self);
         while let Some(message) = heard.next().await {
             let Some(cluster) = cluster.upgrade() else { return };
-            cluster.hear_of_user(&user, message).await;
+            Box::pin(cluster.hear_of_user(&user, message)).await;
         }
     }
 

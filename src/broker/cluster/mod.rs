@@ -76,6 +76,7 @@ pub struct Cluster {
     counted: metrics::Cluster,
     /// Sessions live on others.
     runtime: Handle,
+    sending: AbortHandle,
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
@@ -94,6 +95,7 @@ impl Cluster {
     ) -> Result<Arc<Self>, LinkError> {
         let node = rand::random();
         let (link, sending) = Link::open(config, local.node()).await?;
+        let sending = tokio::spawn(sending).abort_handle();
         let cluster = Arc::new(Self {
             node,
             link,
@@ -106,9 +108,9 @@ impl Cluster {
             relays: Relays::default(),
             counted,
             runtime: Handle::current(),
+            sending,
             tasks: Mutex::default(),
         });
-        cluster.tasks.lock().push(tokio::spawn(sending).abort_handle());
         cluster.listen().await;
         cluster.spawn(Arc::clone(&cluster).say_hello());
         cluster.spawn(Arc::clone(&cluster).follow_sessions());
@@ -141,10 +143,12 @@ impl Cluster {
     pub async fn stop(&self) {
         // Without watches there is nothing to wait for.
         let _told = tokio::time::timeout(Duration::from_secs(1), self.relays.finish()).await;
+        // So that no hello follows.
+        self.tasks.lock().iter().for_each(AbortHandle::abort);
         self.say(self.subjects.nodes(), What::Bye(Bye {}));
         // A second is more than it takes; without NATS there is nobody to tell.
         let _said = tokio::time::timeout(Duration::from_secs(1), self.link.flush()).await;
-        self.tasks.lock().iter().for_each(AbortHandle::abort);
+        self.sending.abort();
     }
 
     fn say(&self, subject: Subject, what: What) -> bool {

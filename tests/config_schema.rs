@@ -53,18 +53,26 @@ fn gateway_complains(document: &Value) -> Vec<String> {
     errors.map(|one| one.message().to_owned()).collect()
 }
 
-/// The full file with each way of judging logins.
+/// The full file with each way of judging logins, and of logging in to NATS.
 fn full_documents() -> Vec<Value> {
     let full = json_of(FULL);
     let call = full["hooks"]["connected"].clone();
     let jwt = json!({ "keys": "jwks.json", "issuer": "x", "audience": "y", "user_claim": "sub" });
-    [json!({ "none": { "insecure": true } }), json!({ "rpc": call }), json!({ "jwt": jwt })]
-        .map(|auth| {
-            let mut document = full.clone();
-            document["auth"] = auth;
-            document
-        })
-        .to_vec()
+    let user = json!({ "user": "u", "password": "p" });
+    [
+        (json!({ "none": { "insecure": true } }), user),
+        (json!({ "rpc": call }), json!({ "token": "t" })),
+        (json!({ "jwt": jwt }), json!({ "credentials": "gateway.creds" })),
+    ]
+    .map(|(auth, nats)| {
+        let mut document = full.clone();
+        document["auth"] = auth;
+        let cluster = document["cluster"].as_object_mut().unwrap();
+        cluster.retain(|key, _| key != "user" && key != "password");
+        cluster.extend(nats.as_object().unwrap().clone());
+        document
+    })
+    .to_vec()
 }
 
 #[test]

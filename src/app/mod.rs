@@ -128,12 +128,13 @@ impl App {
         for problem in &made.problems {
             problem.report(&loaded, &mut diagnostics);
         }
+        let node = push::node();
         let mut report = |problem: Problem| problem.report(&loaded, &mut diagnostics);
         let tls = load_tls(config).map_err(&mut report).unwrap_or_default();
         let key = load_key(config).map_err(&mut report).unwrap_or_default();
         let door = push::Door::new(config).map_err(&mut report).unwrap_or_default();
         cluster::check(config).await.map_err(&mut report).unwrap_or_default();
-        let tracing = trace::start(config, push::node()).map_err(&mut report).unwrap_or_default();
+        let tracing = trace::start(config, node.clone()).map_err(&mut report).unwrap_or_default();
         if diagnostics.has_errors() {
             return Err(StartError::Config(diagnostics));
         }
@@ -153,7 +154,7 @@ impl App {
         let (replaced, on_replaced) = watch::channel(());
         let registry = Registry::new(components::one_session_per(config));
         let metrics = Metrics::new();
-        let broker = cluster::broker(config, push::node(), Arc::clone(&registry), &metrics).await?;
+        let broker = cluster::broker(config, node, Arc::clone(&registry), &metrics).await?;
         let broker = Arc::new(broker);
         let push = match push_listener {
             Some(listener) => {

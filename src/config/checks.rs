@@ -346,6 +346,16 @@ mod tests {
     }
 
     #[test]
+    fn tls_to_a_collector_needs_https() {
+        let tracing = |scheme: &str| {
+            with_basics(&format!("tracing: {{ otlp: '{scheme}://c:1', tls: {{ domain: c }} }}\n"))
+        };
+        assert!(complaints(&tracing("https")).is_empty());
+        let complaint = complaint(&tracing("http"));
+        assert!(complaint.contains("`http://c:1` is plaintext"), "{complaint}");
+    }
+
+    #[test]
     fn encryption_that_is_required_needs_a_key() {
         let complaint = complaint(&with_basics("session: { require_encryption: true }\n"));
         assert!(complaint.contains("turns every client away"), "{complaint}");

@@ -21,7 +21,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 use super::{Config, StartError, Tls};
 
-/// Spans that may wait for the collector, some 2 KiB each at the most usual.
+/// Spans that may wait for the collector.
 const QUEUE: usize = 4096;
 /// Spans that are sent together.
 const BATCH: usize = 512;
@@ -203,5 +203,99 @@ impl<E> Patient<E> {
 impl<E> fmt::Debug for Patient<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Patient").field("collector", &self.collector).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use opentelemetry::InstrumentationScope;
+    use opentelemetry::trace::{SpanId, SpanKind, TraceId, TraceState};
+    use opentelemetry_sdk::error::OTelSdkError;
+
+    use super::*;
+    use crate::trace::span::{Span, sampled};
+
+    /// Fails until it is told not to.
+    #[derive(Debug, Default)]
+    struct Collector {
+        works: AtomicBool,
+    }
+
+    impl SpanExporter for Collector {
+        async fn export(&self, _: Vec<SpanData>) -> OTelSdkResult {
+            if self.works.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            Err(OTelSdkError::InternalFailure("away".into()))
+        }
+    }
+
+    fn patient() -> Patient<Collector> {
+        Patient {
+            inner: Collector::default(),
+            collector: "http://c:1".into(),
+            backlog: Arc::default(),
+            said: Mutex::default(),
+        }
+    }
+
+    fn lost(patient: &Patient<Collector>) -> u64 {
+        patient.backlog.lost.load(Ordering::Relaxed)
+    }
+
+    fn span() -> SpanData {
+        let context = sampled(TraceId::from(1), TraceState::NONE);
+        let (now, scope) = (std::time::SystemTime::now(), InstrumentationScope::default());
+        Span::root(context, SpanId::INVALID, "span", SpanKind::Server, now, scope).into_data()
+    }
+
+    #[test]
+    fn a_complaint_is_made_once_a_minute_and_tells_all_that_was_lost() {
+        let (patient, now) = (patient(), Instant::now());
+        let fails = |lost_by_now: u64, after: Duration| {
+            patient.backlog.lost.fetch_add(lost_by_now, Ordering::Relaxed);
+            patient.tell(Some("away".into()), now + after);
+        };
+        fails(3, Duration::ZERO);
+        assert_eq!(lost(&patient), 0, "told");
+        fails(4, Duration::from_secs(30));
+        fails(5, Duration::from_secs(59));
+        assert_eq!(lost(&patient), 9, "kept for later");
+        fails(1, REPEAT);
+        assert_eq!(lost(&patient), 0);
+        assert!(patient.said.lock().is_down);
+        fails(2, REPEAT + Duration::from_secs(1));
+        patient.tell(None, now + REPEAT + Duration::from_secs(2));
+        assert!(!patient.said.lock().is_down);
+        assert_eq!(lost(&patient), 0, "told with the good news");
+    }
+
+    #[test]
+    fn a_collector_that_is_too_slow_is_complained_of_as_well() {
+        let (patient, now) = (patient(), Instant::now());
+        patient.tell(None, now);
+        assert!(patient.said.lock().at.is_none());
+        for (after, kept) in [(0, 0), (30, 7), (60, 0)] {
+            patient.backlog.lost.fetch_add(7, Ordering::Relaxed);
+            patient.tell(None, now + Duration::from_secs(after));
+            assert_eq!(lost(&patient), kept, "{after}");
+            assert!(!patient.said.lock().is_down);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_fails_is_lost_and_no_longer_waits() {
+        let patient = patient();
+        patient.backlog.waiting.store(5, Ordering::Relaxed);
+        patient.said.lock().at = Some(Instant::now());
+        assert!(patient.export(vec![span(), span()]).await.is_ok());
+        assert_eq!(lost(&patient), 2);
+        patient.backlog.lost.store(0, Ordering::Relaxed);
+        patient.inner.works.store(true, Ordering::Relaxed);
+        assert!(patient.export(vec![span(), span(), span()]).await.is_ok());
+        assert_eq!(lost(&patient), 0);
+        assert_eq!(patient.backlog.waiting.load(Ordering::Relaxed), 0);
     }
 }

@@ -95,6 +95,13 @@ impl Span {
     }
 }
 
+#[cfg(test)]
+impl Span {
+    pub(super) fn into_data(self) -> SpanData {
+        self.data
+    }
+}
+
 /// The context of a new span that is recorded.
 pub(super) fn sampled(trace_id: TraceId, state: TraceState) -> SpanContext {
     SpanContext::new(trace_id, new_id(), TraceFlags::SAMPLED, false, state)

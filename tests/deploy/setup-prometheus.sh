@@ -37,4 +37,5 @@ if ! command -v promtool >/dev/null; then
     say "the prometheus service stays masked: systemctl unmask prometheus, if you want it to run"
   fi
 fi
-say "ready: $(promtool --version 2>&1 | head -n 1)"
+version=$(promtool --version 2>&1)
+say "ready: ${version%%$'\n'*}"

@@ -1,5 +1,6 @@
 """What can go wrong in a cluster: nothing is told that is not so, and all heals."""
 
+import signal
 import threading
 import time
 from collections import Counter
@@ -358,3 +359,26 @@ def test_nats_may_ask_who_is_there_and_speak_tls(
     wait_log(lonely, "authorization violation")
     connect(lonely).log_in(user)
     assert "secret" not in "\n".join(lonely.lines) and "wrong" not in "\n".join(lonely.lines)
+
+
+def test_a_gateway_that_stood_still_for_a_while_is_one_of_them_again(
+    start_gateway, services, nats, connect, open_backend, user
+):
+    nodes = start_cluster(start_gateway, services, nats.url)
+    # On two gateways, so that the one must know of the other.
+    clients = [connect(node).log_in(user, deviceId=node.address) for node in nodes[1:]]
+    backend = open_backend(nodes[0])
+    marks = [len(node.lines) for node in nodes]
+    nodes[2].process.send_signal(signal.SIGSTOP)
+    try:
+        for node, mark in zip(nodes[:2], marks[:2], strict=True):
+            wait_log(node, "a gateway of the cluster is lost", mark)
+    finally:
+        nodes[2].process.send_signal(signal.SIGCONT)
+    for node, mark in zip(nodes[:2], marks[:2], strict=True):
+        wait_known(node, 1, mark)
+    eventually(lambda: outcomes(backend.push(user_ids=[user], data=b"")) == ["WRITTEN"] * 2)
+    for number in range(100):
+        assert outcomes(backend.push(user_ids=[user], data=b"x")) == ["WRITTEN"] * 2, number
+    clients[1].close()
+    eventually(lambda: outcomes(backend.push(user_ids=[user])) == ["WRITTEN"])

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::grpc::{Handler, Received, Server, Setup, call, handler, upstream};
-use bridgehead::upstream::{Call, Origin};
+use bridgehead::upstream::{Call, Origin, Trail};
 use tonic::{Code, Status};
 
 /// Fails with this code `failures` times, then answers.
@@ -31,6 +31,24 @@ async fn unavailable_is_tried_again_where_retries_are_allowed() {
     assert_eq!(upstream.call(0, call).await.unwrap(), "again");
     assert_eq!(seen.load(Ordering::SeqCst), 2);
     assert_eq!(upstream.counts().retries, 1);
+}
+
+#[tokio::test]
+async fn a_trail_tells_of_each_attempt() {
+    let seen = Arc::default();
+    let server = Server::start(Setup::new(failing(1, Code::Unavailable, &seen)));
+    let trail = Arc::<Trail>::default();
+    let call = Call { retry: true, trail: Some(Arc::clone(&trail)), ..call("") };
+    upstream(&[&server.url()]).call(0, call).await.unwrap();
+    let attempts = trail.attempts();
+    assert_eq!(attempts.len(), 2);
+    for attempt in &attempts {
+        assert_eq!(&*attempt.endpoint, server.url());
+        let (host, port) = attempt.server();
+        assert_eq!(format!("http://{host}:{}", port.unwrap()), server.url());
+    }
+    let codes = attempts.iter().map(|attempt| attempt.failure.map(|(_, code)| code));
+    assert_eq!(codes.collect::<Vec<_>>(), [Some(Code::Unavailable), None]);
 }
 
 #[tokio::test]

@@ -172,6 +172,7 @@ impl Cluster {
             };
             tokio::select! {
                 Behind = self.follow_until_behind() => {}
+                () = self.begin_again.notified() => {}
                 () = lost => {}
             }
         }
@@ -229,17 +230,27 @@ impl Cluster {
     /// Holds what is known against the sessions that are there, and says
     /// every login again: nobody has heard them, or not all have.
     async fn begin_with(self: &Arc<Self>, present: &[Arc<Presence>]) {
-        self.holders.users.lock().values_mut().for_each(|holder| holder.sessions = 0);
+        for holder in self.holders.users.lock().values_mut() {
+            holder.sessions = 0;
+            // Who has left meanwhile was not heard; who is still there will say so.
+            holder.others = Vec::new();
+            holder.since = Instant::now();
+        }
         for presence in present {
             self.came(&presence.user_id);
         }
-        self.holders.users.lock().retain(|_, holder| {
+        let mut gone = Vec::new();
+        self.holders.users.lock().retain(|user, holder| {
             let is_here = holder.sessions + holder.expected > 0;
             if !is_here {
                 holder.listening.abort();
+                gone.push(Arc::clone(user));
             }
             is_here
         });
+        for user in gone {
+            self.say_left(&user);
+        }
         for (nth, presence) in present.iter().enumerate() {
             self.say_login(presence);
             if nth % BATCH == BATCH - 1 {
@@ -355,9 +366,13 @@ impl Cluster {
 
     fn change(&self, user: &str, change: impl FnOnce(&mut Holder)) {
         if self.holders.change(user, change) {
-            let left = Left { user_id: user.to_owned() };
-            self.say(self.subjects.user(user), What::Left(left));
+            self.say_left(user);
         }
+    }
+
+    fn say_left(&self, user: &str) {
+        let left = Left { user_id: user.to_owned() };
+        self.say(self.subjects.user(user), What::Left(left));
     }
 
     fn say_login(&self, presence: &Presence) {

@@ -4,7 +4,7 @@
 //! and nothing is waited for from it any more. While this gateway itself hears
 //! nobody, it judges nobody.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,9 +26,23 @@ pub(super) struct Members {
     departures: watch::Sender<u64>,
 }
 
+/// What it means that a gateway was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// It is new.
+    First,
+    /// It was there all the time.
+    Still,
+    /// It was lost.
+    Again,
+}
+
 #[derive(Default)]
 struct Table {
     members: HashMap<u64, Member>,
+    /// Those that were lost. A gateway that really has gone does not come back
+    /// under its number, but there are not so many of them.
+    lost: HashSet<u64>,
     /// Since when this gateway can hear; `None`: it cannot.
     hearing: Option<Instant>,
 }
@@ -67,16 +81,16 @@ impl Members {
         self.table.lock().hearing.is_some()
     }
 
-    /// A gateway is there. `true`: that is new.
-    pub(super) fn heard(&self, node: u64, name: &str) -> bool {
+    /// A gateway is there.
+    pub(super) fn heard(&self, node: u64, name: &str) -> Heard {
         let heard = Instant::now();
         let mut table = self.table.lock();
         if let Some(member) = table.members.get_mut(&node) {
             (member.heard, member.was_heard) = (heard, true);
-            return false;
+            return Heard::Still;
         }
         table.members.insert(node, Member { name: name.into(), heard, was_heard: true });
-        true
+        if table.lost.remove(&node) { Heard::Again } else { Heard::First }
     }
 
     /// Whether a gateway should have been heard by now, and is not lost yet: who
@@ -101,9 +115,10 @@ impl Members {
             return Vec::new();
         }
         let is_lost = |_: &u64, member: &mut Member| member.heard.elapsed() > SILENCE;
-        let lost: Vec<_> =
-            table.members.extract_if(is_lost).map(|(_, member)| member.name).collect();
+        let lost: Vec<_> = table.members.extract_if(is_lost).collect();
+        table.lost.extend(lost.iter().map(|(node, _)| *node));
         drop(table);
+        let lost: Vec<_> = lost.into_iter().map(|(_, member)| member.name).collect();
         if !lost.is_empty() {
             self.departures.send_modify(|count| *count += 1);
         }
@@ -135,14 +150,18 @@ mod tests {
     async fn who_says_nothing_is_lost_unless_nobody_can_be_heard() {
         let members = Members::new();
         members.can_hear(true);
-        assert!(members.heard(1, "a"));
-        assert!(!members.heard(1, "a"));
+        assert_eq!(members.heard(1, "a"), Heard::First);
+        assert_eq!(members.heard(1, "a"), Heard::Still);
         let mut departures = members.departures();
         tokio::time::sleep(SILENCE / 2).await;
         members.heard(2, "b");
         tokio::time::sleep(SILENCE * 3 / 4).await;
         assert_eq!(members.find_lost(), ["a".into()]);
         assert!(departures.has_changed().unwrap());
+        departures.mark_unchanged();
+        assert_eq!(members.heard(1, "a"), Heard::Again);
+        assert_eq!(members.heard(1, "a"), Heard::Still);
+        members.left(1);
         departures.mark_unchanged();
 
         members.can_hear(false);

@@ -36,6 +36,7 @@ use futures_util::StreamExt;
 use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::local::Local;
@@ -45,7 +46,7 @@ use crate::proto::cluster::{Bye, Hello, Said};
 use asks::Asks;
 use holders::Holders;
 use link::Link;
-use members::{HELLO, Members};
+use members::{HELLO, Heard, Members};
 use relays::Relays;
 use subjects::Subjects;
 use watches::Watches;
@@ -73,6 +74,8 @@ pub struct Cluster {
     asks: Arc<Asks>,
     watches: Watches,
     relays: Relays,
+    /// A gateway is back that was thought lost, and with it forgotten.
+    begin_again: Notify,
     counted: metrics::Cluster,
     /// Sessions live on others.
     runtime: Handle,
@@ -106,6 +109,7 @@ impl Cluster {
             asks: Arc::default(),
             watches: Watches::default(),
             relays: Relays::default(),
+            begin_again: Notify::new(),
             counted,
             runtime: Handle::current(),
             sending,
@@ -252,7 +256,11 @@ impl Cluster {
 
     fn hear_hello(self: &Arc<Self>, node: u64, hello: &Hello) {
         let behind = self.local.registry().clock().hear(hello.clock);
-        if self.members.heard(node, &hello.name) {
+        let heard = self.members.heard(node, &hello.name);
+        if heard == Heard::Again {
+            self.begin_again.notify_one();
+        }
+        if heard != Heard::Still {
             tracing::info!(gateway = hello.name, "a gateway is in the cluster");
             if behind > WORTH_A_WORD {
                 tracing::warn!(gateway = hello.name, ?behind, "the clocks of gateways differ");

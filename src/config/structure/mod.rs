@@ -252,6 +252,27 @@ mod tests {
     }
 
     #[test]
+    fn a_share_is_a_number_from_0_to_1() {
+        let sample = |text: &str| {
+            let text = format!("tracing: {{ otlp: http://c:1, sample: {text} }}\n");
+            config(&text).tracing.unwrap().sample.to_string()
+        };
+        for (written, read) in [("0", "0"), ("1", "1"), ("0.25", "0.25"), ("1e-3", "0.001")] {
+            assert_eq!(sample(written), read);
+        }
+        assert_eq!(sample("\"${NONE:-0.5}\""), "0.5");
+        for (text, complaint) in [
+            ("1.5", "`sample`: `1.5` is not a number from 0 to 1; write such as `0.01`"),
+            ("-1", "`sample`: `-1` is not a number from 0 to 1; write such as `0.01`"),
+            ("1%", "`sample`: `1%` is not a number from 0 to 1; write such as `0.01`"),
+            ("\"0.5\"", "`sample`: `0.5` is not a number from 0 to 1; leave out the quotes"),
+        ] {
+            let said = complaint_of(&format!("tracing: {{ otlp: http://c:1, sample: {text} }}\n"));
+            assert!(said.ends_with(complaint), "{said}");
+        }
+    }
+
+    #[test]
     fn a_number_from_the_environment_may_be_a_text() {
         let config = config(
             "identity:\n  request_field: ${NAME:-null_}\nupstreams:\n  a:\n    address: http://a:1\n    descriptors:\n      - ${PORT}\n",

@@ -107,7 +107,10 @@ pub async fn connect(options: PushOptions) -> Result<PushClient, DialError> {
             Ok::<_, DialError>(TokioIo::new(stream))
         }
     });
-    let channel = Endpoint::from(uri)
+    // Where tonic has TLS compiled in, it refuses an https:// that it has not
+    // secured itself. So that is only what requests say.
+    let channel = Endpoint::from_static("http://dialled.above")
+        .origin(uri)
         .http2_keep_alive_interval(PING_AFTER)
         .keep_alive_timeout(PONG_WITHIN)
         .keep_alive_while_idle(true)

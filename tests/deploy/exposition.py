@@ -53,7 +53,8 @@ class Demo(Program):
 
     def __init__(self, binary, folder, services):
         keys = folder / "keys"
-        listen = ["--listen", "127.0.0.1:0", "--push", "127.0.0.1:0", "--services", f"127.0.0.1:{services}"]
+        listen = ["--listen", "127.0.0.1:0", "--push", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
+        listen += ["--services", f"127.0.0.1:{services}"]
         super().__init__(folder, binary, "demo", "--key-dir", keys, *listen)
         self.find("(Clients connect at)")
         self.address, self.private, self.public = f"http://127.0.0.1:{services}", keys / "session.pem", keys / "session.pub.pem"

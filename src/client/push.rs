@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::http::Uri;
+use hyper::http::{Uri, uri};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::time::timeout;
@@ -107,9 +107,9 @@ pub async fn connect(options: PushOptions) -> Result<PushClient, DialError> {
             Ok::<_, DialError>(TokioIo::new(stream))
         }
     });
-    // Where tonic has TLS compiled in, it refuses an https:// that it has not
-    // secured itself. So that is only what requests say.
-    let channel = Endpoint::from_static("http://dialled.above")
+    // The stream is secured already: the channel must not ask for TLS of its own,
+    // as it does for an https URI, but say https to the gateway.
+    let channel = Endpoint::from(plain(&uri))
         .origin(uri)
         .http2_keep_alive_interval(PING_AFTER)
         .keep_alive_timeout(PONG_WITHIN)
@@ -118,6 +118,13 @@ pub async fn connect(options: PushOptions) -> Result<PushClient, DialError> {
         .await
         .map_err(|error| DialError::Http2 { address, reason: root_cause(&error) })?;
     Ok(PushServiceClient::with_interceptor(channel, bearer))
+}
+
+/// The same with `http`.
+fn plain(address: &Uri) -> Uri {
+    let mut parts = address.clone().into_parts();
+    parts.scheme = Some(uri::Scheme::HTTP);
+    Uri::from_parts(parts).unwrap_or_default()
 }
 
 /// What an error comes from in the end: those above it say little.

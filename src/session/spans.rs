@@ -95,7 +95,7 @@ impl Spans {
         if let Some(error) = error {
             call.set("error.type", status_label(status as i32));
             call.set("bridgehead.origin", format!("{:?}", error.origin).to_lowercase());
-            call.fail(error.status.message().to_owned());
+            call.fail(error.status.message());
         }
         self.end_call(call);
     }
@@ -118,7 +118,7 @@ impl Spans {
     pub(super) fn refused(mut self: Box<Self>, code: Code, reason: &str) {
         if let Some(mut step) = self.step.take() {
             step.set("error.type", code.to_string());
-            step.fail(reason.to_owned());
+            step.fail(reason);
             step.end(&self.tracing);
         }
         self.answered(code);

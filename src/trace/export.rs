@@ -16,7 +16,8 @@ use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanExporter, SpanProcessor,
 };
 use parking_lot::Mutex;
-use tonic::metadata::MetadataMap;
+use tonic::metadata::{KeyAndValueRef, MetadataMap};
+use tonic::service::Interceptor;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 use super::{Config, StartError, Tls};
@@ -55,7 +56,7 @@ impl Pipeline {
             .with_tonic()
             .with_endpoint(config.collector.as_str())
             .with_timeout(config.timeout)
-            .with_metadata(MetadataMap::from_headers(headers(&config.headers)?));
+            .with_interceptor(adding(headers(&config.headers)?));
         if config.collector.starts_with("https://") {
             exporter = exporter.with_tls_config(tls(&config.tls)?);
         }
@@ -121,6 +122,20 @@ fn headers(pairs: &[(String, String)]) -> Result<HeaderMap, StartError> {
         headers.insert(key, value);
     }
     Ok(headers)
+}
+
+/// Sets headers of every export, in place of those that the environment gives
+/// (`OTEL_EXPORTER_OTLP_HEADERS`).
+fn adding(headers: HeaderMap) -> impl Interceptor + Clone {
+    let added = MetadataMap::from_headers(headers);
+    move |mut request: tonic::Request<()>| {
+        for pair in added.iter() {
+            if let KeyAndValueRef::Ascii(name, value) = pair {
+                request.metadata_mut().insert(name.clone(), value.clone());
+            }
+        }
+        Ok(request)
+    }
 }
 
 fn tls(tls: &Tls) -> Result<ClientTlsConfig, StartError> {

@@ -12,6 +12,9 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
 use super::Tracing;
 
+/// Bytes of what is said of a failure.
+const MAX_REASON: usize = 1024;
+
 /// A span that has begun. Dropped without [`Span::end`], it was never there.
 #[derive(Debug)]
 pub struct Span {
@@ -83,9 +86,10 @@ impl Span {
         self.data.events.events.push(Event::new(name, at, attributes, 0));
     }
 
-    /// Says that it failed, and why.
-    pub fn fail(&mut self, reason: impl Into<Cow<'static, str>>) {
-        self.data.status = Status::error(reason);
+    /// Says that it failed, and why. A long reason is cut: others write it.
+    pub fn fail(&mut self, reason: &str) {
+        let cut = reason.floor_char_boundary(MAX_REASON);
+        self.data.status = Status::error(reason.get(..cut).unwrap_or_default().to_owned());
     }
 
     /// Ends it now, and hands it over to be exported. Never blocks.

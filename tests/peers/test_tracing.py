@@ -229,6 +229,35 @@ def test_the_gateway_says_who_it_is(client, collector):
     assert collector.metadata[0]["x-api-key"] == "let me in"
 
 
+def test_the_environment_adds_to_who_the_gateway_is(start_gateway, start_collector, connect, services):
+    collector = start_collector()
+    tracing = {"otlp": collector.url, "sample": 1, "service_name": "chat-edge", "headers": {"x-key": "file"}}
+    env = {
+        "OTEL_RESOURCE_ATTRIBUTES": "k8s.namespace.name=chat,service.name=another",
+        "OTEL_SERVICE_NAME": "another",
+        "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
+        "OTEL_EXPORTER_OTLP_HEADERS": "x-tenant=seven,x-key=environment",
+        "HOSTNAME": "edge-0",
+    }
+    gateway = start_gateway(gateway_config(services, tracing=tracing), env=env)
+    metadata_of(connect(gateway).log_in())
+    collector.wait(lambda span: span.name == REQUEST)
+    resource = attributes(collector.resources[0])
+    assert resource["service.name"] == "chat-edge"
+    assert resource["service.instance.id"] == "edge-0"
+    assert resource["k8s.namespace.name"] == "chat"
+    assert collector.metadata[0]["x-tenant"] == "seven"
+    assert collector.metadata[0]["x-key"] == "file"
+
+
+def test_a_long_text_of_a_service_is_cut(client, collector):
+    req_id = client.send("/v1/probe/fail", FailReq(status=13, text="é" * 3000), req_id=unique())
+    assert client.answer_to(req_id).code == Code.InternalError
+    request = of_request(collector, req_id)
+    call = collector.wait_trace(request.trace_id.hex(), 3)["probe.Probe/Fail"]
+    assert call.status.message == "é" * 512
+
+
 def test_no_secret_and_no_user_is_among_what_is_recorded(connect, gateway, collector):
     client = connect(gateway).log_in(user="a-user-to-hide", token="a-token-to-hide")
     req_id = client.send("/v1/probe/echo", EchoReq(text="a-text-to-hide"), req_id=unique())

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use rustls_pki_types::pem::PemObject;
@@ -12,6 +13,7 @@ use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Why a certificate or key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -81,20 +83,32 @@ pub struct Tls {
     files: Files,
     protocol: Protocol,
     current: ArcSwap<ServerConfig>,
+    /// In seconds since 1970; [`i64::MAX`] where it cannot be read.
+    expires: AtomicI64,
 }
 
 impl Tls {
     /// Reads the files.
     pub fn load(files: Files, protocol: Protocol) -> Result<Self, TlsError> {
-        let current = ArcSwap::new(read(&files, protocol)?);
-        Ok(Self { files, protocol, current })
+        let (config, expires) = read(&files, protocol)?;
+        let (current, expires) = (ArcSwap::new(config), AtomicI64::new(expires));
+        Ok(Self { files, protocol, current, expires })
     }
 
     /// Reads all files again. New connections get the new certificates; when
     /// the files are bad the old ones go on.
     pub fn reload(&self) -> Result<(), TlsError> {
-        self.current.store(read(&self.files, self.protocol)?);
+        let (config, expires) = read(&self.files, self.protocol)?;
+        self.current.store(config);
+        self.expires.store(expires, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// When the chain expires, in seconds since 1970.
+    /// `None`: it does not say.
+    pub fn expires(&self) -> Option<i64> {
+        let expires = self.expires.load(Ordering::Relaxed);
+        (expires != i64::MAX).then_some(expires)
     }
 
     /// An acceptor with the certificates of this moment.
@@ -103,9 +117,10 @@ impl Tls {
     }
 }
 
-fn read(files: &Files, protocol: Protocol) -> Result<Arc<ServerConfig>, TlsError> {
+fn read(files: &Files, protocol: Protocol) -> Result<(Arc<ServerConfig>, i64), TlsError> {
     let Files { cert, key, client_ca } = files;
     let chain = certificates("certificate", cert)?;
+    let expires = earliest_end(&chain);
     let private = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsError::Pem {
         what: "private key",
         path: key.into(),
@@ -125,7 +140,17 @@ fn read(files: &Files, protocol: Protocol) -> Result<Arc<ServerConfig>, TlsError
         Protocol::Http1 => b"http/1.1".to_vec(),
         Protocol::Http2 => b"h2".to_vec(),
     }];
-    Ok(Arc::new(config))
+    Ok((Arc::new(config), expires))
+}
+
+/// When the first of the certificates expires: a chain is worth no more than
+/// each of its parts.
+fn earliest_end(chain: &[CertificateDer<'_>]) -> i64 {
+    let end = |certificate: &CertificateDer<'_>| {
+        let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+        Some(certificate.validity().not_after.timestamp())
+    };
+    chain.iter().filter_map(end).min().unwrap_or(i64::MAX)
 }
 
 fn verifier(
@@ -169,5 +194,26 @@ mod tests {
         let error = tls.reload().unwrap_err().to_string();
         assert!(error.contains("tls.crt"), "{error}");
         assert!(Arc::ptr_eq(&before, &tls.current.load_full()));
+    }
+
+    #[test]
+    fn a_chain_ends_with_the_first_of_its_certificates() {
+        let dir = tempfile::tempdir().unwrap();
+        let (cert, key) = (dir.path().join("tls.crt"), dir.path().join("tls.key"));
+        let made = |year| {
+            let mut params = rcgen::CertificateParams::new(["localhost".into()]).unwrap();
+            params.not_after = rcgen::date_time_ymd(year, 1, 1);
+            let pair = rcgen::KeyPair::generate().unwrap();
+            (params.self_signed(&pair).unwrap().pem(), pair.serialize_pem())
+        };
+        let ((leaf, private), (authority, _)) = (made(2040), made(2035));
+        std::fs::write(&cert, &leaf).unwrap();
+        std::fs::write(&key, private).unwrap();
+        let files = Files { cert: cert.clone(), key, client_ca: None };
+        let tls = Tls::load(files, Protocol::Http1).unwrap();
+        assert_eq!(tls.expires(), Some(2_208_988_800), "2040");
+        std::fs::write(&cert, leaf + &authority).unwrap();
+        tls.reload().unwrap();
+        assert_eq!(tls.expires(), Some(2_051_222_400), "2035");
     }
 }

@@ -1,5 +1,6 @@
-//! The admin listener as part of the gateway: what readiness is made of, and
-//! what is looked at when somebody asks for metrics.
+//! The admin listener as part of the gateway: from its section of routes.yaml
+//! to a running server, and what readiness is made of. What is looked at when
+//! somebody asks for metrics is in `samples`.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -14,9 +15,10 @@ use crate::admin::{Check, Server, Sources};
 use crate::broker::Broker;
 use crate::config::Config;
 use crate::edge;
-use crate::metrics::{Family, Kind, Metrics, Sample};
+use crate::metrics::Metrics;
 use crate::session::Services;
-use crate::session::sweeper::Stage;
+use crate::session::keys::KeyService;
+use crate::tls::Tls;
 
 /// What the parts of the gateway show to whoever asks how it is.
 #[derive(Clone)]
@@ -25,6 +27,9 @@ pub(super) struct State {
     pub(super) services: Arc<ArcSwap<Services>>,
     pub(super) broker: Arc<Broker>,
     pub(super) workers: Watched,
+    pub(super) keys: Option<Arc<KeyService>>,
+    /// By the section of routes.yaml that names the certificate.
+    pub(super) tls: Vec<(&'static str, Arc<Tls>)>,
     pub(super) news: Arc<News>,
 }
 
@@ -41,12 +46,22 @@ pub(super) struct News {
 }
 
 impl News {
+    /// The gateway goes away.
     pub(super) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn set_pending(&self, pending: &[(String, String)]) {
         self.pending.store(Arc::new(pending.to_vec()));
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// When the running configuration was read, in seconds since 1970.
+    pub(super) fn good_since(&self) -> i64 {
+        self.good_since.load(Ordering::Relaxed)
     }
 
     /// The running configuration was read just now.
@@ -85,8 +100,7 @@ pub(super) fn serve(
 
 impl State {
     fn readiness(&self) -> Vec<Check> {
-        let is_draining = self.news.draining.load(Ordering::Relaxed);
-        let draining = is_draining.then(|| "the gateway is going away".to_owned());
+        let draining = self.news.is_draining().then(|| "the gateway is going away".to_owned());
         let pending = self.news.pending.load();
         let reason = |(upstream, reason): &(String, String)| format!("{upstream}: {reason}");
         let mut checks = vec![
@@ -103,136 +117,4 @@ impl State {
         }
         checks
     }
-
-    #[expect(clippy::cast_precision_loss, reason = "nobody counts so far")]
-    fn sampled(&self) -> Vec<Family> {
-        let gauge = |name, help, samples| Family { name, help, kind: Kind::Gauge, samples };
-        let one = |value: f64| vec![Sample::of(value)];
-        let sessions = self.workers.sessions();
-        let stage = |label: &str, stage: Stage| {
-            let count = sessions.by_stage[stage as usize];
-            Sample::new([("state", label.to_owned())], count as f64)
-        };
-        let services = self.services.load();
-        let mut families = vec![
-            gauge(
-                "sessions",
-                "Open sessions, by how far they have come: connected, described (setCxnParams), \
-                 authenticated (setUserParams).",
-                vec![
-                    stage("connected", Stage::Connected),
-                    stage("described", Stage::Described),
-                    stage("authenticated", Stage::Authenticated),
-                ],
-            ),
-            gauge(
-                "outbox_bytes",
-                "Bytes that wait for clients to take them.",
-                one(sessions.outbox_bytes as f64),
-            ),
-            gauge(
-                "routes",
-                "Client methods, resolved or not because an upstream's descriptors are not known yet.",
-                vec![
-                    Sample::new([("state", "resolved".to_owned())], services.routes.len() as f64),
-                    Sample::new(
-                        [("state", "pending".to_owned())],
-                        services.routes.pending().len() as f64,
-                    ),
-                ],
-            ),
-            gauge(
-                "hook_events_waiting",
-                "Events that hooks are still to be told of.",
-                one(self.workers.untold() as f64),
-            ),
-            gauge(
-                "config_good_timestamp_seconds",
-                "When the configuration was last read without a mistake.",
-                one(self.news.good_since.load(Ordering::Relaxed) as f64),
-            ),
-            gauge(
-                "draining",
-                "1 while the gateway is going away.",
-                one(f64::from(self.news.draining.load(Ordering::Relaxed))),
-            ),
-            gauge(
-                "build_info",
-                "What is running.",
-                vec![Sample::new([("version", env!("CARGO_PKG_VERSION").to_owned())], 1.0)],
-            ),
-        ];
-        families.extend(upstreams(&services));
-        families.extend(self.cluster());
-        families
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "nobody counts so far")]
-    fn cluster(&self) -> Vec<Family> {
-        let Some(cluster) = self.broker.cluster() else { return Vec::new() };
-        let gauge = |name, help, value: f64| Family {
-            name,
-            help,
-            kind: Kind::Gauge,
-            samples: vec![Sample::of(value)],
-        };
-        vec![
-            gauge(
-                "cluster_connected",
-                "1 while NATS can be reached.",
-                f64::from(cluster.is_connected()),
-            ),
-            gauge(
-                "cluster_gateways",
-                "Other gateways that are there.",
-                cluster.others().len() as f64,
-            ),
-            gauge(
-                "cluster_users",
-                "Users that this gateway listens for at NATS.",
-                cluster.users() as f64,
-            ),
-        ]
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "nobody counts so far")]
-fn upstreams(services: &Services) -> Vec<Family> {
-    let (mut endpoints, mut connections) = (Vec::new(), Vec::new());
-    let (mut in_flight, mut retries) = (Vec::new(), Vec::new());
-    for upstream in &services.upstreams {
-        let status = upstream.status();
-        let label = || ("upstream", upstream.name().to_owned());
-        let count = |state: &str, is_it: fn(&crate::upstream::EndpointStatus) -> bool| {
-            let count = status.iter().filter(|endpoint| is_it(endpoint)).count();
-            Sample::new([label(), ("state", state.to_owned())], count as f64)
-        };
-        endpoints.extend([
-            count("up", |it| it.connections > 0 && it.ejected == 0),
-            count("ejected", |it| it.ejected > 0),
-            count("down", |it| it.connections == 0 && it.ejected == 0),
-        ]);
-        let sum = |of: fn(&crate::upstream::EndpointStatus) -> usize| {
-            status.iter().map(of).sum::<usize>() as f64
-        };
-        connections.push(Sample::new([label()], sum(|it| it.connections)));
-        in_flight.push(Sample::new([label()], sum(|it| it.in_flight)));
-        retries.push(Sample::new([label()], upstream.retries() as f64));
-    }
-    let gauge = |name, help, samples| Family { name, help, kind: Kind::Gauge, samples };
-    vec![
-        gauge(
-            "upstream_endpoints",
-            "Endpoints by state: up, ejected for a while by a worker after failures, or down.",
-            endpoints,
-        ),
-        gauge("upstream_connections", "Established HTTP/2 connections.", connections),
-        gauge("upstream_calls_in_flight", "Calls that services are working on.", in_flight),
-        Family {
-            name: "upstream_retries_total",
-            help: "Calls that were sent once more.",
-            kind: Kind::Counter,
-            samples: retries,
-        },
-    ]
 }

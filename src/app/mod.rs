@@ -14,6 +14,7 @@ mod log;
 mod push;
 mod reload;
 mod resolve;
+mod samples;
 mod stop;
 mod trace;
 mod workers;
@@ -165,7 +166,7 @@ impl App {
             edge: components::edge(config),
             session: components::session(config),
             tls: tls.clone(),
-            keys,
+            keys: keys.clone(),
             registry,
             metrics: Arc::clone(&metrics),
             tracing: tracing.clone(),
@@ -183,6 +184,12 @@ impl App {
             services: Arc::clone(&services),
             broker: Arc::clone(&broker),
             workers: workers.watched(),
+            keys,
+            tls: tls
+                .iter()
+                .map(|tls| ("edge", Arc::clone(tls)))
+                .chain(door.certificate())
+                .collect(),
             news: Arc::clone(&news),
         };
         let admin = admin_listener.map(|listener| admin::serve(listener, state)).transpose()?;

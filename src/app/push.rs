@@ -36,6 +36,11 @@ impl Door {
         Ok(door)
     }
 
+    /// The certificate, with the section that names it.
+    pub(super) fn certificate(&self) -> Option<(&'static str, Arc<Tls>)> {
+        Some(("push", Arc::clone(self.tls.as_ref()?)))
+    }
+
     /// Takes over the tokens of a new configuration.
     pub(super) fn take_over(&self, config: Option<&PushConfig>) {
         // Without a section, or tokens, the door stays as it was: a restart

@@ -15,11 +15,12 @@ use tokio::time::Instant;
 use crate::broker::cluster::Cluster;
 use crate::edge::admission::Admission;
 use crate::edge::{self, Edge};
-use crate::hooks::Dispatcher;
+use crate::hooks::{Dispatcher, Event, Outcome};
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::session::keys::KeyService;
 use crate::session::sweeper::{Census, Sweeper};
+use crate::session::traffic::{Traffic, Volume};
 use crate::session::{self, Services, Worker};
 use crate::tls::Tls;
 use crate::trace::Tracing;
@@ -43,6 +44,7 @@ pub(super) struct Parts {
 pub(super) struct Workers {
     sweepers: Vec<Arc<Sweeper>>,
     hooks: Vec<Dispatcher>,
+    traffic: Vec<Arc<Traffic>>,
     threads: Vec<JoinHandle<()>>,
     /// No new connections.
     stop: watch::Sender<bool>,
@@ -55,6 +57,7 @@ pub(super) struct Workers {
 pub(super) struct Watched {
     sweepers: Vec<Arc<Sweeper>>,
     hooks: Vec<Dispatcher>,
+    traffic: Vec<Arc<Traffic>>,
 }
 
 impl Watched {
@@ -65,9 +68,25 @@ impl Watched {
         all
     }
 
+    /// What has come from clients, and what went to them.
+    pub(super) fn traffic(&self) -> (Volume, Volume) {
+        let (mut received, mut sent) = (Volume::default(), Volume::default());
+        for traffic in &self.traffic {
+            let volumes = traffic.volumes();
+            received += volumes.0;
+            sent += volumes.1;
+        }
+        (received, sent)
+    }
+
     /// Events that hooks are still to be told.
     pub(super) fn untold(&self) -> usize {
         self.hooks.iter().map(Dispatcher::undelivered).sum()
+    }
+
+    /// Events of a hook that have come to this end.
+    pub(super) fn told(&self, event: Event, outcome: Outcome) -> u64 {
+        self.hooks.iter().map(|hooks| hooks.count(event, outcome)).sum()
     }
 }
 
@@ -78,11 +97,18 @@ impl Workers {
         let (halt, halted) = watch::channel(false);
         let edge = Arc::new(parts.edge);
         let admission = Arc::new(Admission::new(edge.max_connections, edge.max_connections_per_ip));
-        let mut workers =
-            Self { sweepers: Vec::new(), hooks: Vec::new(), threads: Vec::new(), stop, halt };
+        let mut workers = Self {
+            sweepers: Vec::new(),
+            hooks: Vec::new(),
+            traffic: Vec::new(),
+            threads: Vec::new(),
+            stop,
+            halt,
+        };
         for (index, listener) in listeners.into_iter().enumerate() {
             let sweeper = Arc::new(Sweeper::new(parts.session.timeouts.clone()));
             let hooks = Dispatcher::default();
+            let traffic = Arc::<Traffic>::default();
             let worker = Arc::new(Worker {
                 index,
                 config: parts.session.clone(),
@@ -90,6 +116,7 @@ impl Workers {
                 sweeper: Arc::clone(&sweeper),
                 doorbell: Arc::default(),
                 hooks: hooks.clone(),
+                traffic: Arc::clone(&traffic),
                 registry: Arc::clone(&parts.registry),
                 metrics: Arc::clone(&parts.metrics),
                 tracing: parts.tracing.clone(),
@@ -127,6 +154,7 @@ impl Workers {
                 })?;
             workers.sweepers.push(sweeper);
             workers.hooks.push(hooks);
+            workers.traffic.push(traffic);
             workers.threads.push(thread);
         }
         Ok(workers)
@@ -134,7 +162,11 @@ impl Workers {
 
     /// What others may look at meanwhile.
     pub(super) fn watched(&self) -> Watched {
-        Watched { sweepers: self.sweepers.clone(), hooks: self.hooks.clone() }
+        Watched {
+            sweepers: self.sweepers.clone(),
+            hooks: self.hooks.clone(),
+            traffic: self.traffic.clone(),
+        }
     }
 
     /// Sessions open now.

@@ -34,6 +34,9 @@ pub(super) struct Demo {
     /// Where services push to clients, by the Push API.
     #[arg(long, value_name = "IP:PORT", default_value = PUSH)]
     push: SocketAddr,
+    /// Where it can be asked how the gateway is.
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9901")]
+    admin: SocketAddr,
     /// Where the key pair for encrypted sessions is kept; made if it is not there.
     #[arg(long, value_name = "DIR", default_value_os_t = env::temp_dir().join("bridgehead-demo"))]
     key_dir: PathBuf,
@@ -53,7 +56,7 @@ impl Demo {
                 .help("choose another address with --services")
         })?;
         let services_at = services.local_addr().map_err(Failure::failed)?;
-        let read = routes(self.listen, services_at, self.push, private);
+        let read = routes(self.listen, services_at, self.push, self.admin, private);
         let loaded = read().map_err(|wrong| diagnose::unusable(&wrong))?;
         app::start_log(&loaded.config.log);
 
@@ -67,6 +70,7 @@ impl Demo {
             let flag = match &error {
                 StartError::Listen { .. } => Some("--listen"),
                 StartError::PushListen { .. } => Some("--push"),
+                StartError::AdminListen { .. } => Some("--admin"),
                 _ => None,
             };
             let failure = start_failure(error);
@@ -78,7 +82,7 @@ impl Demo {
         if let Some(address) = app.push_address() {
             push_api.is_at(address);
         }
-        print(&hint(app.address(), app.push_address(), &public))?;
+        print(&hint(app.address(), app.push_address(), app.admin_address(), &public))?;
         let at_once = Drain { delay: Duration::ZERO, period: Duration::ZERO };
         app.with_drain(at_once).run(signals.stop()).await;
         drop(stop_services);
@@ -106,11 +110,13 @@ fn routes(
     listen: SocketAddr,
     services: SocketAddr,
     push: SocketAddr,
+    admin: SocketAddr,
     private_key: PathBuf,
 ) -> impl Fn() -> Result<Loaded, Diagnostics> + Send + Sync {
     let variable = move |name: &str| match name {
         "LISTEN" => Some(listen.to_string()),
         "PUSH_LISTEN" => Some(push.to_string()),
+        "ADMIN_LISTEN" => Some(admin.to_string()),
         "SESSION_KEY" => Some(private_key.display().to_string()),
         "USER_ADDRESS" | "RELATION_ADDRESS" | "MSG_ADDRESS" => Some(format!("http://{services}")),
         _ => None,
@@ -118,7 +124,12 @@ fn routes(
     move || config::parse("routes.yaml", ROUTES, Path::new(""), &variable)
 }
 
-fn hint(gateway: SocketAddr, push_api: Option<SocketAddr>, public: &Path) -> String {
+fn hint(
+    gateway: SocketAddr,
+    push_api: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
+    public: &Path,
+) -> String {
     let call = format!("{} call", program());
     let push = format!("{} push", program());
     let url = if gateway.to_string() == LISTEN {
@@ -131,6 +142,9 @@ fn hint(gateway: SocketAddr, push_api: Option<SocketAddr>, public: &Path) -> Str
         _ => String::new(),
     };
     let public = public.display();
+    let admin = admin.map_or_else(String::new, |admin| {
+        format!("how the gateway is: http://{admin}/readyz, and http://{admin}/metrics\n")
+    });
     format!(
         r#"
 Clients connect at ws://{gateway}/ws. To try it, in a second terminal:
@@ -151,7 +165,7 @@ Or push to her yourself, as services do:
 
   {push} --user alice --event notices --text hello --confirm acknowledged{push_url}
 
-public key: {public}
+{admin}public key: {public}
 Ctrl-C ends the demo.
 "#
     )

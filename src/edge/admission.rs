@@ -21,16 +21,31 @@ pub struct Admission {
     by_ip: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// Why there is no room, as the client is told.
-const FULL: &str = "the gateway is full";
-const TOO_MANY: &str = "too many connections from this address";
+/// Why there is no room for a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// There are as many as there may be in all.
+    Full,
+    /// There are as many as there may be from its address.
+    PerAddress,
+}
+
+impl Refused {
+    /// What the client is told.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Full => "the gateway is full",
+            Self::PerAddress => "too many connections from this address",
+        }
+    }
+}
 
 /// A place among the connections, given back when dropped.
 #[derive(Debug)]
 pub struct Permit {
     admission: Arc<Admission>,
     /// The client is to be told why there is no room for it.
-    refusal: Option<&'static str>,
+    refusal: Option<Refused>,
     ip: Option<IpAddr>,
 }
 
@@ -50,7 +65,7 @@ impl Admission {
     /// `None`: drop it without a word.
     pub fn enter(self: &Arc<Self>, ip: Option<IpAddr>) -> Option<Permit> {
         if !take(&self.connections, self.max) {
-            return self.refuse(FULL);
+            return self.refuse(Refused::Full);
         }
         let mut permit = Permit { admission: Arc::clone(self), refusal: None, ip: None };
         match ip.map_or(Ok(()), |ip| permit.count_ip(ip)) {
@@ -62,7 +77,7 @@ impl Admission {
         }
     }
 
-    fn refuse(self: &Arc<Self>, why: &'static str) -> Option<Permit> {
+    fn refuse(self: &Arc<Self>, why: Refused) -> Option<Permit> {
         take(&self.refusals, MAX_REFUSALS).then(|| Permit {
             admission: Arc::clone(self),
             refusal: Some(why),
@@ -73,13 +88,13 @@ impl Admission {
 
 impl Permit {
     /// Why there is no room for this connection; it is told so and closed.
-    pub fn refusal(&self) -> Option<&'static str> {
+    pub fn refusal(&self) -> Option<Refused> {
         self.refusal
     }
 
     /// Counts the connection for its client's address, unless it is counted
     /// already. The error says that there are too many from there.
-    pub fn count_ip(&mut self, ip: IpAddr) -> Result<(), &'static str> {
+    pub fn count_ip(&mut self, ip: IpAddr) -> Result<(), Refused> {
         let max = self.admission.max_per_ip;
         if max == 0 || self.ip.is_some() {
             return Ok(());
@@ -87,7 +102,7 @@ impl Permit {
         let mut by_ip = self.admission.by_ip.lock();
         let count = by_ip.entry(ip).or_default();
         if *count >= max {
-            return Err(TOO_MANY);
+            return Err(Refused::PerAddress);
         }
         *count += 1;
         self.ip = Some(ip);
@@ -128,7 +143,7 @@ mod tests {
         let admission = Arc::new(Admission::new(1, 0));
         let first = admission.enter(None).unwrap();
         assert_eq!(first.refusal(), None);
-        assert_eq!(admission.enter(None).unwrap().refusal(), Some(FULL));
+        assert_eq!(admission.enter(None).unwrap().refusal(), Some(Refused::Full));
         drop(first);
         assert_eq!(admission.enter(None).unwrap().refusal(), None);
     }
@@ -159,7 +174,7 @@ mod tests {
         let ip: IpAddr = "192.0.2.1".parse().unwrap();
         let [mut first, mut second] = std::array::from_fn(|_| admission.enter(None).unwrap());
         assert_eq!([first.count_ip(ip), first.count_ip(ip)], [Ok(()), Ok(())]);
-        assert_eq!(second.count_ip(ip), Err(TOO_MANY));
+        assert_eq!(second.count_ip(ip), Err(Refused::PerAddress));
         drop(first);
         assert_eq!(second.count_ip(ip), Ok(()));
     }

@@ -9,8 +9,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::admission::{Admission, Permit};
-use super::upgrade::negotiate;
+use super::admission::{Admission, Permit, Refused};
+use super::upgrade::{NotOpened, negotiate};
 use super::{Config, forwarded};
 use crate::envelope::Close;
 use crate::metrics::Sessions;
@@ -50,6 +50,7 @@ impl Edge {
             match accepted {
                 Ok((stream, peer)) => self.accept(stream, peer),
                 Err(error) => {
+                    self.counted().failed.inc();
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
@@ -110,17 +111,26 @@ impl Edge {
             self.counted().refuse("timeout");
             return;
         };
-        let Some(upgraded) = upgraded else {
-            self.counted().refuse("http");
-            return;
+        let upgraded = match upgraded {
+            Ok(upgraded) => upgraded,
+            Err(why) => {
+                self.counted().refuse(match why {
+                    NotOpened::Http => "http",
+                    NotOpened::Origin => "origin",
+                });
+                return;
+            }
         };
         let refusal = permit.refusal().or_else(|| permit.count_ip(upgraded.remote_ip).err());
         let max_message = self.worker.config.max_message;
         let socket = Socket::new(upgraded.stream, &upgraded.read_ahead, max_message);
         match refusal {
             Some(why) => {
-                self.counted().refuse("full");
-                session::refuse(socket, &Close::Full(why)).await;
+                self.counted().refuse(match why {
+                    Refused::Full => "full",
+                    Refused::PerAddress => "per_ip",
+                });
+                session::refuse(socket, &Close::Full(why.text())).await;
             }
             None => {
                 let client = Client {

@@ -40,15 +40,27 @@ struct Request101 {
     trace_parent: Option<Box<Parent>>,
 }
 
-/// Speaks HTTP on `stream` until a request opens a WebSocket. `None`: the
-/// client got what it asked for, or an error, and is gone.
-pub(super) async fn negotiate<S>(stream: S, peer: IpAddr, config: &Config) -> Option<Upgraded<S>>
+/// Why no WebSocket came of a connection. The client is gone by then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotOpened {
+    /// It asked for something else, or wrongly, or broke off.
+    Http,
+    /// Its last request came from a page that may not connect.
+    Origin,
+}
+
+/// Speaks HTTP on `stream` until a request opens a WebSocket.
+pub(super) async fn negotiate<S>(
+    stream: S,
+    peer: IpAddr,
+    config: &Config,
+) -> Result<Upgraded<S>, NotOpened>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let accepted = Arc::new(Mutex::new(None));
+    let opened = Arc::new(Mutex::new(Err(NotOpened::Http)));
     let service = service_fn(|mut request: Request<Incoming>| {
-        let response = respond(&mut request, peer, config, &accepted);
+        let response = respond(&mut request, peer, config, &opened);
         async move { Ok::<_, std::convert::Infallible>(response) }
     });
     let served = http1::Builder::new()
@@ -60,12 +72,13 @@ where
         .await;
     if let Err(error) = served {
         tracing::debug!(%peer, %error, "no WebSocket came of this connection");
-        return None;
+        return Err(NotOpened::Http);
     }
-    let accepted: Option<Request101> = accepted.lock().take();
-    let Request101 { upgrade, remote_ip, user_agent, trace_parent } = accepted?;
-    let parts = upgrade.await.ok()?.downcast::<TokioIo<S>>().ok()?;
-    Some(Upgraded {
+    let opened = std::mem::replace(&mut *opened.lock(), Err(NotOpened::Http));
+    let Request101 { upgrade, remote_ip, user_agent, trace_parent } = opened?;
+    let upgraded = upgrade.await.map_err(|_| NotOpened::Http)?;
+    let parts = upgraded.downcast::<TokioIo<S>>().map_err(|_| NotOpened::Http)?;
+    Ok(Upgraded {
         stream: parts.io.into_inner(),
         read_ahead: parts.read_buf,
         remote_ip,
@@ -78,7 +91,7 @@ fn respond(
     request: &mut Request<Incoming>,
     peer: IpAddr,
     config: &Config,
-    accepted: &Mutex<Option<Request101>>,
+    opened: &Mutex<Result<Request101, NotOpened>>,
 ) -> Response<Full<Bytes>> {
     match check(request, config) {
         Ok(Asked::Greeting) => text(
@@ -97,7 +110,7 @@ fn respond(
             let trace_parent =
                 continues.then(|| Parent::from_headers(headers)).flatten().map(Box::new);
             let upgrade = hyper::upgrade::on(request);
-            *accepted.lock() = Some(Request101 { upgrade, remote_ip, user_agent, trace_parent });
+            *opened.lock() = Ok(Request101 { upgrade, remote_ip, user_agent, trace_parent });
             let mut response = Response::new(Full::default());
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
             let headers = response.headers_mut();
@@ -106,7 +119,10 @@ fn respond(
             headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
             response
         }
-        Err(refusal) => refusal.response(config),
+        Err(refusal) => {
+            *opened.lock() = Err(refusal.into());
+            refusal.response(config)
+        }
     }
 }
 
@@ -158,6 +174,12 @@ fn check<B>(request: &Request<B>, config: &Config) -> Result<Asked, Refusal> {
     let accept = derive_accept_key(key.as_bytes());
     let accept = HeaderValue::try_from(accept).map_err(|_| Refusal::BadKey)?;
     Ok(Asked::WebSocket { accept })
+}
+
+impl From<Refusal> for NotOpened {
+    fn from(refusal: Refusal) -> Self {
+        if refusal == Refusal::Origin { Self::Origin } else { Self::Http }
+    }
 }
 
 impl Refusal {

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::Status;
 
-use super::{Event, Rpc};
+use super::{Event, Outcome, Rpc};
 use crate::callout::{Answer, NoResponse};
 use crate::upstream::Backoff;
 
@@ -56,18 +56,27 @@ impl Delivery {
         &self.message
     }
 
+    /// What has happened.
+    pub(super) fn event(&self) -> Event {
+        self.event
+    }
+
     /// Calls the hook until it has taken the event, or the event is too old.
     /// `hurry` ends a wait early.
-    pub(super) async fn deliver(&self, session: &str, hurry: &Notify) {
+    pub(super) async fn deliver(&self, session: &str, hurry: &Notify) -> Outcome {
         let (hook, rpc) = (self.event.name(), self.rpc.callout.rpc());
         let mut attempts = 0_u32;
         let mut failure = Failure::Waiting;
         let attempting = self.attempt(session, hurry, &mut attempts, &mut failure);
         let delivered = timeout_at(self.give_up, attempting).await;
         match delivered {
-            Ok(()) => tracing::debug!(session, hook, rpc, attempts, "hook delivered"),
+            Ok(()) => {
+                tracing::debug!(session, hook, rpc, attempts, "hook delivered");
+                Outcome::Delivered
+            }
             Err(_) => {
                 tracing::warn!(session, hook, rpc, attempts, status = %failure, "hook given up");
+                Outcome::GivenUp
             }
         }
     }

@@ -11,9 +11,10 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
+use super::counts::Counts;
 use super::delivery::Delivery;
 use super::losses::{Loss, Losses};
-use super::{Event, Hook, Hooks};
+use super::{Event, Hook, Hooks, Outcome};
 use crate::auth::Login;
 
 /// What may wait, in bytes.
@@ -32,6 +33,7 @@ struct Shared {
     /// Wakes deliveries that pause between two attempts.
     hurry: Notify,
     losses: Arc<Losses>,
+    counts: Counts,
 }
 
 #[derive(Default)]
@@ -64,6 +66,11 @@ impl Dispatcher {
         self.0.waiting.lock().events
     }
 
+    /// Events that have come to this end so far.
+    pub fn count(&self, event: Event, outcome: Outcome) -> u64 {
+        self.0.counts.get(event, outcome)
+    }
+
     /// Tries whatever failed once more now, instead of when its time has come.
     pub fn hurry(&self) {
         self.0.hurry.notify_waiters();
@@ -82,6 +89,7 @@ impl Dispatcher {
             self.put(login.session_id, Delivery::new(event, rpc, login.worker, message))
         });
         if let Err(loss) = told {
+            self.0.counts.add(event, Outcome::Dropped);
             self.0.losses.count(event, loss, login.session_id);
         }
     }
@@ -110,7 +118,8 @@ impl Shared {
     /// Delivers what there is of a session, and what comes meanwhile.
     async fn work_off(self: Arc<Self>, session: Arc<str>) {
         while let Some(delivery) = self.next(&session) {
-            delivery.deliver(&session, &self.hurry).await;
+            let outcome = delivery.deliver(&session, &self.hurry).await;
+            self.counts.add(delivery.event(), outcome);
             let mut waiting = self.waiting.lock();
             waiting.events -= 1;
             waiting.bytes -= size(&delivery);

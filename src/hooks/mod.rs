@@ -15,6 +15,7 @@
 //! So a hook may be called more than once for the same event, or, in bad times,
 //! not at all. Who logs in is `auth`'s to say.
 
+mod counts;
 mod delivery;
 mod dispatcher;
 mod losses;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+pub use counts::Outcome;
 pub use dispatcher::Dispatcher;
 
 use crate::auth::Login;
@@ -62,6 +64,9 @@ struct Rpc {
 }
 
 impl Event {
+    /// Each of them.
+    pub const ALL: [Self; 2] = [Self::Connected, Self::Disconnected];
+
     /// The hook's name in the configuration, and in the log.
     pub fn name(self) -> &'static str {
         match self {

@@ -109,6 +109,11 @@ fn fine() -> Does {
     Does::Answers(json!({}))
 }
 
+/// Events of a hook that were delivered, given up, and dropped.
+fn counted(dispatcher: &Dispatcher, event: Event) -> [u64; 3] {
+    Outcome::ALL.map(|outcome| dispatcher.count(event, outcome))
+}
+
 async fn settled(dispatcher: &Dispatcher) {
     let done = async {
         while dispatcher.undelivered() > 0 {
@@ -132,6 +137,8 @@ async fn a_session_is_told_of_in_order_even_while_its_service_fails() {
     let told = service.told();
     assert_eq!(told[..4], ["connected s1"; 4]);
     assert_eq!(told[4..], ["disconnected s1", "connected s1"]);
+    assert_eq!(counted(&dispatcher, Event::Connected), [2, 0, 0]);
+    assert_eq!(counted(&dispatcher, Event::Disconnected), [1, 0, 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -228,6 +235,7 @@ async fn what_finds_no_room_is_dropped_and_counted() {
     assert!(lines[0].contains("dropped=1") && lines[0].contains("hook=\"connected\""), "{lines:?}");
     assert!(lines[1].contains("dropped=4") && lines[1].contains("too many events"), "{lines:?}");
     settled(&dispatcher).await;
+    assert_eq!(counted(&dispatcher, Event::Connected), [0, 15, 5]);
     dispatcher.connected(&hooks, &Login { user_id: &user, ..login("later") });
     sleep(Duration::from_millis(1)).await;
     assert_eq!(service.told().last().unwrap(), "connected later");
@@ -271,6 +279,8 @@ async fn a_hook_that_is_not_known_yet_is_said_to_have_dropped_what_came() {
     dispatcher.connected(&hooks, &login("s1"));
     dispatcher.disconnected(&hooks, &login("s1"), 1000, "");
     dispatcher.disconnected(&hooks, &login("s2"), 1000, "");
+    assert_eq!(counted(&dispatcher, Event::Disconnected), [0, 0, 2]);
+    assert_eq!(counted(&dispatcher, Event::Connected), [0; 3], "there is no such hook");
     drop(dispatcher);
     sleep(Duration::from_secs(11)).await;
     let lines = log.matching("not known yet");

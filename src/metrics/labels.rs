@@ -20,6 +20,21 @@ pub(super) const CODES: &[&str] = &[
     "RetryError",
 ];
 
+/// Why connections become no session.
+pub(super) const CONNECTION_REFUSALS: &[&str] =
+    &["full", "per_ip", "dropped", "tls", "timeout", "http", "origin"];
+
+/// Why requests lead to no call, and the code of the answer.
+pub(super) const REFUSALS: &[[&str; 2]] = &[
+    ["no_request", "RequestError"],
+    ["unknown_method", "RequestError"],
+    ["unresolved", "RetryError"],
+    ["not_logged_in", "AuthError"],
+    ["login_expired", "AuthError"],
+    ["not_encrypted", "RequestError"],
+    ["malformed", "RequestError"],
+];
+
 /// What can become of a push.
 pub(super) const OUTCOMES: &[&str] =
     &["queued", "written", "acknowledged", "offline", "overflowed", "closed", "expired"];

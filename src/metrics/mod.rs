@@ -53,6 +53,8 @@ pub struct Metrics {
 pub struct Sessions {
     /// Sockets that were accepted.
     pub accepted: IntCounter,
+    /// Sockets that the system did not hand over.
+    pub failed: IntCounter,
     /// Connections that did not become a session, by `reason`.
     pub refused: IntCounterVec,
     /// Sessions that have ended, by close code.
@@ -67,6 +69,10 @@ pub struct Sessions {
 /// The push API.
 #[derive(Clone)]
 pub struct Pushes {
+    /// Calls that were refused, by `reason`: `unauthenticated`, `invalid`.
+    pub refused: IntCounterVec,
+    /// Pushes whose receipts are not all told yet.
+    pub in_progress: IntGauge,
     /// Pushes, by the confirmation that was asked for.
     pub pushes: IntCounterVec,
     /// Receipts, by outcome.
@@ -134,11 +140,14 @@ impl Metrics {
                 counters.with_label_values(&[value]);
             }
         };
-        each(&self.sessions.refused, &["full", "dropped", "tls", "timeout", "http"]);
+        each(&self.sessions.refused, labels::CONNECTION_REFUSALS);
         each(&self.sessions.logins, &["accepted", "refused", "unavailable"]);
         each(&self.sessions.handshakes, &["done", "shed", "malformed"]);
         each(&self.sessions.closed, labels::CLOSE_CODES);
-        each(&self.requests.refused, labels::CODES);
+        for refusal in labels::REFUSALS {
+            self.requests.refused.with_label_values(refusal);
+        }
+        each(&self.pushes.refused, &["unauthenticated", "invalid"]);
         each(&self.pushes.pushes, &["queued", "written", "acknowledged"]);
         each(&self.pushes.receipts, labels::OUTCOMES);
         each(&self.reloads, &["ok", "refused"]);
@@ -180,10 +189,14 @@ impl New<'_> {
     fn sessions(&self) -> Sessions {
         Sessions {
             accepted: self.counter("connections_accepted_total", "Sockets that were accepted."),
+            failed: self.counter(
+                "accept_errors_total",
+                "Sockets that the system did not hand over, such as for want of file descriptors.",
+            ),
             refused: self.counters(
                 "connections_refused_total",
-                "Connections that did not become a session: full (told so), dropped (told nothing), \
-                 TLS or HTTP that failed, or took too long.",
+                "Connections that did not become a session: too many in all or from one address (told \
+                 so, or dropped), TLS or HTTP that failed or took too long, or a foreign origin.",
                 &["reason"],
             ),
             closed: self.counters(
@@ -203,6 +216,13 @@ impl New<'_> {
 
     fn pushes(&self) -> Pushes {
         Pushes {
+            refused: self.counters(
+                "push_calls_refused_total",
+                "Calls of the push API without a valid token, or that ask for what cannot be.",
+                &["reason"],
+            ),
+            in_progress: self
+                .gauge("pushes_in_progress", "Pushes whose receipts are not all told yet."),
             pushes: self.counters(
                 "pushes_total",
                 "Pushes of backends, by the confirmation that they ask for.",

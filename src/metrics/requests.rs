@@ -14,7 +14,7 @@ pub struct Requests {
     answered: IntCounterVec,
     seconds: HistogramVec,
     calls: IntCounterVec,
-    /// Requests that were answered without a call, by code.
+    /// Requests that were answered without a call, by reason and code.
     pub(super) refused: IntCounterVec,
 }
 
@@ -48,9 +48,8 @@ impl Requests {
             ),
             refused: new.counters(
                 "requests_refused_total",
-                "Requests that led to no call (unknown method, not logged in, malformed), by the code \
-                 of their answer.",
-                &["code"],
+                "Requests that led to no call, by the reason and the code of their answer.",
+                &["reason", "code"],
             ),
         }
     }
@@ -67,8 +66,8 @@ impl Requests {
     }
 
     /// A request was answered without a call.
-    pub fn refuse(&self, code: i32) {
-        self.refused.with_label_values(&[code_label(code)]).inc();
+    pub fn refuse(&self, reason: &str, code: i32) {
+        self.refused.with_label_values(&[reason, code_label(code)]).inc();
     }
 }
 

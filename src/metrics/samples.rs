@@ -69,6 +69,16 @@ impl Sample {
 }
 
 impl Family {
+    /// A metric that can fall.
+    pub fn gauge(name: &'static str, help: &'static str, samples: Vec<Sample>) -> Self {
+        Self { name, help, kind: Kind::Gauge, samples }
+    }
+
+    /// A metric that falls only at a restart.
+    pub fn counter(name: &'static str, help: &'static str, samples: Vec<Sample>) -> Self {
+        Self { name, help, kind: Kind::Counter, samples }
+    }
+
     /// `None` without samples: a metric without any is none.
     pub(super) fn into_proto(self) -> Option<MetricFamily> {
         if self.samples.is_empty() {

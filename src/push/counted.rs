@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use prometheus::{Histogram, IntCounter, IntGauge};
+use tonic::{Code, Status};
 
 use crate::metrics::Pushes;
 use crate::outbox::Confirm;
@@ -27,11 +28,14 @@ pub(super) struct Counted {
     /// By outcome.
     receipts: [IntCounter; 7],
     pub(super) kicked: IntCounter,
+    in_progress: IntGauge,
     watches: IntGauge,
+    unauthenticated: IntCounter,
+    invalid: IntCounter,
 }
 
-/// A watch that is open, until this is dropped.
-pub(super) struct Watched(IntGauge);
+/// Something that goes on until this is dropped.
+pub(super) struct Ongoing(IntGauge);
 
 impl Counted {
     pub(super) fn new(metrics: &Pushes) -> Self {
@@ -41,12 +45,25 @@ impl Counted {
             seconds: std::array::from_fn(seconds),
             receipts: OUTCOMES.map(|(_, label)| metrics.receipts.with_label_values(&[label])),
             kicked: metrics.kicked.clone(),
+            in_progress: metrics.in_progress.clone(),
             watches: metrics.watches.clone(),
+            unauthenticated: metrics.refused.with_label_values(&["unauthenticated"]),
+            invalid: metrics.refused.with_label_values(&["invalid"]),
         }
     }
 
-    pub(super) fn push(&self, confirm: Confirm) {
+    /// A push begins.
+    pub(super) fn push(&self, confirm: Confirm) -> Ongoing {
         self.pushes[place(confirm)].inc();
+        Ongoing::begin(&self.in_progress)
+    }
+
+    /// A call is refused, unless its request is good.
+    pub(super) fn checked<T>(&self, request: Result<T, Status>) -> Result<T, Status> {
+        request.inspect_err(|refused| match refused.code() {
+            Code::Unauthenticated => self.unauthenticated.inc(),
+            _ => self.invalid.inc(),
+        })
     }
 
     /// A receipt of a push that began at `began`.
@@ -60,13 +77,20 @@ impl Counted {
         }
     }
 
-    pub(super) fn watch(&self) -> Watched {
-        self.watches.inc();
-        Watched(self.watches.clone())
+    /// A watch begins.
+    pub(super) fn watch(&self) -> Ongoing {
+        Ongoing::begin(&self.watches)
     }
 }
 
-impl Drop for Watched {
+impl Ongoing {
+    fn begin(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Ongoing {
     fn drop(&mut self) {
         self.0.dec();
     }

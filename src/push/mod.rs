@@ -94,9 +94,10 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<PushServiceServer<Service>>().await;
+        let counted = Arc::new(Counted::new(metrics));
         let service = PushServiceServer::new(Service::new(
             broker,
-            Arc::new(Counted::new(metrics)),
+            Arc::clone(&counted),
             tracing,
             stopped.clone(),
         ))
@@ -108,7 +109,7 @@ impl Server {
         };
         let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
         // Health is open: probes of schedulers have no tokens.
-        let guard = InterceptorLayer::new(tokens::Guard::new(tokens));
+        let guard = InterceptorLayer::new(tokens::Guard::new(tokens, counted));
         let router = Transport::builder()
             .max_concurrent_streams(MAX_CALLS)
             .initial_stream_window_size(CALL_WINDOW)

@@ -7,7 +7,7 @@ use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::counted::{Counted, Watched};
+use super::counted::{Counted, Ongoing};
 use super::generated::push_service_server::PushService;
 use super::span::Traced;
 use super::stream::Answers;
@@ -51,7 +51,8 @@ impl PushService for Service {
 
     async fn push(&self, request: Request<PushRequest>) -> Result<Response<Answers>, Status> {
         let traced = Traced::of(self.tracing.as_ref(), request.metadata());
-        let (id, push) = requests::push(request.into_inner(), &self.broker)?;
+        let push = requests::push(request.into_inner(), &self.broker);
+        let (id, push) = self.counted.checked(push)?;
         Ok(Response::new(pushes::one(&self.broker, &self.counted, traced, id, push).await))
     }
 
@@ -66,7 +67,7 @@ impl PushService for Service {
     }
 
     async fn kick(&self, request: Request<KickRequest>) -> Result<Response<KickResponse>, Status> {
-        let (target, reason) = requests::kick(request.into_inner())?;
+        let (target, reason) = self.counted.checked(requests::kick(request.into_inner()))?;
         let kicked = self.broker.kick(&target, &reason).await.map_err(|incomplete| {
             let kicked = incomplete.kicked;
             self.counted.kicked.inc_by(kicked as u64);
@@ -81,7 +82,7 @@ impl PushService for Service {
         &self,
         request: Request<ListSessionsRequest>,
     ) -> Result<Response<Told<Session>>, Status> {
-        let target = requests::any_target(request.into_inner().target)?;
+        let target = self.counted.checked(requests::any_target(request.into_inner().target))?;
         let told = stream::unfold(Some(self.broker.list(&target)), |listing| async {
             let mut listing = listing?;
             match listing.next().await {
@@ -97,7 +98,7 @@ impl PushService for Service {
         request: Request<WatchSessionsRequest>,
     ) -> Result<Response<Told<SessionEvent>>, Status> {
         let WatchSessionsRequest { target, snapshot } = request.into_inner();
-        let target = requests::any_target(target)?;
+        let target = self.counted.checked(requests::any_target(target))?;
         let watch = self.broker.watch(target, snapshot).await.map_err(|ended| status(&ended))?;
         Ok(Response::new(events(watch, self.counted.watch(), self.stopped.clone()).boxed()))
     }
@@ -106,7 +107,7 @@ impl PushService for Service {
 /// What a watch hears, until it would miss something or the server stops.
 fn events(
     watch: Watching,
-    watched: Watched,
+    watched: Ongoing,
     stopped: watch::Receiver<bool>,
 ) -> impl Stream<Item = Result<SessionEvent, Status>> + Send {
     stream::unfold(Some((watch, watched, stopped)), |state| async {

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
 
-use super::counted::Counted;
+use super::counted::{Counted, Ongoing};
 use super::receipt::{Of, PushReceipt};
 use super::span::{PushSpan, Traced};
 use super::{is_too_large, requests, stopping};
@@ -195,7 +195,7 @@ async fn begin(
     lane: &mut Lane,
 ) -> Result<Option<Pushed>, Status> {
     let Some(request) = request.map_err(mend)? else { return Ok(None) };
-    let (id, push) = requests::push(request, broker)?;
+    let (id, push) = counted.checked(requests::push(request, broker))?;
     Ok(Some(Pushed::begin(broker, counted, traced, id, push, lane).await))
 }
 
@@ -237,6 +237,8 @@ struct Pushed {
     counted: Arc<Counted>,
     began: Instant,
     span: Option<Box<PushSpan>>,
+    /// Counts it as long as it is under way.
+    _ongoing: Ongoing,
 }
 
 impl Pushed {
@@ -249,10 +251,11 @@ impl Pushed {
         lane: &mut Lane,
     ) -> Self {
         let (counted, began) = (Arc::clone(counted), Instant::now());
-        counted.push(push.confirm);
+        let ongoing = counted.push(push.confirm);
         let span = traced.and_then(|traced| traced.begin(&id, &push));
         let of = Of { id, confirm: push.confirm, node: Arc::clone(broker.node()) };
-        Self { receipts: broker.push(push, lane).await, of: Arc::new(of), counted, began, span }
+        let receipts = broker.push(push, lane).await;
+        Self { receipts, of: Arc::new(of), counted, began, span, _ongoing: ongoing }
     }
 }
 

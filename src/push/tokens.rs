@@ -10,6 +10,8 @@ use tonic::metadata::MetadataValue;
 use tonic::service::Interceptor;
 use tonic::{Request, Status};
 
+use super::counted::Counted;
+
 type Hash = [u8; SHA256_OUTPUT_LEN];
 
 /// The tokens that are accepted at this moment. Only their hashes are kept.
@@ -56,18 +58,21 @@ impl Tokens {
 
 /// Lets nobody past without a token.
 #[derive(Clone)]
-pub(super) struct Guard(Arc<Tokens>);
+pub(super) struct Guard {
+    tokens: Arc<Tokens>,
+    counted: Arc<Counted>,
+}
 
 impl Guard {
-    pub(super) fn new(tokens: Arc<Tokens>) -> Self {
-        Self(tokens)
+    pub(super) fn new(tokens: Arc<Tokens>, counted: Arc<Counted>) -> Self {
+        Self { tokens, counted }
     }
 }
 
 impl Interceptor for Guard {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
         let authorization = request.metadata().get("authorization");
-        self.0.judge(authorization.map(MetadataValue::as_bytes))?;
+        self.counted.checked(self.tokens.judge(authorization.map(MetadataValue::as_bytes)))?;
         Ok(request)
     }
 }

@@ -15,7 +15,7 @@ use prost::Message as _;
 use super::Worker;
 use super::identity::Identity;
 use super::keys::Refused;
-use super::request::Failure;
+use super::request::{Failure, Refusal};
 use crate::auth::{self, Verdict};
 use crate::broker::cluster::Expected;
 use crate::envelope::cipher::Cipher;
@@ -107,7 +107,7 @@ pub(super) fn set_cxn_params(
     encrypted: bool,
 ) -> Result<Deciding, Failure> {
     let params = SetCxnParamsReq::decode(request.data.clone())
-        .map_err(|_| Failure::request("not a SetCxnParamsReq"))?;
+        .map_err(|_| Failure::malformed("not a SetCxnParamsReq"))?;
     check_lengths(&params)?;
     let asked = Asked::of(request);
     let closed = |asked, close| Ok(decided(asked, Outcome::Closed(close)));
@@ -117,13 +117,14 @@ pub(super) fn set_cxn_params(
     let (aes_key, aes_iv) = match (params.aes_key.clone(), params.aes_iv.clone()) {
         (Some(key), Some(iv)) => (key, iv),
         (None, None) if worker.config.require_encryption && !encrypted => {
-            return Err(Failure::request("encryption is required: send aesKey and aesIv"));
+            let text = "encryption is required: send aesKey and aesIv";
+            return Err(Failure::refused(Refusal::NotEncrypted, text));
         }
         (None, None) => {
             let params = Box::new(params);
             return Ok(decided(asked, Outcome::Described { params, cipher: None }));
         }
-        _ => return Err(Failure::request("aesKey and aesIv go together")),
+        _ => return Err(Failure::malformed("aesKey and aesIv go together")),
     };
     let Some(keys) = &worker.keys else {
         return closed(asked, Close::EncryptionUnavailable("encryption is not available here"));
@@ -160,9 +161,9 @@ pub(super) fn set_user_params(
     identity: &Identity,
 ) -> Result<Deciding, Failure> {
     let params = SetUserParamsReq::decode(request.data.clone())
-        .map_err(|_| Failure::request("not a SetUserParamsReq"))?;
+        .map_err(|_| Failure::malformed("not a SetUserParamsReq"))?;
     if params.user_id.len() > MAX_USER_ID || params.token.len() > MAX_TOKEN {
-        return Err(Failure::request("userId or token is too long"));
+        return Err(Failure::malformed("userId or token is too long"));
     }
     let asked = Asked::of(request);
     if identity.value(Member::Platform).is_empty() {
@@ -217,7 +218,7 @@ fn check_lengths(params: &SetCxnParamsReq) -> Result<(), Failure> {
         &params.network_used,
     ];
     if fields.iter().any(|field| field.len() > MAX_DEVICE_FIELD) {
-        return Err(Failure::request("a field is longer than 1,024 bytes"));
+        return Err(Failure::malformed("a field is longer than 1,024 bytes"));
     }
     Ok(())
 }

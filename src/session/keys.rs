@@ -7,6 +7,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use bytes::Bytes;
@@ -29,6 +30,7 @@ const NICENESS: i32 = 10;
 pub struct KeyService {
     modulus_len: usize,
     queue: SyncSender<Job>,
+    waiting: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -55,13 +57,15 @@ impl KeyService {
         let (queue, jobs) = sync_channel(QUEUE);
         let modulus_len = key.modulus_len();
         let (key, jobs) = (Arc::new(key), Arc::new(Mutex::new(jobs)));
+        let waiting = Arc::new(AtomicUsize::new(0));
         for n in 0..threads.max(1) {
             let (key, jobs) = (Arc::clone(&key), Arc::clone(&jobs));
+            let waiting = Arc::clone(&waiting);
             std::thread::Builder::new()
                 .name(format!("handshake-{n}"))
-                .spawn(move || work(&key, &jobs))?;
+                .spawn(move || work(&key, &jobs, &waiting))?;
         }
-        Ok(Self { modulus_len, queue })
+        Ok(Self { modulus_len, queue, waiting })
     }
 
     /// Queues the two ciphertexts of a setCxnParams. Whatever they hold, a
@@ -76,14 +80,24 @@ impl KeyService {
             return Err(Refused::WrongLength);
         }
         let (reply, cipher) = oneshot::channel();
+        // Before it is there to be taken away again.
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         match self.queue.try_send(Job { aes_key, aes_iv, reply }) {
             Ok(()) => Ok(cipher),
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(Refused::Busy),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.waiting.fetch_sub(1, Ordering::Relaxed);
+                Err(Refused::Busy)
+            }
         }
+    }
+
+    /// Handshakes that wait for a thread.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 }
 
-fn work(key: &PrivateKey, jobs: &Mutex<Receiver<Job>>) {
+fn work(key: &PrivateKey, jobs: &Mutex<Receiver<Job>>, waiting: &AtomicUsize) {
     // On Linux this is of the calling thread alone.
     if cfg!(target_os = "linux")
         && let Err(error) = rustix::process::setpriority_process(None, NICENESS)
@@ -92,6 +106,7 @@ fn work(key: &PrivateKey, jobs: &Mutex<Receiver<Job>>) {
     }
     loop {
         let Ok(job) = jobs.lock().recv() else { return };
+        waiting.fetch_sub(1, Ordering::Relaxed);
         if job.reply.is_closed() {
             continue; // the client did not wait
         }
@@ -106,4 +121,43 @@ fn derive(key: &PrivateKey, job: &Job) -> Result<Cipher, WrongLength> {
     let secret = key.unwrap_secret(&job.aes_key)?;
     let iv = key.unwrap_secret(&job.aes_iv)?;
     Ok(Cipher::derive(secret.as_bytes(), iv.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::encoding::AsDer;
+    use aws_lc_rs::rsa::{KeyPair, KeySize};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_waits_is_counted_until_its_turn_comes() {
+        let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
+        let der = pair.as_der().unwrap();
+        let pem =
+            pem_rfc7468::encode_string("PRIVATE KEY", pem_rfc7468::LineEnding::LF, der.as_ref());
+        let key = PrivateKey::from_pem(pem.unwrap().into_bytes()).unwrap();
+        let bytes = Bytes::from(vec![1; key.modulus_len()]);
+        let service = KeyService::start(key, 1).unwrap();
+        assert_eq!(
+            service.submit(bytes.slice(1..), bytes.clone()).err(),
+            Some(Refused::WrongLength)
+        );
+        assert_eq!(service.waiting(), 0);
+        let mut ciphers = Vec::new();
+        // The one thread is slower than this one.
+        let busy = loop {
+            match service.submit(bytes.clone(), bytes.clone()) {
+                Ok(cipher) => ciphers.push(cipher),
+                Err(refused) => break refused,
+            }
+        };
+        assert_eq!(busy, Refused::Busy);
+        assert!((QUEUE - 1..=QUEUE).contains(&service.waiting()), "{}", service.waiting());
+        // Whoever has gone by then is skipped.
+        let last = ciphers.pop().unwrap();
+        drop(ciphers);
+        last.await.unwrap();
+        assert_eq!(service.waiting(), 0);
+    }
 }

@@ -23,6 +23,7 @@ mod spans;
 mod stream;
 pub mod sweeper;
 mod task;
+pub mod traffic;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -85,6 +86,8 @@ pub struct Worker {
     pub sweeper: Arc<sweeper::Sweeper>,
     /// Wakes the worker's sessions for what other threads push.
     pub doorbell: Arc<Doorbell>,
+    /// What the worker's sessions have read and written.
+    pub traffic: Arc<traffic::Traffic>,
     /// Tells the hooks of the worker's sessions.
     pub hooks: Dispatcher,
     /// Where sessions that have logged in are found.

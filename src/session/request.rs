@@ -20,22 +20,79 @@ use crate::routing::{Lookup, Route};
 use crate::trace::Place;
 use crate::upstream::{Call, CallError, Upstream};
 
+/// Why a request leads to no call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// A frame that is no `RequestBody`.
+    NoRequest,
+    UnknownMethod,
+    /// The upstream's descriptors are not known yet.
+    Unresolved,
+    NotLoggedIn,
+    LoginExpired,
+    /// Encryption is required.
+    NotEncrypted,
+    /// The data is not what the method wants.
+    Malformed,
+}
+
+impl Refusal {
+    /// What it is answered with.
+    fn code(self) -> Code {
+        match self {
+            Self::Unresolved => Code::RETRY_ERROR,
+            Self::NotLoggedIn | Self::LoginExpired => Code::AUTH_ERROR,
+            Self::NoRequest | Self::UnknownMethod | Self::NotEncrypted | Self::Malformed => {
+                Code::REQUEST_ERROR
+            }
+        }
+    }
+
+    /// What it is called where it is counted.
+    fn label(self) -> &'static str {
+        match self {
+            Self::NoRequest => "no_request",
+            Self::UnknownMethod => "unknown_method",
+            Self::Unresolved => "unresolved",
+            Self::NotLoggedIn => "not_logged_in",
+            Self::LoginExpired => "login_expired",
+            Self::NotEncrypted => "not_encrypted",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
 /// A request that is answered without, or instead of, a response message.
 #[derive(Debug)]
 pub(super) struct Failure {
     code: Code,
+    /// `None`: it has led to a call, or to a decision about a login.
+    refusal: Option<Refusal>,
     /// For the log, and for the client where the protocol has a text for the code.
     text: String,
 }
 
 impl Failure {
     pub(super) fn new(code: Code, text: impl Into<String>) -> Self {
-        Self { code, text: text.into() }
+        Self { code, refusal: None, text: text.into() }
     }
 
-    /// The request is wrong; `text` is for the log.
-    pub(super) fn request(text: impl Into<String>) -> Self {
-        Self::new(Code::REQUEST_ERROR, text)
+    /// The request leads to no call; where the client is told no text, it is
+    /// for the log.
+    pub(super) fn refused(refusal: Refusal, text: impl Into<String>) -> Self {
+        Self { refusal: Some(refusal), ..Self::new(refusal.code(), text) }
+    }
+
+    /// The data of a request is wrong; `text` is for the log.
+    pub(super) fn malformed(text: impl Into<String>) -> Self {
+        Self::refused(Refusal::Malformed, text)
+    }
+
+    /// Counts a request that leads to no call.
+    pub(super) fn count(&self, worker: &Worker) {
+        if let Some(refusal) = self.refusal {
+            worker.metrics.requests.refuse(refusal.label(), self.code.number());
+        }
     }
 
     pub(super) fn log(&self, identity: &Identity, asked: &Asked) {
@@ -116,7 +173,8 @@ fn prepare(
     (place, spans): (Place, Option<&mut Spans>),
 ) -> Result<(SharedRoute, Call), Failure> {
     if worker.config.require_encryption && !encrypted {
-        return Err(Failure::request("encryption is required: send setCxnParams first"));
+        let text = "encryption is required: send setCxnParams first";
+        return Err(Failure::refused(Refusal::NotEncrypted, text));
     }
     let services = worker.services.load();
     let routes = &services.routes;
@@ -131,14 +189,14 @@ fn prepare(
     let route = match lookup {
         Lookup::Route(route) => Arc::clone(route),
         Lookup::Pending(_) => {
-            return Err(Failure::new(Code::RETRY_ERROR, "the service is not reachable yet"));
+            return Err(Failure::refused(Refusal::Unresolved, "the service is not reachable yet"));
         }
-        Lookup::Unknown => return Err(Failure::request("unknown method")),
+        Lookup::Unknown => return Err(Failure::refused(Refusal::UnknownMethod, "unknown method")),
     };
     let filled = route.layout().map(|layout| identity.encoded(layout));
     let message = route
         .prepare(&request.data, filled.as_deref().unwrap_or_default(), &request.req_id)
-        .map_err(|bad| Failure::request(bad.to_string()))?;
+        .map_err(|bad| Failure::malformed(bad.to_string()))?;
     let (traceparent, trail) = match spans {
         None => (place.traceparent(None, identity.trace_parent()), None),
         Some(spans) => (spans.call(&route), Some(spans.trail())),
@@ -158,8 +216,8 @@ fn prepare(
 fn may_call(login: Login) -> Result<(), Failure> {
     match login {
         Login::Valid => Ok(()),
-        Login::Missing => Err(Failure::new(Code::AUTH_ERROR, "not logged in")),
-        Login::Expired => Err(Failure::new(Code::AUTH_ERROR, "login expired")),
+        Login::Missing => Err(Failure::refused(Refusal::NotLoggedIn, "not logged in")),
+        Login::Expired => Err(Failure::refused(Refusal::LoginExpired, "login expired")),
     }
 }
 
@@ -242,7 +300,7 @@ fn answer(
         Code::ALERT_ERROR => Cow::Owned(alert(text)),
         // The protocol has no text for RequestError; who exposes errors wants one.
         Code::REQUEST_ERROR if !route.expose_errors => {
-            return Failure::request(text).into_answer();
+            return Failure::new(code, text).into_answer();
         }
         _ => Cow::Borrowed(text),
     };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use slab::Slab;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
@@ -20,6 +20,10 @@ use crate::outbox::Outbox;
 /// How often to look while the gateway drains. Those that leave between two
 /// looks leave together, so there should not be many.
 const DRAIN_TICK: Duration = Duration::from_millis(25);
+
+/// Sessions that are counted before the lock is given back: some tens of
+/// microseconds.
+const COUNTED_AT_ONCE: usize = 256;
 
 /// A session without calls for so long gives back what it keeps for them.
 const REST: Duration = Duration::from_secs(5);
@@ -68,6 +72,8 @@ pub enum Stage {
     Described = 1,
     /// setUserParams was accepted.
     Authenticated = 2,
+    /// The session is over, but for its goodbye.
+    Closing = 3,
 }
 
 impl Handle {
@@ -114,7 +120,8 @@ impl Handle {
         match self.stage.load(Ordering::Relaxed) {
             0 => Stage::Connected,
             1 => Stage::Described,
-            _ => Stage::Authenticated,
+            2 => Stage::Authenticated,
+            _ => Stage::Closing,
         }
     }
 }
@@ -151,7 +158,7 @@ struct Watched {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Census {
     /// By [`Stage`].
-    pub by_stage: [usize; 3],
+    pub by_stage: [usize; 4],
     /// Bytes that wait to be written.
     pub outbox_bytes: usize,
 }
@@ -196,11 +203,24 @@ impl Sweeper {
         self.inner.lock().sessions.len()
     }
 
-    /// Counts the sessions that are watched now.
+    /// Counts the sessions that are watched now, some at a time: the worker,
+    /// which wants the same lock for every session that comes or goes, must
+    /// not wait for whoever asks.
     pub fn count(&self, all: &mut Census) {
-        for (_, session) in &self.inner.lock().sessions {
-            all.by_stage[session.handle.stage() as usize] += 1;
-            all.outbox_bytes += session.handle.outbox.bytes();
+        let mut from = 0;
+        loop {
+            let inner = self.inner.lock();
+            let end = inner.sessions.capacity();
+            let to = end.min(from + COUNTED_AT_ONCE);
+            for session in (from..to).filter_map(|key| inner.sessions.get(key)) {
+                all.by_stage[session.handle.stage() as usize] += 1;
+                all.outbox_bytes += session.handle.outbox.bytes();
+            }
+            MutexGuard::unlock_fair(inner);
+            if to >= end {
+                return;
+            }
+            from = to;
         }
     }
 
@@ -463,6 +483,32 @@ mod tests {
         assert_eq!(session.after(16), Poll::Pending);
         assert_eq!(session.after(17), Poll::Ready(Signal::Rest));
         assert_eq!(session.after(24), Poll::Pending);
+    }
+
+    #[test]
+    fn every_session_is_counted_once_by_its_stage() {
+        let mut f = Fixture::new();
+        let count = 3 * COUNTED_AT_ONCE + 10;
+        let mut sessions: Vec<_> = (0..count)
+            .map(|_| Outbox::new(100))
+            .map(|(outbox, reader)| {
+                let handle = Arc::new(Handle::new(outbox));
+                (f.sweeper.watch(&handle, f.start), handle, reader)
+            })
+            .collect();
+        let stages = [Stage::Connected, Stage::Described, Stage::Authenticated, Stage::Closing];
+        for (nth, (_, handle, _)) in sessions.iter().enumerate() {
+            handle.set_stage(stages[nth % 4]);
+        }
+        // Some go, and leave gaps behind.
+        let left = sessions.split_off(COUNTED_AT_ONCE);
+        drop(sessions);
+        f.watch = None;
+        let mut census = Census::default();
+        f.sweeper.count(&mut census);
+        let expected = stages.map(|stage| left.iter().filter(|it| it.1.stage() == stage).count());
+        assert_eq!(census.by_stage, expected);
+        assert_eq!(census.by_stage.iter().sum::<usize>(), f.sweeper.len());
     }
 
     #[test]

@@ -24,9 +24,10 @@ use super::handshake::{
 };
 use super::identity::Identity;
 use super::news;
-use super::request::{self, Answer, Failure, Finished, InFlight};
+use super::request::{self, Answer, Failure, Finished, InFlight, Refusal};
 use super::socket::{Outgoing, ReadError, Socket, Source};
 use super::sweeper::{Handle, Stage, Watch};
+use super::traffic::Traffic;
 use super::{Client, Worker};
 use crate::envelope::cipher::Cipher;
 use crate::envelope::codec::{self, Request};
@@ -166,6 +167,7 @@ where
     async fn end(&mut self, ended: Ended) {
         let (code, reason) = ended.told();
         self.worker.metrics.sessions.close(code);
+        self.handle.set_stage(Stage::Closing);
         if let Some(membership) = self.membership.take() {
             news::disconnected(&self.worker, &self.identity, membership.presence(), code, &reason);
             membership.leave(code, &reason);
@@ -180,7 +182,9 @@ where
             Ended::Closed(close) => {
                 tracing::debug!(session, code = close.code(), reason = close.reason(), "closed");
                 let (outbox, cipher) = (&self.outbox, self.cipher.as_ref());
-                let rest = std::iter::from_fn(|| outbox.take()).map(|frame| seal(frame, cipher));
+                let traffic = &self.worker.traffic;
+                let rest = std::iter::from_fn(|| outbox.take());
+                let rest = rest.map(|frame| seal(frame, cipher, traffic));
                 let confirmations = &mut self.confirmations;
                 closing::say_goodbye(&mut self.socket, &close, rest, confirmations).await;
             }
@@ -289,6 +293,7 @@ where
         let mut queue = Queue {
             outbox: &self.outbox,
             cipher: self.cipher.as_ref(),
+            traffic: &self.worker.traffic,
             confirmations: &mut self.confirmations,
             heartbeat: std::mem::take(&mut self.wants_heartbeat),
             is_behind: false,
@@ -361,6 +366,7 @@ where
             // The socket has noted the pong.
             Message::Ping(_) => return Ok(()),
         };
+        self.worker.traffic.received(frame.len());
         let place = Place::new(self.worker.tracing.as_deref(), self.identity.trace_parent());
         match self.open(frame)? {
             Some(request) => {
@@ -387,7 +393,9 @@ where
 
     fn strike(&mut self) -> Result<(), Ended> {
         self.strikes += 1;
-        let failure = Failure::request("a frame that is no RequestBody").into_answer();
+        let failure = Failure::refused(Refusal::NoRequest, "a frame that is no RequestBody");
+        failure.count(&self.worker);
+        let failure = failure.into_answer();
         self.put(codec::answer("", "", failure.code, &failure.data));
         if self.strikes >= MAX_STRIKES {
             return Err(Ended::Closed(Close::ProtocolError));
@@ -417,9 +425,8 @@ where
             Ok(Begun::Answered(answer)) => self.answer(&asked, &answer),
             Err(failure) => {
                 failure.log(&self.identity, &asked);
-                let answer = failure.into_answer();
-                self.worker.metrics.requests.refuse(answer.code.number());
-                self.answer(&asked, &answer);
+                failure.count(&self.worker);
+                self.answer(&asked, &failure.into_answer());
             }
         }
     }
@@ -540,6 +547,7 @@ impl Source for Greeting {
 struct Queue<'a> {
     outbox: &'a Reader,
     cipher: Option<&'a Cipher>,
+    traffic: &'a Traffic,
     confirmations: &'a mut Confirmations,
     heartbeat: bool,
     /// What was given has been taken, and more may be waiting behind it.
@@ -560,7 +568,7 @@ impl Source for Queue<'_> {
         let Some(frame) = self.outbox.take() else {
             return self.confirmations.ping_behind().map(Outgoing::Ping);
         };
-        let (sealed, ticket) = seal(frame, self.cipher);
+        let (sealed, ticket) = seal(frame, self.cipher, self.traffic);
         if let Some(ticket) = ticket {
             self.confirmations.sent(ticket);
         }
@@ -575,13 +583,15 @@ impl Source for Queue<'_> {
 
 /// Encrypts a frame where the session does so. A push is shared with other
 /// sessions: only the encryption copies it.
-fn seal(frame: Frame, cipher: Option<&Cipher>) -> (Bytes, Option<Ticket>) {
-    match (frame, cipher) {
+fn seal(frame: Frame, cipher: Option<&Cipher>, traffic: &Traffic) -> (Bytes, Option<Ticket>) {
+    let sealed = match (frame, cipher) {
         (Frame::Answer(plain), None) => (plain.freeze(), None),
         (Frame::Answer(plain), Some(cipher)) => (cipher.seal(plain), None),
         (Frame::Push(plain, ticket), None) => (plain, ticket),
         (Frame::Push(plain, ticket), Some(cipher)) => (cipher.seal_copy(&plain), ticket),
-    }
+    };
+    traffic.sent(sealed.0.len());
+    sealed
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Says in the log when an endpoint comes and goes: once for the upstream, not
-//! once for every connection of every worker. Counts retries.
+//! once for every connection of every worker. Counts what happens.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,6 +20,26 @@ pub(super) struct Journal {
     upstream: String,
     endpoints: Mutex<HashMap<Arc<str>, Record>>,
     retries: AtomicU64,
+    connects: AtomicU64,
+    failures: AtomicU64,
+    disconnects: AtomicU64,
+    ejections: AtomicU64,
+}
+
+/// What has happened to an upstream since it was made, over all workers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Calls that were sent once more.
+    pub retries: u64,
+    /// Connections that were made.
+    pub connects: u64,
+    /// Connections, or looks at a name, that failed: also those that were
+    /// closed within a second.
+    pub failures: u64,
+    /// Connections that were ended by the service, or by what is between.
+    pub disconnects: u64,
+    /// Endpoints that a worker left alone for a while.
+    pub ejections: u64,
 }
 
 #[derive(Debug, Default)]
@@ -35,7 +55,15 @@ struct Record {
 
 impl Journal {
     pub(super) fn new(upstream: String) -> Self {
-        Self { upstream, endpoints: Mutex::default(), retries: AtomicU64::new(0) }
+        Self {
+            upstream,
+            endpoints: Mutex::default(),
+            retries: AtomicU64::new(0),
+            connects: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            disconnects: AtomicU64::new(0),
+            ejections: AtomicU64::new(0),
+        }
     }
 
     /// A call is sent once more.
@@ -43,9 +71,16 @@ impl Journal {
         self.retries.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// So often a call was sent once more.
-    pub(super) fn retries(&self) -> u64 {
-        self.retries.load(Ordering::Relaxed)
+    /// What has happened so far.
+    pub(super) fn counts(&self) -> Counts {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counts {
+            retries: read(&self.retries),
+            connects: read(&self.connects),
+            failures: read(&self.failures),
+            disconnects: read(&self.disconnects),
+            ejections: read(&self.ejections),
+        }
     }
 
     fn with<T>(&self, endpoint: &Arc<str>, change: impl FnOnce(&mut Record) -> T) -> T {
@@ -62,6 +97,7 @@ impl Journal {
     /// A connection is up. Where connecting failed before, it must last for it
     /// to be news.
     pub(super) fn connected(&self, endpoint: &Arc<str>) {
+        self.connects.fetch_add(1, Ordering::Relaxed);
         self.with(endpoint, |record| {
             record.connections += 1;
             if !record.failing {
@@ -83,6 +119,9 @@ impl Journal {
     /// A connection is gone; `None` because it is not wanted any more. The last
     /// one is news.
     pub(super) fn disconnected(&self, endpoint: &Arc<str>, why: Option<&Closed>) {
+        if why.is_some() {
+            self.disconnects.fetch_add(1, Ordering::Relaxed);
+        }
         self.with(endpoint, |record| {
             record.connections = record.connections.saturating_sub(1);
             if record.connections > 0 || !std::mem::take(&mut record.announced) {
@@ -102,6 +141,7 @@ impl Journal {
 
     /// Connecting, or resolving, failed.
     pub(super) fn failed(&self, endpoint: &Arc<str>, error: &str) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
         self.with(endpoint, |record| {
             record.failing = true;
             record.problem = Some(error.to_owned());
@@ -116,6 +156,7 @@ impl Journal {
 
     /// An endpoint is left alone for a while.
     pub(super) fn ejected(&self, endpoint: &Arc<str>, time: Duration) {
+        self.ejections.fetch_add(1, Ordering::Relaxed);
         info!(upstream = self.upstream, %endpoint, ?time, "ejected after repeated failures");
     }
 

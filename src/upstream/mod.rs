@@ -69,6 +69,7 @@ use source::Source;
 pub use address::{Address, AddressError};
 pub use backoff::Backoff;
 pub use call::{Call, CallError, Origin};
+pub use journal::Counts;
 pub use metadata::{Metadata, OWN, Own};
 pub use resolver::{Lookup, Resolver, SystemResolver};
 pub use tls::{Pem, TlsConfig, TlsError};
@@ -224,9 +225,9 @@ impl Upstream {
         }
     }
 
-    /// Calls that were sent once more, since the upstream was made.
-    pub fn retries(&self) -> u64 {
-        self.journal.retries()
+    /// What has happened since the upstream was made.
+    pub fn counts(&self) -> Counts {
+        self.journal.counts()
     }
 
     /// The endpoints as they are now, over all workers, sorted by address. A

@@ -19,6 +19,13 @@ fn the_demos_hints_work_when_they_are_pasted() {
 }
 
 #[test]
+fn the_demo_can_be_asked_how_it_is() {
+    let demo = Demo::start();
+    let output = demo.run(&["health", "--url", &demo.readiness]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
 fn answers_are_the_same_plain_and_encrypted() {
     let demo = Demo::start();
     let friends =

@@ -65,6 +65,8 @@ pub(crate) struct Demo {
     pub(crate) folder: TempDir,
     pub(crate) url: String,
     pub(crate) push_url: String,
+    /// Where it says whether it is ready.
+    pub(crate) readiness: String,
     /// The commands that it proposes.
     pub(crate) hints: Vec<String>,
     pub(crate) public_key: PathBuf,
@@ -73,17 +75,20 @@ pub(crate) struct Demo {
 impl Demo {
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let anywhere = ["--listen", "--services", "--push"].map(|flag| [flag, "127.0.0.1:0"]);
+        let anywhere =
+            ["--listen", "--services", "--push", "--admin"].map(|flag| [flag, "127.0.0.1:0"]);
         let mut command = Command::new(BRIDGEHEAD);
         command.arg("demo").args(anywhere.as_flattened()).arg("--key-dir");
         command.arg(folder.path().join("keys")).current_dir(folder.path());
         let mut process = Running::start(&mut command);
         drain(&mut process);
-        let mut hints = Vec::new();
+        let (mut hints, mut readiness) = (Vec::new(), String::new());
         loop {
             let line = process.line();
             if line.starts_with("  ") {
                 hints.push(line.trim().to_owned());
+            } else if let Some(place) = line.strip_prefix("how the gateway is: ") {
+                place.split(',').next().unwrap().clone_into(&mut readiness);
             } else if line.contains("Ctrl-C") {
                 break;
             }
@@ -94,7 +99,7 @@ impl Demo {
         };
         let (url, push_url) = (after("--url "), after("--push-url "));
         let public_key = folder.path().join("keys/session.pub.pem");
-        Self { process, folder, url, push_url, hints, public_key }
+        Self { process, folder, url, push_url, readiness, hints, public_key }
     }
 
     /// A command that knows where the demo is.

@@ -3,6 +3,7 @@
 import base64
 import datetime
 import functools
+import ipaddress
 import json
 import secrets
 import subprocess
@@ -69,3 +70,35 @@ def certificate_and_key():
     pem = serialization.Encoding.PEM
     private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return certificate.public_bytes(pem).decode(), private.decode()
+
+
+@functools.cache
+def local_certificate():
+    """An authority, and a certificate of it for 127.0.0.1 with its key."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    pem = serialization.Encoding.PEM
+
+    def issue(name, key, issuer, issuer_key, days, *extensions):
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(issuer)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(hours=1))
+            .not_valid_after(now + datetime.timedelta(days=days))
+        )
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=False)
+        return builder.sign(issuer_key, hashes.SHA256()).public_bytes(pem).decode()
+
+    def named(name):
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+    root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    is_authority = x509.BasicConstraints(ca=True, path_length=None)
+    here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    root = issue(named("test authority"), root_key, named("test authority"), root_key, 365, is_authority)
+    certificate = issue(named("gateway"), key, named("test authority"), root_key, 30, here)
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return root, certificate, private.decode()

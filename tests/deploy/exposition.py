@@ -9,6 +9,7 @@ import time
 import urllib.request
 
 from chart import OUT, ROOT
+from credentials import local_certificate
 
 PATIENCE = 30
 SAMPLE = re.compile(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)")
@@ -52,7 +53,8 @@ class Demo(Program):
 
     def __init__(self, binary, folder, services):
         keys = folder / "keys"
-        listen = ["--listen", "127.0.0.1:0", "--push", "127.0.0.1:0", "--services", f"127.0.0.1:{services}"]
+        listen = ["--listen", "127.0.0.1:0", "--push", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
+        listen += ["--services", f"127.0.0.1:{services}"]
         super().__init__(folder, binary, "demo", "--key-dir", keys, *listen)
         self.find("(Clients connect at)")
         self.address, self.private, self.public = f"http://127.0.0.1:{services}", keys / "session.pem", keys / "session.pub.pem"
@@ -67,7 +69,7 @@ class Nats(Program):
 
 
 class Gateway(Program):
-    """`bridgehead serve` with the services of a demo behind it, maybe one of a cluster."""
+    """`bridgehead serve` with the services of a demo behind it; one of a cluster has TLS too."""
 
     def __init__(self, binary, folder, demo, nats=None):
         self.binary, self.demo = binary, demo
@@ -88,12 +90,20 @@ class Gateway(Program):
             **({"cluster": {"nats": nats.url}} if nats else {}),
         }
         folder.mkdir()
+        self.trust = []
+        if nats:
+            files = dict(zip(("ca.crt", "tls.crt", "tls.key"), local_certificate()))
+            for name, content in files.items():
+                (folder / name).write_text(content)
+            sections["edge"]["tls"] = sections["push"]["tls"] = {"cert": "tls.crt", "key": "tls.key"}
+            self.trust = ["--ca", folder / "ca.crt"]
+        secure = "s" if nats else ""
         self.config = folder / "routes.yaml"
         self.config.write_text(json.dumps(sections))
         super().__init__(folder, binary, "serve", "-c", self.config)
-        self.url = "ws://" + self.find(r"app: listening address=(\S+)") + "/ws"
+        self.url = f"ws{secure}://" + self.find(r"app: listening address=(\S+)") + "/ws"
         self.admin = "http://" + self.find(r"admin listening address=(\S+)")
-        self.push = "http://" + self.find(r"push API listening address=(\S+)")
+        self.push = f"http{secure}://" + self.find(r"push API listening address=(\S+)")
 
     def command(self, *arguments):
         done = subprocess.run(
@@ -104,10 +114,10 @@ class Gateway(Program):
 
     def call(self, *more):
         """A client that comes, logs in, calls and goes."""
-        return self.command("call", *LIST, "--url", self.url, "--user", "u1", "--token", "t", *more)
+        return self.command("call", *LIST, "--url", self.url, "--user", "u1", "--token", "t", *self.trust, *more)
 
     def push_to_nobody(self):
-        return self.command("push", "--user", "nobody", "--text", "x", "--push-url", self.push)
+        return self.command("push", "--user", "nobody", "--text", "x", "--push-url", self.push, *self.trust)
 
     def metrics(self):
         with urllib.request.urlopen(self.admin + "/metrics", timeout=PATIENCE) as answer:

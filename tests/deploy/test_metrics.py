@@ -108,7 +108,12 @@ def test_what_was_done_is_counted(exposed):
     for metrics in in_cluster(exposed):
         assert metrics.value("bridgehead_cluster_connected") == 1
         assert metrics.value("bridgehead_cluster_gateways") == 1
+        # Made for 30 days.
+        for listener in ("edge", "push"):
+            left = metrics.value("bridgehead_tls_certificate_expiry_timestamp_seconds", listener=listener) - time.time()
+            assert 29 < left / 86400 < 30
     assert "bridgehead_cluster_connected" not in exposed["alone"].names()
+    assert "bridgehead_tls_certificate_expiry_timestamp_seconds" not in exposed["alone"].names()
 
 
 @pytest.mark.parametrize("file", [ALERTS, CHART / "files" / "alerts.yaml"], ids=["original", "copy"])

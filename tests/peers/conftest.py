@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "target" / "peers" / "gen"))
 
 import credentials  # noqa: E402
+from admin_client import ADMIN  # noqa: E402
 from configuration import PUSH, gateway_config  # noqa: E402
 from processes import Gateway, Nats, Services  # noqa: E402
 from push_client import PushClient  # noqa: E402
@@ -77,6 +78,19 @@ def start_gateway(binary, tmp_path):
     yield start
     for gateway in started:
         _end(gateway)
+
+
+@pytest.fixture
+def with_admin(start_gateway):
+    """Starts a gateway that can be asked how it is."""
+
+    def start(config, **options):
+        gateway = start_gateway({**config, "admin": ADMIN}, **options)
+        event = gateway.wait_event(lambda event: event.get("message") == "admin listening")
+        gateway.admin_address = event["address"]
+        return gateway
+
+    return start
 
 
 @pytest.fixture(scope="module")

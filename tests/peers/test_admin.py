@@ -1,65 +1,16 @@
 """The admin listener: what probes, Prometheus and people are told."""
 
-import json
-import re
 import signal
 import threading
 import time
-import urllib.error
-import urllib.request
 
-import pytest
+from admin_client import ADMIN, get, grown, metrics, readiness
 from cluster import start_cluster
 from configuration import PUSH, gateway_config
 from probe_pb2 import EchoReq, EchoResp, FailReq, WorkReq
 from processes import Nats, eventually
 from push_client import ACKNOWLEDGED, QUEUED, Kind, outcomes
 from session_client import KEEP_ALIVE, Code
-
-ADMIN = {"listen": "127.0.0.1:0"}
-SAMPLE = re.compile(r"([a-z_]+)(?:\{(.*)\})? (\S+)")
-
-
-def get(gateway, path, method="GET"):
-    """The status, the headers and the body of an answer."""
-    request = urllib.request.Request(f"http://{gateway.admin_address}{path}", method=method)
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return answer.status, answer.headers, answer.read().decode()
-    except urllib.error.HTTPError as refused:
-        return refused.code, refused.headers, refused.read().decode()
-
-
-def readiness(gateway):
-    status, _, body = get(gateway, "/readyz")
-    return status, json.loads(body)
-
-
-def metrics(gateway):
-    """Every sample, by name and labels."""
-    found = {}
-    for line in get(gateway, "/metrics")[2].splitlines():
-        if not line.startswith("#"):
-            name, labels, value = SAMPLE.fullmatch(line).groups()
-            labels = ",".join(sorted(labels.split(","))) if labels else ""
-            found[name + ("{" + labels + "}" if labels else "")] = float(value)
-    return found
-
-
-def grown(before, after):
-    """What has become more, and by how much."""
-    return {name: after[name] - before.get(name, 0) for name in after if after[name] != before.get(name, 0)}
-
-
-@pytest.fixture
-def with_admin(start_gateway):
-    def start(config, **options):
-        gateway = start_gateway({**config, "admin": ADMIN}, **options)
-        event = gateway.wait_event(lambda event: event.get("message") == "admin listening")
-        gateway.admin_address = event["address"]
-        return gateway
-
-    return start
 
 
 def test_what_can_be_asked_and_how(with_admin, services):
@@ -125,7 +76,8 @@ def test_requests_are_counted_by_route_and_code_and_nothing_else_of_a_client_s(
     assert more['bridgehead_requests_total{code="Success",route="/v1/probe/echo"}'] == 3
     assert more['bridgehead_requests_total{code="RetryError",route="/v1/probe/fail"}'] == 1
     assert more['bridgehead_request_duration_seconds_count{route="/v1/probe/echo"}'] == 3
-    assert more['bridgehead_requests_refused_total{code="RequestError"}'] == 2
+    assert more['bridgehead_requests_refused_total{code="RequestError",reason="unknown_method"}'] == 1
+    assert more['bridgehead_requests_refused_total{code="RequestError",reason="malformed"}'] == 1
     assert more['bridgehead_upstream_calls_total{status="OK",upstream="probe"}'] == 3
     assert more['bridgehead_upstream_calls_total{status="UNAVAILABLE",upstream="probe"}'] == 1
     assert more["bridgehead_connections_accepted_total"] == 1

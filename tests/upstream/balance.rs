@@ -91,6 +91,7 @@ async fn an_endpoint_that_keeps_failing_is_left_alone_for_a_while() {
     }
     let ejected = || upstream.status().iter().map(|status| status.ejected).sum::<usize>();
     assert_eq!(ejected(), 1);
+    assert_eq!(upstream.counts().ejections, 1);
     for _ in 0..100 {
         ask(&upstream, "hello").await.unwrap();
     }

@@ -27,8 +27,10 @@ async fn unavailable_is_tried_again_where_retries_are_allowed() {
     let seen = Arc::default();
     let server = Server::start(Setup::new(failing(1, Code::Unavailable, &seen)));
     let call = Call { retry: true, ..call("") };
-    assert_eq!(upstream(&[&server.url()]).call(0, call).await.unwrap(), "again");
+    let upstream = upstream(&[&server.url()]);
+    assert_eq!(upstream.call(0, call).await.unwrap(), "again");
     assert_eq!(seen.load(Ordering::SeqCst), 2);
+    assert_eq!(upstream.counts().retries, 1);
 }
 
 #[tokio::test]

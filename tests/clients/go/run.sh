@@ -84,7 +84,7 @@ trap stop_demo EXIT
 start_demo() {
   local log=$out/demo.log
   : >"$log"
-  "$bridgehead" demo --listen 127.0.0.1:0 --services 127.0.0.1:0 --push 127.0.0.1:0 \
+  "$bridgehead" demo --listen 127.0.0.1:0 --services 127.0.0.1:0 --push 127.0.0.1:0 --admin 127.0.0.1:0 \
     --key-dir "$out/keys" >"$log" 2>&1 &
   demo_pid=$!
   local deadline=$((SECONDS + 30))

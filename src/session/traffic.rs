@@ -1,0 +1,69 @@
+//! Messages of clients, and their bytes, both ways.
+//!
+//! Every worker counts its own: they are added up when somebody looks, so that
+//! no worker waits for a cache line that another one writes to. What WebSocket,
+//! TLS and TCP add is not counted.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What the sessions of one worker have read and written.
+#[derive(Debug, Default)]
+// Two cache lines, since processors fetch them in pairs.
+#[repr(align(128))]
+pub struct Traffic {
+    received: Direction,
+    sent: Direction,
+}
+
+#[derive(Debug, Default)]
+struct Direction {
+    messages: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// Messages and their bytes since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// Binary messages.
+    pub messages: u64,
+    /// Their payloads, encrypted where the session is.
+    pub bytes: u64,
+}
+
+impl Traffic {
+    /// A message of so many bytes has come.
+    pub(super) fn received(&self, bytes: usize) {
+        self.received.count(bytes);
+    }
+
+    /// A message of so many bytes is on its way to the socket.
+    pub(super) fn sent(&self, bytes: usize) {
+        self.sent.count(bytes);
+    }
+
+    /// What has come, and what went, so far.
+    pub fn volumes(&self) -> (Volume, Volume) {
+        (self.received.volume(), self.sent.volume())
+    }
+}
+
+impl Direction {
+    fn count(&self, bytes: usize) {
+        self.messages.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn volume(&self) -> Volume {
+        Volume {
+            messages: self.messages.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl std::ops::AddAssign for Volume {
+    fn add_assign(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+    }
+}

@@ -21,7 +21,9 @@ mod shards;
 mod target;
 mod watch;
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use parking_lot::MutexGuard;
@@ -88,6 +90,8 @@ pub struct Registry {
     users: Shards<Table>,
     devices: Shards<Table>,
     sessions: Shards<Sessions>,
+    /// How often a session has logged in anew, perhaps as another user or device.
+    renewals: AtomicU64,
 }
 
 /// A shard of the sessions' table, and who watches it.
@@ -98,7 +102,7 @@ struct Sessions {
 }
 
 /// What a target selects.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Selection {
     /// The sessions, each once.
     pub present: Vec<Arc<Presence>>,
@@ -125,7 +129,8 @@ impl Registry {
     pub fn new(policy: OneSessionPer) -> Arc<Self> {
         let (users, devices) = (Shards::new(), Shards::new());
         let clock = Clock::default();
-        Arc::new(Self { policy, clock, users, devices, sessions: Shards::new() })
+        let (sessions, renewals) = (Shards::new(), AtomicU64::new(0));
+        Arc::new(Self { policy, clock, users, devices, sessions, renewals })
     }
 
     /// The clock that logins here go by.
@@ -206,60 +211,55 @@ impl Registry {
     /// The sessions that a target selects, at one moment for each of them.
     /// Nobody is held up for longer than a part of the table takes.
     pub fn select(&self, target: &Target) -> Selection {
-        let mut selection = Selection::default();
-        if matches!(target.by(), By::Nothing) {
-            // Growing step by step would take up to three times as much.
-            selection.present.reserve_exact(self.len());
-        }
-        let mut excepted = Vec::new();
-        let mut absent_sessions = target.impossible_sessions().to_vec();
-        let mut consider = |presence: &Arc<Presence>| {
-            if target.includes(presence) {
-                let excepts = target.excepts(presence);
-                let chosen = if excepts { &mut excepted } else { &mut selection.present };
-                chosen.push(Arc::clone(presence));
-            }
-        };
+        let mut found = Found::default();
+        let renewals = self.renewals.load(Ordering::Acquire);
         match target.by() {
             By::Sessions(ids) => {
+                found.absent_sessions = target.impossible_sessions().to_vec();
                 for id in ids {
                     let hash = self.sessions.hash(id);
                     let shard = self.sessions.lock(hash);
                     match shard.table.find(hash, |known| known.session_id == *id) {
-                        Some(presence) => consider(presence),
-                        None => absent_sessions.push(id.to_string().into()),
+                        Some(presence) => _ = found.take(target, [presence]),
+                        None => found.absent_sessions.push(id.to_string().into()),
                     }
                 }
+                found.note_absent_users(target);
             }
             By::Users(users) => {
                 for user in users {
                     let hash = self.users.hash(&**user);
                     let table = self.users.lock(hash);
-                    table.iter_hash(hash).filter(|p| p.user_id == *user).for_each(&mut consider);
+                    let sessions = table.iter_hash(hash).filter(|p| p.user_id == *user);
+                    if !found.take(target, sessions) {
+                        found.absent_users.push(Arc::clone(user));
+                    }
                 }
             }
             By::Devices(devices) => {
                 for device in devices {
                     let hash = self.devices.hash(&**device);
                     let table = self.devices.lock(hash);
-                    let same = table.iter_hash(hash).filter(|p| *p.device_id == **device);
-                    same.for_each(&mut consider);
+                    let sessions = table.iter_hash(hash).filter(|p| *p.device_id == **device);
+                    found.take(target, sessions);
                 }
             }
             By::Nothing => {
+                // Growing step by step would take up to three times as much.
+                found.present.reserve_exact(self.len());
                 for shard in self.sessions.all() {
-                    shard.table.iter().for_each(&mut consider);
+                    found.take(target, shard.table.iter());
                 }
             }
         }
-        selection.absent_sessions = absent_sessions;
-        if target.names_several_owners() {
-            // A session that became another user between the two looks was found twice.
-            selection.present.sort_unstable_by_key(|presence| presence.session_id);
-            selection.present.dedup_by_key(|presence| presence.session_id);
+        if target.names_several_owners() && self.renewals.load(Ordering::Acquire) != renewals {
+            // A session that became another user's between two looks was found twice.
+            found.present.sort_unstable_by_key(|presence| presence.session_id);
+            found.present.dedup_by_key(|presence| presence.session_id);
+            found.note_absent_users(target);
         }
-        selection.note_absent_users(target, &excepted);
-        selection
+        let Found { present, absent_users, absent_sessions, .. } = found;
+        Selection { present, absent_users, absent_sessions }
     }
 
     /// Watches the sessions that a target selects: those that are here now,
@@ -303,6 +303,9 @@ impl Registry {
         let mut devices = self.devices.lock_both(old_hash, hash);
         if let Some(old) = old {
             remove(devices.first(), old_hash, old, |known| self.device_hash(known));
+            // Under the locks of users and devices: who finds the session where
+            // it was not before finds this as well.
+            self.renewals.fetch_add(1, Ordering::Release);
         }
         devices.second().insert_unique(hash, Arc::clone(new), |known| self.device_hash(known));
         drop(devices);
@@ -371,15 +374,38 @@ impl Sessions {
     }
 }
 
-impl Selection {
-    fn note_absent_users(&mut self, target: &Target, excepted: &[Arc<Presence>]) {
-        if target.named_users().is_empty() {
-            return;
+/// What has been selected so far.
+#[derive(Default)]
+struct Found {
+    present: Vec<Arc<Presence>>,
+    excepted: Vec<Arc<Presence>>,
+    absent_users: Vec<Arc<str>>,
+    absent_sessions: Vec<Box<str>>,
+}
+
+impl Found {
+    /// Takes those that a target selects of sessions that were looked up by
+    /// what it names. `false`: it means none of them, not even an excepted one.
+    fn take<'a>(
+        &mut self,
+        target: &Target,
+        sessions: impl IntoIterator<Item = &'a Arc<Presence>>,
+    ) -> bool {
+        let mut any = false;
+        for presence in sessions.into_iter().filter(|found| target.includes_found(found)) {
+            let excepts = target.excepts(presence);
+            let chosen = if excepts { &mut self.excepted } else { &mut self.present };
+            chosen.push(Arc::clone(presence));
+            any = true;
         }
-        let found = self.present.iter().chain(excepted);
-        let mut found: Vec<&str> = found.map(|presence| &*presence.user_id).collect();
-        found.sort_unstable();
-        let is_absent = |user: &&Arc<str>| found.binary_search(&&***user).is_err();
+        any
+    }
+
+    /// Finds out which of the users that a target names have none of the sessions.
+    fn note_absent_users(&mut self, target: &Target) {
+        let found = self.present.iter().chain(&self.excepted);
+        let found: HashSet<&str> = found.map(|presence| &*presence.user_id).collect();
+        let is_absent = |user: &&Arc<str>| !found.contains(&***user);
         self.absent_users = target.named_users().iter().filter(is_absent).cloned().collect();
     }
 }

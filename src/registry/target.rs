@@ -79,8 +79,22 @@ impl Target {
         Self { users: vec![Arc::clone(user)], ..self.clone() }
     }
 
+    /// Whether a session is meant that was looked up [by](Self::by) what is
+    /// named, apart from the excepted ones. Sessions named together with their
+    /// users have been found by their ids alone.
+    pub(super) fn includes_found(&self, presence: &Presence) -> bool {
+        match self.by() {
+            By::Sessions(_) => self.includes(presence),
+            By::Users(_) => {
+                allows::<_, str>(&self.platforms, &presence.platform)
+                    && allows::<_, str>(&self.devices, &presence.device_id)
+            }
+            By::Devices(_) | By::Nothing => allows::<_, str>(&self.platforms, &presence.platform),
+        }
+    }
+
     /// Whether a session is meant, apart from the excepted ones.
-    pub(super) fn includes(&self, presence: &Presence) -> bool {
+    fn includes(&self, presence: &Presence) -> bool {
         allows::<_, str>(&self.users, &presence.user_id)
             && allows::<_, str>(&self.platforms, &presence.platform)
             && allows::<_, str>(&self.devices, &presence.device_id)

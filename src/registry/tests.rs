@@ -1,3 +1,4 @@
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 
 use futures_util::task::noop_waker_ref;
@@ -339,27 +340,36 @@ fn many_threads_leave_nothing_behind() {
 }
 
 #[test]
-fn a_session_that_becomes_another_user_meanwhile_is_found_once() {
+fn a_session_that_logs_in_anew_meanwhile_is_found_once() {
+    // Many users and devices, so that there is time in between.
+    let nth = |letter: &str, nth: usize| format!("{letter}{nth}");
+    let all = |letter| (0..200).map(move |n| nth(letter, n));
+    let by_user = Target::everyone().users(all("u"));
+    let by_device = Target::everyone().devices(all("d"));
     let registry = Registry::new(OneSessionPer::Device);
-    let one = session("u0", "ios", "d");
+    let one = session("u0", "ios", "d0");
     let mut membership = registry.join(one.presence.clone());
-    // Many users in between, so that there is time.
-    let users = (0..200).map(|nth| format!("u{nth}"));
-    let target = Target::everyone().users(users);
-    let is_done = std::sync::atomic::AtomicBool::new(false);
-    let order = std::sync::atomic::Ordering::Relaxed;
+    let is_done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            for nth in 0.. {
-                if is_done.load(order) {
+            for turn in 0.. {
+                if is_done.load(Ordering::Relaxed) {
                     return;
                 }
-                let user_id = format!("u{}", nth * 67 % 200).into();
-                membership.renew(Presence { user_id, ..one.presence.clone() }).unwrap();
+                let user_id = nth("u", turn * 67 % 200).into();
+                let device_id = nth("d", turn * 67 % 200).into();
+                let moved = Presence { user_id, device_id, ..one.presence.clone() };
+                membership.renew(moved).unwrap();
             }
         });
-        let most = (0..3000).map(|_| registry.select(&target).present.len()).max();
-        is_done.store(true, order);
-        assert_eq!(most, Some(1));
+        let mut found = [0; 2];
+        for _ in 0..3000 {
+            let selected = registry.select(&by_user);
+            found[0] = found[0].max(selected.present.len());
+            assert_eq!(selected.absent_users.len(), 200 - selected.present.len());
+            found[1] = found[1].max(registry.select(&by_device).present.len());
+        }
+        is_done.store(true, Ordering::Relaxed);
+        assert_eq!(found, [1, 1]);
     });
 }

@@ -21,8 +21,12 @@ use crate::failure::{Context as _, Failure};
 use crate::gateway::{BRIDGEHEAD, Folder, METHOD, Setup};
 use crate::parts;
 
-/// How many more instructions than those that are written down pass, in percent.
+/// How many more instructions than those that are written down pass, in
+/// percent, where one thread does everything in order.
 const TOLERANCE: f64 = 5.0;
+/// The same of pushes: how many pongs are read and how many receipts are
+/// written in one go is another in each run, and up to a tenth of them with it.
+const LOOSE: f64 = 15.0;
 /// callgrind makes everything slow.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -35,6 +39,7 @@ struct Case {
     amount: (&'static str, u64),
     /// What is counted, for one of the amount.
     each: f64,
+    tolerance: f64,
 }
 
 const CASES: [Case; 5] = [
@@ -43,18 +48,21 @@ const CASES: [Case; 5] = [
         words: &["call", METHOD, "{}", "--connections", "1", "--in-flight", "1"],
         amount: ("--requests", 2000),
         each: 1.0,
+        tolerance: TOLERANCE,
     },
     Case {
         name: "a request, 1 connection with 64 in flight",
         words: &["call", METHOD, "{}", "--connections", "1", "--in-flight", "64"],
         amount: ("--requests", 4000),
         each: 1.0,
+        tolerance: TOLERANCE,
     },
     Case {
         name: "a request, 64 connections with 1 in flight",
         words: &["call", METHOD, "{}", "--connections", "64", "--in-flight", "1"],
         amount: ("--requests", 4000),
         each: 1.0,
+        tolerance: TOLERANCE,
     },
     Case {
         name: "an encrypted request, 1 connection with 64 in flight",
@@ -71,12 +79,14 @@ const CASES: [Case; 5] = [
         ],
         amount: ("--requests", 4000),
         each: 1.0,
+        tolerance: TOLERANCE,
     },
     Case {
         name: "a delivery of a push to 500 sessions",
         words: &["push", "--sessions", "500"],
         amount: ("--rounds", 5),
         each: 500.0,
+        tolerance: LOOSE,
     },
 ];
 
@@ -113,9 +123,13 @@ pub(crate) fn check() -> Result<(), Failure> {
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
         let change = (*now as f64 / *before as f64 - 1.0) * 100.0;
         println!("{now:>8} instructions ({change:+.1} %): {name}");
-        if change > TOLERANCE {
-            grown.push(format!("{name}: {now} instructions instead of {before} ({change:+.1} %)"));
-        } else if change < -TOLERANCE {
+        let tolerance =
+            CASES.iter().find(|case| case.name == name).map_or(TOLERANCE, |case| case.tolerance);
+        if change > tolerance {
+            grown.push(format!(
+                "{name}: {now} instructions instead of {before} ({change:+.1} %, {tolerance} % pass)"
+            ));
+        } else if change < -tolerance {
             println!("         fewer: write them down with `make instructions WRITE=1`");
         }
     }
@@ -123,7 +137,7 @@ pub(crate) fn check() -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::new(format!(
-        "more than {TOLERANCE} % over what is written down in {}:\n  {}\nMake it shorter; or, if \
+        "over what is written down in {}:\n  {}\nMake it shorter; or, if \
          it is worth it, run `make instructions WRITE=1` and say why in the commit.",
         path.display(),
         grown.join("\n  ")

@@ -94,7 +94,7 @@ impl Broker {
             let absent = users.chain(sessions.map(receipt(Outcome::Closed))).collect();
             return Receipts::new(settling, absent, push.deadline);
         };
-        let in_flight = lane.enter(Route::of(&push.target)).await;
+        let in_flight = lane.enter(Route::of(&push.target, push.data.len())).await;
         let mut pushed = self.local.push(&push).await;
         let elsewhere = cluster.push(&push, &mut pushed, in_flight);
         Receipts::new(pushed.settling, Vec::new(), push.deadline).with(elsewhere)

@@ -49,14 +49,15 @@ impl Cluster {
         user: Option<&Arc<str>>,
         reply: Option<Subject>,
     ) {
-        let (Some(reply), Some(what)) = (reply, ask.what) else { return };
+        // Nobody asks for everyone without saying so.
+        let (Some(reply), Some(what), Some(target)) = (reply, ask.what, ask.target) else { return };
         let patience = Duration::from_millis(ask.patience_ms.into());
         let age = self.local.registry().clock().now().saturating_sub(ask.asked_at);
         if Duration::from_micros(age) > patience.max(MIN_PATIENCE) {
             tracing::warn!(?age, "what another gateway asks comes too late");
             return;
         }
-        let target = Target::from(ask.target.unwrap_or_default());
+        let target = Target::from(target);
         let mut answers = Answers { cluster: Arc::clone(self), reply, number: 0 };
         match what {
             What::Push(push) => {
@@ -132,17 +133,18 @@ impl Answers {
 
     /// Names sessions, and returns the last part of them, which is not sent yet.
     async fn name(&mut self, first: Answer, sessions: &[Arc<Presence>]) -> Answer {
+        // With the names of those that are absent.
+        let mut len = first.encoded_len();
         let mut answer = first;
-        let mut len = 0;
         for presence in sessions {
-            let session: Bytes = told::encoded_session(presence, self.cluster.local.node());
-            len += session.len();
-            answer.sessions.push(session);
             if len > MAX_SESSIONS {
                 self.send(std::mem::take(&mut answer));
                 len = 0;
                 tokio::task::yield_now().await;
             }
+            let session: Bytes = told::encoded_session(presence, self.cluster.local.node());
+            len += session.len();
+            answer.sessions.push(session);
         }
         answer.is_named = true;
         answer

@@ -21,8 +21,12 @@ use crate::registry::Target;
 /// More users than these are not asked for one by one, but all gateways for
 /// all of them.
 const MANY_USERS: usize = 128;
+/// The same if the event, said once for each of them, is more than this in all.
+const MUCH_DATA: usize = 4 * 1024 * 1024;
 /// What is around a question in a message, in bytes, at most.
 const ENVELOPE: usize = 64;
+/// Bytes for the users in each part of a question, at least.
+const MIN_ROOM: usize = 32 * 1024;
 /// How long kicks and lists wait for answers.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -36,15 +40,12 @@ pub(in crate::broker) enum Route {
 }
 
 impl Route {
-    /// Where a question about a target goes.
-    pub(in crate::broker) fn of(target: &Target) -> Self {
+    /// Where a question about a target goes, with so much to push to each.
+    pub(in crate::broker) fn of(target: &Target, data: usize) -> Self {
         let users = target.named_users().len();
+        let is_much = users > MANY_USERS || (users > 1 && users.saturating_mul(data) > MUCH_DATA);
         // Named sessions may be another user's by now, and anywhere.
-        if users == 0 || users > MANY_USERS || target.names_sessions() {
-            Self::All
-        } else {
-            Self::Users
-        }
+        if users == 0 || is_much || target.names_sessions() { Self::All } else { Self::Users }
     }
 }
 
@@ -201,22 +202,15 @@ impl Cluster {
             patience_ms: u32::try_from(patience.as_millis()).unwrap_or(u32::MAX),
             what: Some(what),
         };
-        let (survey, first) = match Route::of(target) {
+        let data = match &ask.what {
+            Some(What::Push(push)) => push.data.len(),
+            _ => 0,
+        };
+        let (survey, first) = match Route::of(target, data) {
             Route::Users => self.ask_holders(target, &ask, pending.number, &absent.users),
-            Route::All => {
-                let can_be_split = !target.named_users().is_empty() && !target.names_sessions();
-                if can_be_split && self.is_too_long(&ask) {
-                    self.ask_holders(target, &ask, pending.number, &absent.users)
-                } else {
-                    self.ask_all(ask, pending.number, absent)
-                }
-            }
+            Route::All => self.ask_all(ask, pending.number, absent),
         };
         Gathering { cluster: Arc::clone(self), survey, pending, departures, deadline, first }
-    }
-
-    fn is_too_long(&self, ask: &Ask) -> bool {
-        ask.encoded_len() + ENVELOPE > self.link.max_payload()
     }
 
     /// Asks the holders of each user.
@@ -232,7 +226,9 @@ impl Cluster {
         let question = |user: &Arc<str>| {
             // They are sorted, as all that is named is.
             let is_here = absent_users.binary_search(user).is_err();
-            Question::user(Arc::clone(user), is_here, is_somebody_overdue)
+            let others = self.holders.others(user).nodes.into_iter();
+            let known = others.filter_map(|node| Some((node, self.members.name(node)?))).collect();
+            Question::user(Arc::clone(user), is_here, known, is_somebody_overdue)
         };
         let mut survey = Survey::new(users.iter().map(question).collect());
         let mut first = Vec::new();
@@ -250,31 +246,85 @@ impl Cluster {
         (survey, first)
     }
 
-    /// Asks every gateway.
+    /// Asks every gateway: at once, or where it would be too long for a message
+    /// about some of the users after the others.
     fn ask_all(&self, ask: Ask, number: u64, absent: Absent) -> (Survey, Vec<News>) {
         let (members, are_known) = (self.members.all(), self.members.are_known());
         let is_nobody_known = members.is_empty();
         let Absent { users, sessions } = absent;
-        let mut survey =
-            Survey::new(vec![Question::everybody(members, are_known, sessions, users)]);
+        let parts = split(ask, self.link.max_payload());
+        let mut absent_users = users.into_iter().peekable();
+        let mut absent_sessions = Some(sessions);
+        let questions = parts.iter().map(|part| {
+            // Both are sorted: those that are not here and are asked for in this part.
+            let last = part.target.as_ref().and_then(|target| target.user_ids.last());
+            let is_of_part =
+                |user: &Arc<str>| parts.len() == 1 || last.is_some_and(|last| **user <= **last);
+            let users = std::iter::from_fn(|| absent_users.next_if(is_of_part)).collect();
+            let sessions = absent_sessions.take().unwrap_or_default();
+            Question::everybody(members.clone(), are_known, sessions, users)
+        });
+        let mut survey = Survey::new(questions.collect());
+        let mut first = Vec::new();
         if is_nobody_known && are_known {
-            let first = survey.hear(0, None, Instant::now(), |_| None);
+            for part in (0..).take(parts.len()) {
+                first.extend(survey.hear(part, None, Instant::now(), |_| None));
+            }
             return (survey, first);
         }
-        let reply = self.subjects.reply(number, 0);
-        let message = said(self.node, said::What::Ask(ask));
-        if self.link.say(self.subjects.all(), Some(reply), message) {
-            self.counted.asked_all.inc();
-            return (survey, Vec::new());
-        }
-        self.counted.unasked.inc();
-        let mut first = survey.hear_nothing(0);
-        if is_nobody_known {
-            // Whoever they are.
-            first.push(News::UnknownNode("others: no connection to NATS".into()));
+        for (nth, part) in (0..).zip(parts) {
+            let reply = self.subjects.reply(number, nth);
+            let message = said(self.node, said::What::Ask(part));
+            if self.link.say(self.subjects.all(), Some(reply), message) {
+                self.counted.asked_all.inc();
+                continue;
+            }
+            self.counted.unasked.inc();
+            first.extend(survey.hear_nothing(nth));
+            if is_nobody_known && nth == 0 {
+                // Whoever they are.
+                first.push(News::UnknownNode("others: they could not be asked".into()));
+            }
         }
         (survey, first)
     }
+}
+
+/// Questions about some of the users each, where one about all of them, or the
+/// answer to it, would be longer than a message may be.
+fn split(mut ask: Ask, max_payload: usize) -> Vec<Ask> {
+    let Some(target) = &mut ask.target else { return vec![ask] };
+    // Where sessions are named as well, which of them are absent has one answer.
+    if target.user_ids.is_empty() || !target.session_ids.is_empty() {
+        return vec![ask];
+    }
+    let users = std::mem::take(&mut target.user_ids);
+    // Half is left for what an answer has besides the absent.
+    let besides = max_payload.saturating_sub(ask.encoded_len() + ENVELOPE);
+    let room = besides.min(max_payload / 2);
+    let len_of = |user: &String| user.len() + 6; // with its tag and its length
+    if room < MIN_ROOM {
+        // What is not the users' is too long already: that cannot be said.
+        ask.target.get_or_insert_default().user_ids = users;
+        return vec![ask];
+    }
+    let part = |user_ids| {
+        let mut part = ask.clone();
+        part.target.get_or_insert_default().user_ids = user_ids;
+        part
+    };
+    let (mut parts, mut some, mut len) = (Vec::new(), Vec::new(), 0);
+    for user in users {
+        let more = len_of(&user);
+        if len + more > room && !some.is_empty() {
+            parts.push(part(std::mem::take(&mut some)));
+            len = 0;
+        }
+        len += more;
+        some.push(user);
+    }
+    parts.push(part(some));
+    parts
 }
 
 impl Gathering {
@@ -339,5 +389,74 @@ pub(in crate::broker) fn unknown(news: &News) -> Option<String> {
         News::UnknownSession(name) => Some(format!("session {name}")),
         News::UnknownNode(name) => Some(format!("gateway {name}")),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(users: usize, data: usize) -> Ask {
+        let users = (0..users).map(|nth| format!("user-{nth:06}"));
+        let push = cluster::Push { data: vec![0; data].into(), ..cluster::Push::default() };
+        Ask {
+            target: Some((&Target::everyone().users(users).platforms(["ios"])).into()),
+            what: Some(What::Push(push)),
+            ..Ask::default()
+        }
+    }
+
+    fn users(ask: &Ask) -> &[String] {
+        &ask.target.as_ref().unwrap().user_ids
+    }
+
+    #[test]
+    fn a_question_that_fits_is_asked_as_it_is() {
+        for (count, data) in [(0, 900_000), (1, 900_000), (5_000, 100_000)] {
+            let ask = ask(count, data);
+            assert_eq!(split(ask.clone(), 1024 * 1024), [ask]);
+        }
+        let mut of_sessions = ask(100_000, 10);
+        of_sessions.target.as_mut().unwrap().session_ids = vec!["s".into()];
+        assert_eq!(split(of_sessions.clone(), 1024), [of_sessions]);
+    }
+
+    #[test]
+    fn a_question_that_is_too_long_is_asked_in_parts() {
+        for (count, data) in [(100_000, 10), (20_000, 960 * 1024)] {
+            let ask = ask(count, data);
+            let parts = split(ask.clone(), 1024 * 1024);
+            assert!(parts.len() > 1);
+            for part in &parts {
+                assert!(part.encoded_len() + ENVELOPE <= 1024 * 1024);
+                assert_eq!(part.target.as_ref().unwrap().platforms, ["ios"]);
+                assert_eq!(part.what, ask.what);
+            }
+            let all: Vec<_> = parts.iter().flat_map(users).collect();
+            assert!(all.into_iter().eq(users(&ask)));
+        }
+    }
+
+    #[test]
+    fn a_user_too_long_for_any_message_is_asked_about_alone() {
+        let mut ask = ask(3, 0);
+        ask.target.as_mut().unwrap().user_ids[1] = "x".repeat(1_000_000);
+        let parts = split(ask, 1024 * 1024);
+        assert_eq!(parts.iter().map(|part| users(part).len()).collect::<Vec<_>>(), [1, 1, 1]);
+    }
+
+    #[test]
+    fn what_cannot_be_said_is_not_cut_into_crumbs() {
+        let ask = ask(100_000, 1024 * 1024);
+        assert_eq!(split(ask.clone(), 1024 * 1024), [ask]);
+    }
+
+    #[test]
+    fn much_data_for_several_users_is_said_once() {
+        let target = |users: usize| Target::everyone().users((0..users).map(|n| n.to_string()));
+        assert_eq!(Route::of(&target(1), usize::MAX), Route::Users);
+        assert_eq!(Route::of(&target(128), 1024), Route::Users);
+        assert_eq!(Route::of(&target(128), 960 * 1024), Route::All);
+        assert_eq!(Route::of(&target(129), 0), Route::All);
     }
 }

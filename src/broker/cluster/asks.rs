@@ -48,9 +48,9 @@ impl Asks {
     /// A message has come in under a [reply](super::Subjects::reply) subject.
     pub(super) fn arrived(&self, message: &Message) {
         let Some((number, part)) = subjects::read_reply(&message.subject) else { return };
-        let pending = self.pending.lock();
+        let sender = self.pending.lock().get(&number).cloned();
         // Nobody waits for it any more.
-        let Some(sender) = pending.get(&number) else { return };
+        let Some(sender) = sender else { return };
         let answer = if message.status == Some(StatusCode::NO_RESPONDERS) {
             None
         } else {

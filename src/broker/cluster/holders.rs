@@ -8,6 +8,11 @@
 //! - they learn that the user is here as well, and tell this gateway about
 //!   themselves. So each can name the others to whoever asks.
 //!
+//! All that changes who holds a user is said under the user's subject, and in
+//! the order in which it happened: the lock of the table is held while it is
+//! said. Otherwise a gateway that gives way to a login could be thought to hold
+//! the user still, because its "I do too" came behind its goodbye.
+//!
 //! A login is said again after a while: interest takes its time between the
 //! servers of a NATS cluster, and two gateways that begin to listen at the same
 //! moment must not miss each other.
@@ -33,8 +38,10 @@ use crate::registry::{Behind, Change, Elsewhere, Event, Presence, Target, Watch}
 
 /// After this a login is said again, and from then on a holder knows the others.
 const SETTLED: Duration = Duration::from_secs(2);
-/// Users that are looked at in one go.
+/// Logins that are said in one go, and the pause before more: NATS, and what
+/// waits for it, has room for other things.
 const BATCH: usize = 256;
+const PAUSE: Duration = Duration::from_millis(2);
 /// How long a login waits for NATS.
 const PATIENCE: Duration = Duration::from_millis(250);
 /// How long a user is listened for who was expected and may be here by now.
@@ -53,6 +60,9 @@ struct Holder {
     since: Instant,
     /// NATS brings what is said about the user.
     is_heard: bool,
+    /// NATS has said that nobody else listens for the user, and nobody has
+    /// begun to since.
+    is_alone: bool,
     /// Who wants to know when that is so.
     waiting: Vec<oneshot::Sender<()>>,
     /// Other gateways that have said that they hold the user.
@@ -87,7 +97,7 @@ impl Drop for Expected {
 
 impl Holder {
     fn is_settled(&self) -> bool {
-        self.is_heard && (self.others.is_empty() || self.since.elapsed() > SETTLED)
+        self.is_heard && (self.is_alone || self.since.elapsed() > SETTLED)
     }
 }
 
@@ -101,14 +111,16 @@ impl Holders {
         })
     }
 
-    /// Another gateway holds a user. `true`: so does this one.
-    pub(super) fn add(&self, user: &str, node: u64) -> bool {
+    /// Another gateway holds a user. If this one does as well, `say` says so
+    /// before anything else happens to the user here.
+    fn add(&self, user: &str, node: u64, say: impl FnOnce()) {
         let mut users = self.users.lock();
-        let Some(holder) = users.get_mut(user) else { return false };
+        let Some(holder) = users.get_mut(user) else { return };
+        holder.is_alone = false;
         if !holder.others.contains(&node) {
             holder.others.push(node);
         }
-        true
+        say();
     }
 
     /// Another gateway does not hold a user any more.
@@ -128,10 +140,12 @@ impl Holders {
         }
     }
 
-    /// NATS brings what is said about a user.
-    fn heard(&self, user: &str) {
+    /// NATS brings what is said about a user, and this gateway is the only one
+    /// that listens, or not.
+    fn heard(&self, user: &str, is_alone: bool) {
         if let Some(holder) = self.users.lock().get_mut(user) {
             holder.is_heard = true;
+            holder.is_alone = is_alone && holder.others.is_empty();
             for waiting in std::mem::take(&mut holder.waiting) {
                 // Whoever has given up needs no word.
                 let _told = waiting.send(());
@@ -139,17 +153,17 @@ impl Holders {
         }
     }
 
-    /// Changes a holder; `true`: with that it holds nobody any more, and is no more.
-    fn change(&self, user: &str, change: impl FnOnce(&mut Holder)) -> bool {
+    /// Changes a holder. If with that it holds nobody any more, it is no more,
+    /// and `say_left` says so before anything else happens to the user here.
+    fn change(&self, user: &str, change: impl FnOnce(&mut Holder), say_left: impl FnOnce()) {
         let mut users = self.users.lock();
-        let Some(holder) = users.get_mut(user) else { return false };
+        let Some(holder) = users.get_mut(user) else { return };
         change(holder);
-        let is_over = holder.sessions == 0 && holder.expected == 0;
-        if is_over {
+        if holder.sessions == 0 && holder.expected == 0 {
             holder.listening.abort();
             users.remove(user);
+            say_left();
         }
-        is_over
     }
 
     /// Users that are here.
@@ -180,8 +194,7 @@ impl Cluster {
 
     async fn follow_until_behind(self: &Arc<Self>) -> Behind {
         let (present, mut watch) = self.local.registry().watch(Target::everyone());
-        self.begin_with(&present).await;
-        let mut logins = VecDeque::new();
+        let mut logins = self.begin_with(present).await;
         loop {
             match self.next(&mut watch, &mut logins).await {
                 Ok(event) => self.follow(&event, &mut logins),
@@ -204,8 +217,9 @@ impl Cluster {
             }
             if let Some((_, presence)) = logins.pop_front()
                 && self.is_still_here(&presence)
+                && !self.say_login(&presence)
             {
-                self.say_login(&presence);
+                logins.push_back((Instant::now() + SETTLED, presence));
             }
         }
     }
@@ -228,35 +242,39 @@ impl Cluster {
     }
 
     /// Holds what is known against the sessions that are there, and says
-    /// every login again: nobody has heard them, or not all have.
-    async fn begin_with(self: &Arc<Self>, present: &[Arc<Presence>]) {
+    /// every login again: nobody has heard them, or not all have. Returns those
+    /// that are to be said once more: NATS may not have known all users yet.
+    async fn begin_with(
+        self: &Arc<Self>,
+        present: Vec<Arc<Presence>>,
+    ) -> VecDeque<(Instant, Arc<Presence>)> {
         for holder in self.holders.users.lock().values_mut() {
             holder.sessions = 0;
             // Who has left meanwhile was not heard; who is still there will say so.
             holder.others = Vec::new();
+            holder.is_alone = false;
             holder.since = Instant::now();
         }
-        for presence in present {
+        for presence in &present {
             self.came(&presence.user_id);
         }
-        let mut gone = Vec::new();
         self.holders.users.lock().retain(|user, holder| {
             let is_here = holder.sessions + holder.expected > 0;
             if !is_here {
                 holder.listening.abort();
-                gone.push(Arc::clone(user));
+                self.say_left(user);
             }
             is_here
         });
-        for user in gone {
-            self.say_left(&user);
-        }
-        for (nth, presence) in present.iter().enumerate() {
-            self.say_login(presence);
-            if nth % BATCH == BATCH - 1 {
-                sleep(Duration::from_millis(1)).await;
+        let mut again = VecDeque::with_capacity(present.len());
+        for batch in present.chunks(BATCH) {
+            for presence in batch {
+                self.say_login(presence);
+                again.push_back((Instant::now() + SETTLED, Arc::clone(presence)));
             }
+            sleep(PAUSE).await;
         }
+        again
     }
 
     /// A login of a user is about to be answered: begins to listen, if there is
@@ -296,6 +314,7 @@ impl Cluster {
                 expected: 0,
                 since: Instant::now(),
                 is_heard: false,
+                is_alone: false,
                 waiting: Vec::new(),
                 others: Vec::new(),
                 listening: self.runtime.spawn(listening).abort_handle(),
@@ -327,11 +346,9 @@ impl Cluster {
                     Some(message) => Box::pin(self.hear_of_user(&user, message)).await,
                     None => return,
                 },
+                // Those who answer have said, under the user's subject, who they are.
                 Some(Arrival { answer, .. }) = first.next() => {
-                    if let Some(answer) = answer {
-                        self.holders.add(&user, answer.node);
-                    }
-                    self.holders.heard(&user);
+                    self.holders.heard(&user, answer.is_none());
                     break;
                 }
             }
@@ -345,13 +362,18 @@ impl Cluster {
         }
     }
 
-    /// Another gateway holds a user as well, and wants to know whether it is heard.
+    /// Another gateway holds a user as well; with a reply subject it wants to
+    /// know who else does, and whether it is heard.
     pub(super) fn hear_holds(&self, node: u64, user: &str, reply: Option<async_nats::Subject>) {
-        self.holders.add(user, node);
-        if let Some(reply) = reply {
-            let answer = Answer { node: self.node, is_last: true, ..Answer::default() };
-            self.link.say(reply, None, answer.encode_to_vec().into());
-        }
+        let Some(reply) = reply else { return self.holders.add(user, node, || {}) };
+        self.holders.add(user, node, || self.say_holds(user));
+        let answer = Answer { node: self.node, is_last: true, ..Answer::default() };
+        self.link.say(reply, None, answer.encode_to_vec().into());
+    }
+
+    fn say_holds(&self, user: &str) {
+        let holds = Holds { user_id: user.to_owned() };
+        self.say(self.subjects.user(user), What::Holds(holds));
     }
 
     /// A session of a user has come.
@@ -365,9 +387,7 @@ impl Cluster {
     }
 
     fn change(&self, user: &str, change: impl FnOnce(&mut Holder)) {
-        if self.holders.change(user, change) {
-            self.say_left(user);
-        }
+        self.holders.change(user, change, || self.say_left(user));
     }
 
     fn say_left(&self, user: &str) {
@@ -375,7 +395,8 @@ impl Cluster {
         self.say(self.subjects.user(user), What::Left(left));
     }
 
-    fn say_login(&self, presence: &Presence) {
+    /// `false`: nobody will hear it.
+    fn say_login(&self, presence: &Presence) -> bool {
         let login = Login {
             user_id: presence.user_id.to_string(),
             session_id: presence.session_id.to_text(),
@@ -383,16 +404,13 @@ impl Cluster {
             device_id: presence.device_id.to_string(),
             generation: presence.generation,
         };
-        self.say(self.subjects.user(&presence.user_id), What::Login(login));
+        self.say(self.subjects.user(&presence.user_id), What::Login(login))
     }
 
     /// A user of this gateway has logged in at another one.
     pub(super) fn hear_login(&self, node: u64, login: &Login) {
         self.counted.logins.inc();
-        if self.holders.add(&login.user_id, node) {
-            let holds = Holds { user_id: login.user_id.clone() };
-            self.say(self.subjects.node(node), What::Holds(holds));
-        }
+        self.holders.add(&login.user_id, node, || self.say_holds(&login.user_id));
         self.local.registry().clock().hear(login.generation);
         let newer = self.local.registry().give_way(&Elsewhere {
             user_id: &login.user_id,

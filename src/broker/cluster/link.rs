@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -17,8 +18,11 @@ use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::{mpsc, watch};
 
-/// Messages that may wait for the connection to take them.
+/// Messages that may wait for the connection to take them, and their bytes.
 const QUEUE: usize = 16 * 1024;
+const QUEUE_BYTES: usize = 64 * 1024 * 1024;
+/// Those that the client has taken and not yet written.
+const CLIENT_QUEUE: usize = 128;
 /// Messages of one subscription that may wait to be looked at.
 const UNREAD: usize = 64 * 1024;
 /// A connection over which nothing comes is found out after three of these.
@@ -75,6 +79,7 @@ pub enum LinkError {
 pub(super) struct Link {
     client: Client,
     queue: mpsc::Sender<OutboundMessage>,
+    queued_bytes: Arc<AtomicUsize>,
     up: watch::Receiver<bool>,
 }
 
@@ -94,8 +99,9 @@ impl Link {
         let (is_up, up) = watch::channel(false);
         let client = options(config, name, is_up).await?.connect(servers).await?;
         let (queue, queued) = mpsc::channel(QUEUE);
-        let sending = send(client.clone(), queued);
-        Ok((Self { client, queue, up }, sending))
+        let queued_bytes = Arc::<AtomicUsize>::default();
+        let sending = send(client.clone(), queued, Arc::clone(&queued_bytes));
+        Ok((Self { client, queue, queued_bytes, up }, sending))
     }
 
     /// Whether there is a connection.
@@ -114,10 +120,21 @@ impl Link {
         self.client.max_payload()
     }
 
-    /// Says something under a subject. `false`: nobody will hear it.
+    /// Says something under a subject. `false`: nobody will hear it; there is
+    /// no connection, or too much waits for it already, or it is longer than
+    /// the server takes.
     pub(super) fn say(&self, subject: Subject, reply: Option<Subject>, payload: Bytes) -> bool {
+        let len = payload.len();
+        if !self.is_up() || len > self.max_payload() {
+            return false;
+        }
+        let queued = self.queued_bytes.fetch_add(len, Ordering::Relaxed);
         let message = OutboundMessage { subject, reply, payload, headers: None };
-        self.is_up() && self.queue.try_send(message).is_ok()
+        let has_room = queued < QUEUE_BYTES && self.queue.try_send(message).is_ok();
+        if !has_room {
+            self.queued_bytes.fetch_sub(len, Ordering::Relaxed);
+        }
+        has_room
     }
 
     /// Listens under a subject; `None`: not with this link any more.
@@ -136,8 +153,13 @@ impl Link {
 }
 
 /// Sends what is queued.
-async fn send(client: Client, mut queued: mpsc::Receiver<OutboundMessage>) {
+async fn send(
+    client: Client,
+    mut queued: mpsc::Receiver<OutboundMessage>,
+    queued_bytes: Arc<AtomicUsize>,
+) {
     while let Some(message) = queued.recv().await {
+        queued_bytes.fetch_sub(message.payload.len(), Ordering::Relaxed);
         if client.connection_state() != State::Connected {
             continue;
         }
@@ -164,6 +186,7 @@ async fn options(
         .retry_on_initial_connect()
         .ping_interval(PING_INTERVAL)
         .connection_timeout(CONNECT_TIMEOUT)
+        .client_capacity(CLIENT_QUEUE)
         .subscription_capacity(UNREAD)
         .reconnect_delay_callback(delay)
         .event_callback(move |event| {

@@ -35,6 +35,8 @@ pub(super) enum Heard {
     Still,
     /// It was lost.
     Again,
+    /// It has said goodbye.
+    Gone,
 }
 
 #[derive(Default)]
@@ -43,6 +45,8 @@ struct Table {
     /// Those that were lost. A gateway that really has gone does not come back
     /// under its number, but there are not so many of them.
     lost: HashSet<u64>,
+    /// Those that have said goodbye: what they said before it may come behind it.
+    gone: HashSet<u64>,
     /// Since when this gateway can hear; `None`: it cannot.
     hearing: Option<Instant>,
 }
@@ -89,6 +93,9 @@ impl Members {
             (member.heard, member.was_heard) = (heard, true);
             return Heard::Still;
         }
+        if table.gone.contains(&node) {
+            return Heard::Gone;
+        }
         table.members.insert(node, Member { name: name.into(), heard, was_heard: true });
         if table.lost.remove(&node) { Heard::Again } else { Heard::First }
     }
@@ -103,7 +110,11 @@ impl Members {
 
     /// A gateway has said goodbye.
     pub(super) fn left(&self, node: u64) {
-        if self.table.lock().members.remove(&node).is_some() {
+        let mut table = self.table.lock();
+        table.gone.insert(node);
+        let was_there = table.members.remove(&node).is_some();
+        drop(table);
+        if was_there {
             self.departures.send_modify(|count| *count += 1);
         }
     }
@@ -162,6 +173,8 @@ mod tests {
         assert_eq!(members.heard(1, "a"), Heard::Again);
         assert_eq!(members.heard(1, "a"), Heard::Still);
         members.left(1);
+        assert_eq!(members.heard(1, "a"), Heard::Gone);
+        assert_eq!(members.name(1), None);
         departures.mark_unchanged();
 
         members.can_hear(false);

@@ -167,7 +167,7 @@ impl Cluster {
     async fn listen(self: &Arc<Self>) {
         let subjects = &self.subjects;
         self.hear(subjects.replies(), |cluster, message| cluster.asks.arrived(&message)).await;
-        self.hear(subjects.watches(), |cluster, message| cluster.watches.arrived(&message)).await;
+        self.hear(subjects.watches(), |cluster, message| cluster.hear_of_watch(&message)).await;
         self.hear(subjects.nodes(), Self::hear_member).await;
         self.hear(subjects.node(self.node), Self::hear_member).await;
         let Some(mut all) = self.link.listen(subjects.all()).await else { return };
@@ -244,19 +244,19 @@ impl Cluster {
                 self.members.left(node);
                 self.forget_departed();
             }
-            What::Holds(holds) => {
-                self.holders.add(&holds.user_id, node);
-            }
             What::Watch(watch) => self.relay(node, watch, reply),
             What::Unwatch(unwatch) => self.relays.end(node, unwatch.watch),
             // Not said here, or by a later version.
-            What::Login(_) | What::Left(_) | What::Ask(_) => {}
+            What::Holds(_) | What::Login(_) | What::Left(_) | What::Ask(_) => {}
         }
     }
 
     fn hear_hello(self: &Arc<Self>, node: u64, hello: &Hello) {
         let behind = self.local.registry().clock().hear(hello.clock);
         let heard = self.members.heard(node, &hello.name);
+        if heard == Heard::Gone {
+            return;
+        }
         if heard == Heard::Again {
             self.begin_again.notify_one();
         }

@@ -20,8 +20,9 @@ use crate::registry::{Registry, Target};
 
 /// Something is said at least so often, so that a loss is noticed.
 pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
-/// Events in one message.
+/// Events in one message, and their bytes, more or less.
 const MAX_EVENTS: usize = 256;
+const MAX_BYTES: usize = 128 * 1024;
 /// Between messages of a snapshot, so that others have their turn.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -75,13 +76,36 @@ struct Relay {
 impl Cluster {
     /// Another gateway watches the sessions that are here.
     pub(super) fn relay(self: &Arc<Self>, node: u64, watch: Watch, reply: Option<Subject>) {
-        let Some(reply) = reply else { return };
+        let (Some(reply), Some(target)) = (reply, watch.target) else { return };
         let mut open = self.relays.open.lock();
         open.entry((node, watch.watch)).or_insert_with(|| {
-            let target = Target::from(watch.target.unwrap_or_default());
+            let target = Target::from(target);
             let relay = Relay { cluster: Arc::clone(self), reply, number: 0 };
             tokio::spawn(relay.run(target, watch.snapshot)).abort_handle()
         });
+    }
+}
+
+/// Events that go into one message.
+#[derive(Default)]
+struct Part {
+    events: Vec<SessionEvent>,
+    bytes: usize,
+}
+
+impl Part {
+    fn add(&mut self, event: SessionEvent) {
+        self.bytes += event.encoded_len();
+        self.events.push(event);
+    }
+
+    fn is_full(&self) -> bool {
+        self.events.len() >= MAX_EVENTS || self.bytes >= MAX_BYTES
+    }
+
+    fn take(&mut self) -> Vec<SessionEvent> {
+        self.bytes = 0;
+        std::mem::take(&mut self.events)
     }
 }
 
@@ -99,13 +123,15 @@ impl Relay {
         let registry: Arc<Registry> = Arc::clone(self.cluster.local.registry());
         let mut over = self.cluster.relays.is_over.subscribe();
         let (present, mut watch) = registry.watch(target);
-        let told = if wants_snapshot { &*present } else { &[] };
-        for part in told.chunks(MAX_EVENTS) {
-            let events = part.iter().map(|it| told::snapshot(it, &node)).collect();
-            self.send(Events { events, ..Events::default() });
-            tokio::time::sleep(PAUSE).await;
+        let mut part = Part::default();
+        for session in present.into_iter().filter(|_| wants_snapshot) {
+            part.add(told::snapshot(&session, &node));
+            if part.is_full() {
+                self.send(Events { events: part.take(), ..Events::default() });
+                tokio::time::sleep(PAUSE).await;
+            }
         }
-        drop(present);
+        self.send(Events { events: part.take(), ..Events::default() });
         self.send(Events { events: vec![told::snapshot_end()], ..Events::default() });
         let mut sign_of_life = Instant::now() + SIGN_OF_LIFE;
         loop {
@@ -119,18 +145,17 @@ impl Relay {
                     return;
                 }
             };
-            let mut events: Vec<SessionEvent> = Vec::new();
             let mut is_behind = false;
             let mut event = next;
             while let Some(result) = event {
                 match result {
-                    Ok(event) => events.push(told::event(event, &node)),
+                    Ok(event) => part.add(told::event(event, &node)),
                     Err(_behind) => is_behind = true,
                 }
-                let is_full = is_behind || events.len() == MAX_EVENTS;
+                let is_full = is_behind || part.is_full();
                 event = if is_full { None } else { watch.next().now_or_never() };
             }
-            self.send(Events { events, is_behind, ..Events::default() });
+            self.send(Events { events: part.take(), is_behind, ..Events::default() });
             if is_behind {
                 return;
             }

@@ -75,6 +75,9 @@ pub(super) struct Question {
     /// If nobody says that the user is there, that need not be so: a gateway
     /// has not been heard for a while, or has gone before anybody has answered.
     may_be_missed: bool,
+    /// A gateway has not been heard for a while: where those who answer may not
+    /// know all others, it may be one of them.
+    is_somebody_overdue: bool,
     last_heard: Option<Instant>,
     /// All sessions of all gateways have been named.
     is_named: bool,
@@ -111,10 +114,16 @@ struct Heard {
 }
 
 impl Question {
-    /// Goes to those that hold a user. `may_be_missed`: there are gateways which
-    /// perhaps do and cannot be asked.
-    pub(super) fn user(user: Arc<str>, is_here: bool, may_be_missed: bool) -> Self {
-        Self { may_be_missed, ..Self::new(About::User { user, is_here }, Vec::new(), false) }
+    /// Goes to those that hold a user; `awaited` are known to. There may be
+    /// gateways which perhaps do and cannot be asked.
+    pub(super) fn user(
+        user: Arc<str>,
+        is_here: bool,
+        awaited: Vec<Member>,
+        is_somebody_overdue: bool,
+    ) -> Self {
+        let question = Self::new(About::User { user, is_here }, awaited, false);
+        Self { may_be_missed: is_somebody_overdue, is_somebody_overdue, ..question }
     }
 
     /// Goes to all; `members` are those that are known, perhaps not all.
@@ -136,6 +145,7 @@ impl Question {
             is_user_elsewhere: false,
             is_doubtful: false,
             may_be_missed: false,
+            is_somebody_overdue: false,
             last_heard: None,
             is_named: false,
         }
@@ -255,6 +265,7 @@ impl Question {
         };
         let are_named = self.heard.iter().all(|heard| heard.is_named);
         if is_over && are_named && self.awaited.is_empty() {
+            self.is_doubtful |= self.is_unsettled && self.is_somebody_overdue;
             self.name_all(news);
         }
     }

@@ -81,21 +81,13 @@ struct Node {
 }
 
 impl Watches {
-    /// Something was heard for a watch.
-    pub(super) fn arrived(&self, message: &Message) {
-        let Some(watch) = subjects::read_watch(&message.subject) else { return };
-        let events = match Events::decode(message.payload.clone()) {
-            Ok(events) => events,
-            Err(error) => {
-                tracing::warn!(%error, "what another gateway tells a watch cannot be read");
-                return;
-            }
-        };
+    /// Gives events to a watch; `false`: there is none of that number any more.
+    fn arrived(&self, watch: u64, events: Events) -> bool {
         let open = self.open.lock();
-        if let Some(open) = open.get(&watch) {
-            // What does not fit is missed by its number.
-            let _sent = open.events.try_send(events);
-        }
+        let Some(open) = open.get(&watch) else { return false };
+        // What does not fit is missed by its number.
+        let _sent = open.events.try_send(events);
+        true
     }
 }
 
@@ -133,6 +125,24 @@ impl Cluster {
             Ok(elsewhere)
         } else {
             Err(Broken::Unreachable)
+        }
+    }
+
+    /// Something is told to a watch. If that has ended, perhaps while it could
+    /// not say so, it is said now; at the next sign of life at the latest
+    /// nobody is told for nothing.
+    pub(super) fn hear_of_watch(&self, message: &Message) {
+        let Some(watch) = subjects::read_watch(&message.subject) else { return };
+        match Events::decode(message.payload.clone()) {
+            Ok(events) => {
+                let node = events.node;
+                if !self.watches.arrived(watch, events) {
+                    self.say(self.subjects.node(node), What::Unwatch(Unwatch { watch }));
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "what another gateway tells a watch cannot be read");
+            }
         }
     }
 
@@ -191,10 +201,11 @@ impl Elsewhere {
                 _departed = self.departures.changed() => None,
                 () = judging => None,
             };
-            if let Some(events) = arrived {
-                self.hear(events)?;
+            // While something waits to be heard nobody is late.
+            match arrived {
+                Some(events) => self.hear(events)?,
+                None => self.judge()?,
             }
-            self.judge()?;
         }
     }
 

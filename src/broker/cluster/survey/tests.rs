@@ -12,7 +12,7 @@ fn members() -> Vec<Member> {
 }
 
 fn about_user() -> Survey {
-    Survey::new(vec![Question::user("u".into(), false, false)])
+    Survey::new(vec![Question::user("u".into(), false, Vec::new(), false)])
 }
 
 fn about_everybody() -> Survey {
@@ -57,7 +57,7 @@ fn a_user_for_whom_nobody_listens_is_offline_at_once() {
     let mut survey = about_user();
     assert_eq!(survey.hear(0, None, Instant::now(), member), [News::Offline("u".into())]);
     assert!(survey.is_done());
-    let mut here = Survey::new(vec![Question::user("u".into(), true, false)]);
+    let mut here = Survey::new(vec![Question::user("u".into(), true, Vec::new(), false)]);
     assert_eq!(here.hear(0, None, Instant::now(), member), []);
     assert!(here.is_done());
 }
@@ -93,9 +93,27 @@ fn a_co_holder_that_is_not_there_any_more_is_a_doubt() {
 #[test]
 fn a_user_is_not_offline_while_a_gateway_is_overdue() {
     let now = Instant::now();
-    let overdue = || Survey::new(vec![Question::user("u".into(), false, true)]);
+    let overdue = || Survey::new(vec![Question::user("u".into(), false, Vec::new(), true)]);
     assert_eq!(overdue().hear(0, None, now, member), [News::UnknownUser("u".into())]);
     assert_eq!(overdue().hear(0, Some(answer(A, &["x"])), now, member), [session("x")]);
+}
+
+#[test]
+fn those_who_may_not_know_all_are_doubted_while_a_gateway_is_overdue() {
+    let now = Instant::now();
+    let user = || Question::user("u".into(), true, Vec::new(), true);
+    let mut survey = Survey::new(vec![user()]);
+    let first = Answer { is_unsettled: true, ..answer(A, &["x"]) };
+    assert_eq!(survey.hear(0, Some(first), now, member), [session("x")]);
+    assert_eq!(survey.pass(survey.passes_at().unwrap()), [News::UnknownUser("u".into())]);
+}
+
+#[test]
+fn a_holder_that_is_known_and_cannot_be_asked_is_a_doubt() {
+    let known = vec![(B, "b".into())];
+    let mut survey = Survey::new(vec![Question::user("u".into(), true, known, false)]);
+    assert_eq!(survey.hear(0, None, Instant::now(), member), [News::UnknownUser("u".into())]);
+    assert!(survey.is_done());
 }
 
 #[test]

@@ -1,11 +1,13 @@
 """Three gateways as one: whatever a backend asks of one of them holds for all."""
 
 import secrets
+import time
+from collections import Counter
 
 import grpc
 import pytest
 from cluster import cluster_config, start_cluster, wait_known
-from processes import Nats
+from processes import Nats, eventually
 from push_client import (
     ACKNOWLEDGED,
     QUEUED,
@@ -216,3 +218,70 @@ def test_a_user_may_be_called_anything(nodes, connect, open_backend, user):
     receipts = open_backend(nodes[1]).push(user_ids=names, data=b"x", deadline=LONG)
     assert sorted(it.session.user_id for it in receipts) == sorted(names)
     assert {client.receive_push().data for client in clients} == {b"x"}
+
+
+def test_a_user_who_moves_is_at_one_gateway_only(nodes, connect, open_backend, user):
+    backend = open_backend(nodes[2])
+    for number in range(3):
+        name = f"{user}-{number}"
+        older = connect(nodes[0]).log_in(name)
+        # No login of long ago is still remembered as expected.
+        time.sleep(2.2)
+        connect(nodes[1]).log_in(name)
+        assert older.wait_closed()[0] == 3004
+        # Nobody waits for the gateway that gave way, or doubts what it has.
+        eventually(lambda name=name: len(backend.sessions(user_ids=[name])) == 1)
+        began = time.monotonic()
+        receipts = backend.push(user_ids=[name], data=b"x", deadline=LONG)
+        told = [(Outcome.Name(it.outcome), it.session.node) for it in receipts]
+        assert told == [("WRITTEN", "node-1")]
+        assert time.monotonic() - began < LONG / 4
+
+
+def test_very_many_users_are_asked_for_in_parts(nodes, connect, open_backend, user):
+    # More than a message holds, of which the last are there.
+    users = [f"{user}-{number:05}-{'z' * 40}" for number in range(25_000)]
+    for number, name in enumerate(users[-60:]):
+        connect(nodes[number % 3]).log_in(name, deviceId="d" * 400)
+    receipts = open_backend(nodes[0]).push(user_ids=users, data=b"x", deadline=LONG)
+    assert Counter(outcomes(receipts)) == {"OFFLINE": len(users) - 60, "WRITTEN": 60}
+    reached = {it.session.user_id for it in receipts if it.outcome == Outcome.WRITTEN}
+    assert reached == set(users[-60:])
+    assert len({it.user_id for it in receipts} - {""}) == len(users) - 60
+    sessions = open_backend(nodes[1]).sessions(user_ids=users)
+    assert {it.user_id for it in sessions} == reached and len(sessions) == 60
+    assert open_backend(nodes[2]).kick(user_ids=users) == 60
+
+
+def test_a_push_in_parts_is_not_overtaken(nodes, connect, open_backend, user):
+    # A large event to so many users that one message does not hold both.
+    users = [f"{user}-{number:03}-{'z' * 245}" for number in range(300)]
+    clients = [connect(nodes[1]).log_in(name) for name in users[-20:]]
+    data = b"1" * (960 * 1024)
+    for _ in range(2):
+        stream = open_backend(nodes[0]).push_stream()
+        stream.send(user_ids=users, data=data, deadline=LONG, push_id="one")
+        stream.send(platforms=["ios"], data=b"2", deadline=LONG, push_id="two")
+        stream.end()
+        told = Counter((it.push_id, Outcome.Name(it.outcome)) for it in stream)
+        assert told["one", "WRITTEN"] == 20 and told["one", "OFFLINE"] == 280
+        for client in clients:
+            assert [client.receive_push().data[:1] for _ in range(2)] == [b"1", b"2"]
+
+
+def test_a_snapshot_may_be_large_and_read_slowly(nodes, connect_raw, open_backend, user):
+    # What clients say about themselves fills more than one message of NATS.
+    long = "x" * 1000
+    for number in range(300):
+        raw = connect_raw(nodes[1])
+        raw.log_in(f"{user}-{number:03}-{long}", deviceId=long, appVersion=long, language=long)
+    # So that little is on its way, and the gateway has to wait for its reader.
+    options = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65536)]
+    seen = Counter()
+    for event in open_backend(nodes[0], options=options).watch(snapshot=True, platforms=["ios"]):
+        if event.kind == Kind.SNAPSHOT_END:
+            break
+        seen[event.session.user_id] += event.session.user_id.startswith(user)
+        # Longer in all than gateways have for saying what is there.
+        time.sleep(0.02)
+    assert sum(seen.values()) == 300

@@ -1,6 +1,9 @@
 """What can go wrong in a cluster: nothing is told that is not so, and all heals."""
 
+import contextlib
+import re
 import signal
+import socket
 import threading
 import time
 from collections import Counter
@@ -11,7 +14,7 @@ from cluster import Line, cluster_config, count_of, start_cluster, wait_known, w
 from credentials import Authority
 from probe_pb2 import EchoReq, EchoResp
 from processes import Nats, eventually
-from push_client import ACKNOWLEDGED, WRITTEN, Outcome, outcomes, status_of
+from push_client import ACKNOWLEDGED, WRITTEN, Kind, Outcome, outcomes, status_of
 
 LONG = 60
 
@@ -382,3 +385,120 @@ def test_a_gateway_that_stood_still_for_a_while_is_one_of_them_again(
         assert outcomes(backend.push(user_ids=[user], data=b"x")) == ["WRITTEN"] * 2, number
     clients[1].close()
     eventually(lambda: outcomes(backend.push(user_ids=[user])) == ["WRITTEN"])
+
+
+def test_holders_that_cannot_be_asked_are_not_passed_over(
+    start_gateway, services, own_nats, lines, connect, open_backend, user
+):
+    nats = own_nats()
+    line = lines(nats.port)
+    nodes = start_cluster(start_gateway, services, [nats.url, line.url, nats.url])
+    for number, node in enumerate(nodes[:2]):
+        connect(node).log_in(user, deviceId=f"d{number}")
+    backends = [open_backend(node) for node in nodes]
+
+    def told(backend, deadline=1):
+        return sorted(outcomes(backend.push(user_ids=[user], data=b"x", deadline=deadline)))
+
+    for backend in backends:
+        eventually(lambda backend=backend: told(backend) == ["WRITTEN", "WRITTEN"])
+    marks = [len(node.lines) for node in nodes]
+    # The one at the same gateway knows of the other as well as anybody.
+    line.cut()
+    wait_log(nodes[1], "the connection to NATS is lost", marks[1])
+    assert told(backends[0]) == ["EXPIRED", "WRITTEN"]
+    assert told(backends[2]) == ["EXPIRED", "WRITTEN"]
+    line.mend()
+    for backend in backends:
+        eventually(lambda backend=backend: told(backend) == ["WRITTEN", "WRITTEN"])
+    # All begin again, one of them later: until it is lost it may hold the user.
+    marks = [len(node.lines) for node in nodes]
+    line.cut()
+    nats.kill()
+    own_nats(port=nats.port)
+    for number in (0, 2):
+        wait_log(nodes[number], "connected to NATS", marks[number])
+    assert "EXPIRED" in told(backends[2])
+    line.mend()
+    wait_log(nodes[1], "connected to NATS", marks[1])
+    for backend in backends:
+        eventually(lambda backend=backend: told(backend) == ["WRITTEN", "WRITTEN"])
+
+
+def test_devices_that_came_twice_without_nats_keep_the_newer_session(
+    start_gateway, services, own_nats, connect_raw, open_backend, user
+):
+    nats = own_nats()
+    nodes = start_cluster(start_gateway, services, nats.url, count=2)
+    marks = [len(node.lines) for node in nodes]
+    nats.kill()
+    for mark, node in zip(marks, nodes, strict=True):
+        wait_log(node, "the connection to NATS is lost", mark)
+    # More than are said in one go.
+    for number in range(1000):
+        for node in nodes if number % 2 else nodes[::-1]:
+            connect_raw(node, user=f"{user}-{number}")
+    own_nats(port=nats.port)
+    backend = open_backend(nodes[0])
+
+    def newer():
+        at = Counter((it.user_id, it.node) for it in backend.sessions(platforms=["ios"]))
+        return at == {(f"{user}-{n}", f"node-{n % 2}"): 1 for n in range(1000)}
+
+    def listed():
+        try:
+            return newer()
+        except grpc.RpcError:
+            return False
+
+    eventually(listed, 20)
+
+
+def test_watches_that_end_with_nats_are_forgotten_everywhere(
+    start_gateway, services, own_nats, open_backend
+):
+    nats = own_nats()
+    nodes = start_cluster(start_gateway, services, nats.url, count=2)
+    backend = open_backend(nodes[0])
+    watches = [backend.watch(snapshot=True, platforms=["ios"]) for _ in range(3)]
+    assert {next(watch).kind for watch in watches} == {Kind.SNAPSHOT_END}
+    told = Heard(nats.port, f"{nodes[0].cluster}.v1.watch.>")
+    eventually(lambda: len(told.subjects()) == 3)
+    told.close()
+    marks = [len(node.lines) for node in nodes]
+    nats.kill()
+    for watch in watches:
+        assert status_of(lambda watch=watch: next(watch))[0].name == "UNAVAILABLE"
+    nats = own_nats(port=nats.port)
+    for mark, node in zip(marks, nodes, strict=True):
+        wait_log(node, "connected to NATS", mark)
+    # Signs of life come every two seconds; the first is answered.
+    time.sleep(2.5)
+    told = Heard(nats.port, f"{nodes[0].cluster}.v1.watch.>")
+    time.sleep(4.5)
+    assert told.subjects() == set()
+    told.close()
+
+
+class Heard(threading.Thread):
+    """What is said at NATS under some subjects, whoever it is meant for."""
+
+    def __init__(self, port, subjects):
+        super().__init__(daemon=True)
+        self._said = b""
+        self._sock = socket.create_connection(("127.0.0.1", port))
+        self._sock.sendall(b'CONNECT {"verbose":false}\r\nSUB %s 1\r\n' % subjects.encode())
+        self.start()
+
+    def run(self):
+        with contextlib.suppress(OSError):
+            while data := self._sock.recv(1 << 16):
+                self._said += data
+
+    def subjects(self):
+        return set(re.findall(rb"MSG (\S+)", self._said))
+
+    def close(self):
+        self._sock.shutdown(socket.SHUT_RDWR)
+        self.join()
+        self._sock.close()

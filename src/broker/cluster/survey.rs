@@ -17,6 +17,7 @@
 //!
 //! No I/O and no clock here: what happens is told to a [`Survey`], with the time.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -198,11 +199,16 @@ impl Question {
         if let About::Everybody { absent_sessions, absent_users } = &mut self.about
             && answer.number == 0
         {
-            absent_sessions.retain(|name| answer.absent_sessions.iter().any(|no| **no == **name));
-            absent_users.retain(|user| answer.absent_users.iter().any(|no| **no == **user));
+            // There may be very many of them.
+            let not_there: HashSet<&str> =
+                answer.absent_sessions.iter().map(String::as_str).collect();
+            absent_sessions.retain(|name| not_there.contains(&**name));
+            let not_there: HashSet<&str> = answer.absent_users.iter().map(String::as_str).collect();
+            absent_users.retain(|user| not_there.contains(&**user));
         }
         self.is_user_elsewhere |= answer.is_user_here;
         self.is_unsettled |= answer.is_unsettled;
+        self.is_doubtful |= answer.is_unsettled && self.is_somebody_overdue;
         for node in answer.co_holders {
             let is_known = self.awaited.iter().any(|(known, _)| *known == node)
                 || self.heard.iter().any(|heard| heard.node == node && heard.is_named);
@@ -265,7 +271,6 @@ impl Question {
         };
         let are_named = self.heard.iter().all(|heard| heard.is_named);
         if is_over && are_named && self.awaited.is_empty() {
-            self.is_doubtful |= self.is_unsettled && self.is_somebody_overdue;
             self.name_all(news);
         }
     }

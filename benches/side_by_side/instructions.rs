@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -25,8 +26,10 @@ use crate::parts;
 /// percent, where one thread does everything in order.
 const TOLERANCE: f64 = 5.0;
 /// The same of pushes: how many pongs are read and how many receipts are
-/// written in one go is another in each run, and up to a tenth of them with it.
-const LOOSE: f64 = 15.0;
+/// written in one go is another in each run, and with it up to a fifth of them.
+/// So they are counted three times, and the least is compared.
+const LOOSE: f64 = 30.0;
+const LOOSE_RUNS: usize = 3;
 /// callgrind makes everything slow.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -151,36 +154,51 @@ fn count() -> Result<BTreeMap<String, u64>, Failure> {
     let (_service, address) = parts::serve(&["service"])?;
     let mut all = BTreeMap::new();
     for case in CASES {
-        let (option, less) = case.amount;
-        let mut totals = [0; 2];
-        for (total, amount) in totals.iter_mut().zip([less, 2 * less]) {
-            let file = directory.path().join("callgrind.out");
-            let out = format!("--callgrind-out-file={}", file.display());
-            let under = ["valgrind", "--tool=callgrind", &out];
-            let setup = Setup { cpus: &[0], under: &under, ..Setup::default() };
-            let gateway = folder.start(address, &setup)?;
-            let mut command = Command::new(BRIDGEHEAD);
-            command.current_dir(directory.path()).arg("bench").args(case.words);
-            command.args([option, &amount.to_string(), "--url", &gateway.url]);
-            match case.words {
-                ["push", ..] => command.args(["--push-url", &gateway.push_url]),
-                _ => command.args(["--warmup", "0s"]),
-            };
-            let output = command.output().context(BRIDGEHEAD)?;
-            if !output.status.success() {
-                let said = String::from_utf8_lossy(&output.stderr).into_owned();
-                return Err(Failure::new(format!("{}: {said}", case.name)));
-            }
-            gateway.process.terminate(PATIENCE)?;
-            *total = instructions_in(&file)?;
+        let runs = if case.tolerance > TOLERANCE { LOOSE_RUNS } else { 1 };
+        let mut least = f64::INFINITY;
+        for _ in 0..runs {
+            least = least.min(count_case(&case, &folder, directory.path(), address)?);
         }
-        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-        let each = totals[1].saturating_sub(totals[0]) as f64 / (less as f64 * case.each);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
-        all.insert(case.name.to_owned(), each.round() as u64);
-        eprintln!("{each:8.0} {}", case.name);
+        all.insert(case.name.to_owned(), least.round() as u64);
+        eprintln!("{least:8.0} {}", case.name);
     }
     Ok(all)
+}
+
+/// Counts one case: the difference between two runs.
+fn count_case(
+    case: &Case,
+    folder: &Folder,
+    directory: &Path,
+    address: SocketAddr,
+) -> Result<f64, Failure> {
+    let (option, less) = case.amount;
+    let mut totals = [0; 2];
+    for (total, amount) in totals.iter_mut().zip([less, 2 * less]) {
+        let file = directory.join("callgrind.out");
+        let out = format!("--callgrind-out-file={}", file.display());
+        let under = ["valgrind", "--tool=callgrind", &out];
+        let setup = Setup { cpus: &[0], under: &under, ..Setup::default() };
+        let gateway = folder.start(address, &setup)?;
+        let mut command = Command::new(BRIDGEHEAD);
+        command.current_dir(directory).arg("bench").args(case.words);
+        command.args([option, &amount.to_string(), "--url", &gateway.url]);
+        match case.words {
+            ["push", ..] => command.args(["--push-url", &gateway.push_url]),
+            _ => command.args(["--warmup", "0s"]),
+        };
+        let output = command.output().context(BRIDGEHEAD)?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            return Err(Failure::new(format!("{}: {said}", case.name)));
+        }
+        gateway.process.terminate(PATIENCE)?;
+        *total = instructions_in(&file)?;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    let each = totals[1].saturating_sub(totals[0]) as f64 / (less as f64 * case.each);
+    Ok(each)
 }
 
 /// The sum that a file of callgrind's ends with.

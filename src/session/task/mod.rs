@@ -4,6 +4,9 @@
 //! be written is gathered until nothing else is ready: then it goes out in one
 //! write. So frames that arrive together are answered together.
 
+mod outgoing;
+mod steps;
+
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
@@ -19,24 +22,22 @@ use tokio::time::Instant;
 use super::closing;
 use super::confirmations::Confirmations;
 use super::ended::Ended;
-use super::handshake::{
-    self, Asked, Deciding, KEEP_ALIVE, Outcome, SET_CXN_PARAMS, SET_USER_PARAMS, Step,
-};
+use super::handshake::{self, Asked, Deciding, KEEP_ALIVE, SET_CXN_PARAMS, SET_USER_PARAMS, Step};
 use super::identity::Identity;
 use super::news;
 use super::request::{self, Answer, Failure, Finished, InFlight, Refusal};
-use super::socket::{Outgoing, ReadError, Socket, Source};
+use super::socket::{ReadError, Socket};
 use super::sweeper::{Handle, Stage, Watch};
-use super::traffic::Traffic;
 use super::{Client, Worker};
 use crate::envelope::cipher::Cipher;
 use crate::envelope::codec::{self, Request};
 use crate::envelope::{Close, Code};
-use crate::outbox::{Frame, Outbox, Reader, Rejected, Signal, Ticket};
+use crate::outbox::{Outbox, Reader, Rejected, Signal};
 use crate::proto::session::SetCxnParamsReq;
 use crate::registry::Membership;
 use crate::trace::Place;
 use crate::websocket::Message;
+use outgoing::{Greeting, Queue, seal};
 
 /// Frames in a row that are no requests, after which a session is closed.
 const MAX_STRIKES: u8 = 8;
@@ -44,8 +45,6 @@ const MAX_STRIKES: u8 = 8;
 const WRITE_FIRST: usize = 64 * 1024;
 /// Events in a row after which writing comes first, whatever is queued.
 const MAX_UNWRITTEN: u8 = 64;
-/// Times that a session may choose a key: once, and some to mend it.
-const MAX_KEYS: u8 = 8;
 
 /// Serves one client until its session ends; `held` is dropped then.
 ///
@@ -431,85 +430,6 @@ where
         }
     }
 
-    fn on_step(&mut self, step: Step) -> Result<(), Ended> {
-        let Step { asked, outcome } = step;
-        match outcome {
-            Outcome::Described { params, cipher: None } => {
-                self.described(*params);
-                self.answer(&asked, &Answer::empty());
-            }
-            Outcome::Described { params, cipher: Some(cipher) } => {
-                self.keys += 1;
-                self.worker.metrics.sessions.handshakes.with_label_values(&["done"]).inc();
-                if self.keys > MAX_KEYS {
-                    return Err(Ended::Closed(Close::ProtocolError));
-                }
-                self.switching = Some(Switch { asked, params, cipher });
-            }
-            // It would end the user's other sessions for one that is over.
-            Outcome::LoggedIn { .. } if self.outbox.is_sealed() => {}
-            Outcome::LoggedIn { user_id, token, expires_at, expected } => {
-                self.counted_login("accepted");
-                tracing::debug!(session = self.identity.session_id(), user = user_id, "logged in");
-                self.identity.log_in(&user_id, &token, expires_at);
-                self.handle.set_stage(Stage::Authenticated);
-                self.answer(&asked, &Answer::empty());
-                self.join();
-                drop(expected);
-            }
-            Outcome::LoginRefused { reason } => {
-                self.counted_login("refused");
-                let session = self.identity.session_id();
-                tracing::info!(session, reason, "login refused");
-                let failure = Failure::new(Code::AUTH_ERROR, reason);
-                self.answer(&asked, &failure.into_answer());
-                return Err(Ended::Closed(Close::AuthenticationFailed));
-            }
-            Outcome::Failed(failure) => self.answer(&asked, &failure.into_answer()),
-            Outcome::Closed(close) => return Err(Ended::Closed(close)),
-        }
-        Ok(())
-    }
-
-    fn counted_login(&self, outcome: &str) {
-        self.worker.metrics.sessions.logins.with_label_values(&[outcome]).inc();
-    }
-
-    /// Lets pushes find the session, from behind the answer to its login on,
-    /// and as what it has described itself since.
-    fn join(&mut self) {
-        let outbox = self.outbox.outbox();
-        let Some(presence) = self.identity.presence(outbox, self.cipher.is_some()) else { return };
-        match &mut self.membership {
-            None => {
-                self.membership = Some(self.worker.registry.join(presence));
-                news::connected(&self.worker, &self.identity);
-            }
-            Some(membership) => {
-                let was = Arc::clone(membership.presence());
-                match membership.renew(presence) {
-                    Ok(()) => {
-                        news::renewed(&self.worker, &self.identity, &was, membership.presence());
-                    }
-                    // The order to close is in the outbox already.
-                    Err(evicted) => {
-                        tracing::debug!(session = self.identity.session_id(), %evicted, "no login");
-                    }
-                }
-            }
-        }
-    }
-
-    fn described(&mut self, params: SetCxnParamsReq) {
-        self.identity.describe(params);
-        if self.handle.stage() == Stage::Connected {
-            self.handle.set_stage(Stage::Described);
-        }
-        if self.membership.is_some() && self.identity.has_device() {
-            self.join();
-        }
-    }
-
     fn answer(&self, asked: &Asked, answer: &Answer) {
         self.put(codec::answer(&asked.req_id, &asked.method, answer.code, &answer.data));
     }
@@ -530,68 +450,6 @@ enum Begun {
     Deciding(Deciding),
     Call(InFlight),
     Answered(Answer),
-}
-
-/// The first message of every connection: text, and never encrypted.
-struct Greeting(bool);
-
-impl Source for Greeting {
-    fn next(&mut self) -> Option<Outgoing> {
-        std::mem::take(&mut self.0).then_some(Outgoing::Text("connected"))
-    }
-
-    fn written(&mut self) {}
-}
-
-/// What the outbox holds, on its way to the socket, with pings between.
-struct Queue<'a> {
-    outbox: &'a Reader,
-    cipher: Option<&'a Cipher>,
-    traffic: &'a Traffic,
-    confirmations: &'a mut Confirmations,
-    heartbeat: bool,
-    /// What was given has been taken, and more may be waiting behind it.
-    is_behind: bool,
-}
-
-impl Source for Queue<'_> {
-    fn next(&mut self) -> Option<Outgoing> {
-        if std::mem::take(&mut self.heartbeat) {
-            return Some(Outgoing::Ping(self.confirmations.heartbeat()));
-        }
-        // Also where more is always waiting, what was sent gets its ping.
-        if std::mem::take(&mut self.is_behind)
-            && let Some(payload) = self.confirmations.ping_behind()
-        {
-            return Some(Outgoing::Ping(payload));
-        }
-        let Some(frame) = self.outbox.take() else {
-            return self.confirmations.ping_behind().map(Outgoing::Ping);
-        };
-        let (sealed, ticket) = seal(frame, self.cipher, self.traffic);
-        if let Some(ticket) = ticket {
-            self.confirmations.sent(ticket);
-        }
-        Some(Outgoing::Binary(sealed))
-    }
-
-    fn written(&mut self) {
-        self.confirmations.written();
-        self.is_behind = true;
-    }
-}
-
-/// Encrypts a frame where the session does so. A push is shared with other
-/// sessions: only the encryption copies it.
-fn seal(frame: Frame, cipher: Option<&Cipher>, traffic: &Traffic) -> (Bytes, Option<Ticket>) {
-    let sealed = match (frame, cipher) {
-        (Frame::Answer(plain), None) => (plain.freeze(), None),
-        (Frame::Answer(plain), Some(cipher)) => (cipher.seal(plain), None),
-        (Frame::Push(plain, ticket), None) => (plain, ticket),
-        (Frame::Push(plain, ticket), Some(cipher)) => (cipher.seal_copy(&plain), ticket),
-    };
-    traffic.sent(sealed.0.len());
-    sealed
 }
 
 #[cfg(test)]

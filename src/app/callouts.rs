@@ -13,14 +13,14 @@ use crate::callout::{self, Call, Callout};
 use crate::config::{Auth, Config, HooksConfig, RpcCall};
 use crate::hooks::{Event, Hook, Hooks};
 use crate::routing::Descriptors;
-use crate::upstream::{self, Metadata, Own, Upstream};
+use crate::upstream::{self, Destination, Metadata, Own};
 
 /// The keys that lead to a callout.
 pub(super) type Place = [&'static str; 2];
 
 /// An upstream that an RPC may be called at.
 pub(super) struct Callee {
-    pub(super) upstream: Arc<Upstream>,
+    pub(super) destination: Destination,
     /// As far as they are known.
     pub(super) descriptors: Option<Arc<Descriptors>>,
     /// How long a call may take.
@@ -73,7 +73,7 @@ pub(super) fn make(
     callee: Callee,
     problems: &mut Vec<Problem>,
 ) -> Option<(Callout, Call)> {
-    let Callee { upstream, descriptors, timeout } = callee;
+    let Callee { destination, descriptors, timeout } = callee;
     let descriptors = descriptors?;
     if config.rpc.is_empty() {
         return None; // reported when the file was read
@@ -107,7 +107,7 @@ pub(super) fn make(
         reason: config.reason.clone(),
     };
     match Callout::new(callout, placeholders) {
-        Ok(callout) => Some((callout, call(upstream, path, timeout))),
+        Ok(callout) => Some((callout, call(destination, path, timeout))),
         Err(errors) => {
             problems.extend(errors.into_iter().map(|error| {
                 // `request.connParam.userId` leads to that very key in the file.
@@ -120,8 +120,13 @@ pub(super) fn make(
     }
 }
 
-fn call(upstream: Arc<Upstream>, path: PathAndQuery, timeout: Duration) -> Call {
-    let metadata = Arc::new(Metadata::new(HeaderMap::new()));
+fn call(destination: Destination, path: PathAndQuery, timeout: Duration) -> Call {
+    let Destination { upstream, rules } = destination;
+    let metadata = Metadata::new(HeaderMap::new());
+    let metadata = Arc::new(match &rules {
+        Some(rules) => metadata.under(rules),
+        None => metadata,
+    });
     Arc::new(move |worker, message| {
         let (path, metadata, own) = (path.clone(), Arc::clone(&metadata), Own::default());
         let (retry, trail) = (false, None);

@@ -139,3 +139,6 @@ fn only(mut found: Vec<Section>, wanted: Wanted) -> Result<Section, PemError> {
         _ => Err(PemError::Several { count, wanted }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,7 @@ use prost::Message as _;
 use super::Worker;
 use super::identity::Identity;
 use super::keys::Refused;
+use super::metadata::{self, MAX_DEVICE_ID, MAX_TOKEN, MAX_USER_ID};
 use super::request::{Failure, Refusal};
 use crate::auth::{self, Verdict};
 use crate::broker::cluster::Expected;
@@ -31,15 +32,14 @@ pub(super) const SET_USER_PARAMS: &str = "/v1/conn/white/setUserParams";
 /// Is answered, no more.
 pub(super) const KEEP_ALIVE: &str = "/v1/conn/keepAlive";
 
-/// Each string of setCxnParams, in bytes: they become gRPC metadata of every call.
+/// Each string of setCxnParams, in bytes. Some become gRPC metadata of every call,
+/// and have a bound of their own for that.
 const MAX_DEVICE_FIELD: usize = 1024;
-const MAX_USER_ID: usize = 1024;
 /// Of data that shares its frame with what a pending answer needs.
 const MAX_FRAME_KEPT: usize = 4 * 1024;
 const MAX_LOGGED_ID: usize = 128;
 /// Of a method that may be none.
 const MAX_LOGGED_METHOD: usize = 128;
-const MAX_TOKEN: usize = 8 * 1024;
 
 /// A step that is being decided.
 pub(super) type Deciding = BoxFuture<'static, Step>;
@@ -162,10 +162,14 @@ pub(super) fn set_user_params(
 ) -> Result<Deciding, Failure> {
     let params = SetUserParamsReq::decode(request.data.clone())
         .map_err(|_| Failure::malformed("not a SetUserParamsReq"))?;
-    if params.user_id.len() > MAX_USER_ID || params.token.len() > MAX_TOKEN {
-        return Err(Failure::malformed("userId or token is too long"));
+    if !metadata::fits(&params.user_id, MAX_USER_ID) {
+        return Err(Failure::malformed("userId is longer than 256 bytes, percent-encoded"));
     }
     let asked = Asked::of(request);
+    if params.token.len() > MAX_TOKEN {
+        let reason = format!("token is too long: {MAX_TOKEN} bytes at most");
+        return Ok(decided(asked, Outcome::LoginRefused { reason }));
+    }
     if identity.value(Member::Platform).is_empty() {
         return Ok(decided(asked, Outcome::Closed(Close::Platform)));
     }
@@ -219,6 +223,9 @@ fn check_lengths(params: &SetCxnParamsReq) -> Result<(), Failure> {
     ];
     if fields.iter().any(|field| field.len() > MAX_DEVICE_FIELD) {
         return Err(Failure::malformed("a field is longer than 1,024 bytes"));
+    }
+    if !metadata::fits(&params.device_id, MAX_DEVICE_ID) {
+        return Err(Failure::malformed("deviceId is longer than 256 bytes, percent-encoded"));
     }
     Ok(())
 }

@@ -38,9 +38,10 @@ use crate::outbox::Doorbell;
 use crate::registry::Registry;
 use crate::routing::RouteTable;
 use crate::trace::{Parent, Tracing};
-use crate::upstream::Upstream;
+use crate::upstream::{Destination, Upstream};
 
 pub use closing::refuse;
+pub use metadata::most as most_metadata;
 pub use socket::Socket;
 pub use task::run;
 
@@ -65,7 +66,7 @@ pub struct Config {
 /// What sessions work with and a reload replaces, all at once.
 pub struct Services {
     /// Which method goes where.
-    pub routes: RouteTable<Arc<Upstream>>,
+    pub routes: RouteTable<Destination>,
     /// Who may log in.
     pub auth: Authenticator,
     /// What is told of sessions that come and go.

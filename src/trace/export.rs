@@ -57,16 +57,7 @@ impl Pipeline {
     /// Nothing is connected yet: the collector need not be there. Must be
     /// called inside the runtime that is to do the work.
     pub(super) fn start(config: &Config) -> Result<Self, StartError> {
-        let mut exporter = opentelemetry_otlp::SpanExporter::builder()
-            .with_tonic()
-            .with_endpoint(config.collector.as_str())
-            .with_timeout(config.timeout)
-            .with_interceptor(adding(headers(&config.headers)?));
-        if config.collector.starts_with("https://") {
-            exporter = exporter.with_tls_config(tls(&config.tls)?);
-        }
-        let mut exporter = exporter.build().map_err(|e| StartError::Collector(e.to_string()))?;
-        exporter.set_resource(&resource(config));
+        let exporter = exporter(config)?;
         let backlog = Arc::<Backlog>::default();
         let exporter = Patient {
             inner: exporter,
@@ -103,6 +94,21 @@ impl Pipeline {
             tracing::warn!(spans, "the last spans did not reach the collector in time");
         }
     }
+}
+
+/// Not connected yet.
+pub(super) fn exporter(config: &Config) -> Result<opentelemetry_otlp::SpanExporter, StartError> {
+    let mut exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_tonic()
+        .with_endpoint(config.collector.as_str())
+        .with_timeout(config.timeout)
+        .with_interceptor(adding(headers(&config.headers)?));
+    if config.collector.starts_with("https://") {
+        exporter = exporter.with_tls_config(tls(&config.tls)?);
+    }
+    let mut exporter = exporter.build().map_err(|e| StartError::Collector(e.to_string()))?;
+    exporter.set_resource(&resource(config));
+    Ok(exporter)
 }
 
 /// What is said of every span's origin: the environment's words

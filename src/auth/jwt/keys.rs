@@ -166,8 +166,7 @@ fn json_web_keys(text: &str) -> Result<Vec<Key>, KeyProblem> {
 }
 
 fn json_web_key(member: Value) -> Result<Key, String> {
-    let jwk: Jwk =
-        serde_json::from_value(member).map_err(|_| "is no JWK".to_owned())?;
+    let jwk: Jwk = serde_json::from_value(member).map_err(|_| "is no JWK".to_owned())?;
     let common = &jwk.common;
     if !matches!(common.public_key_use, None | Some(PublicKeyUse::Signature)) {
         return Err("is not for signatures".to_owned());

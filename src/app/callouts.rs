@@ -10,13 +10,18 @@ use http::uri::PathAndQuery;
 
 use super::resolve::Problem;
 use crate::callout::{self, Call, Callout};
-use crate::config::{Auth, Config, HooksConfig, RpcCall};
+use crate::config::{Config, HooksConfig, Judge, RpcCall};
 use crate::hooks::{Event, Hook, Hooks};
 use crate::routing::Descriptors;
 use crate::upstream::{self, Metadata, Own, Upstream};
 
 /// The keys that lead to a callout.
 pub(super) type Place = [&'static str; 2];
+
+/// Where the RPC that judges logins stands.
+pub(super) const AUTH: Place = ["auth", "rpc"];
+/// Where the RPC that judges requests stands.
+pub(super) const EACH_REQUEST: Place = ["auth", "each_request"];
 
 /// An upstream that an RPC may be called at.
 pub(super) struct Callee {
@@ -29,13 +34,15 @@ pub(super) struct Callee {
 
 /// Every callout that a configuration has.
 pub(super) fn all(config: &Config) -> impl Iterator<Item = (Place, &RpcCall)> {
-    let auth = match &config.auth {
-        Auth::Rpc(call) => Some(call),
-        Auth::Jwt(_) | Auth::None(_) => None,
+    let auth = match &config.auth.judge {
+        Judge::Rpc(call) => Some(call),
+        Judge::Jwt(_) | Judge::None(_) => None,
     };
+    let each_request = config.auth.each_request.as_ref().map(|each| &each.call);
     let HooksConfig { connected, disconnected } = &config.hooks;
     let all = [
-        (["auth", "rpc"], auth),
+        (AUTH, auth),
+        (EACH_REQUEST, each_request),
         (place_of(Event::Connected), connected.as_ref()),
         (place_of(Event::Disconnected), disconnected.as_ref()),
     ];

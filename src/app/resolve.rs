@@ -125,6 +125,7 @@ impl Resolver {
             Some(Callee { upstream, descriptors, timeout: candidate.config.timeout })
         };
         let auth = authentication::build(&config.auth, &mut problems, callee);
+        let each_request = authentication::each_request(&config.auth, &mut problems, callee);
         let hooks = callouts::hooks(&config.hooks, &mut problems, callee);
         if reflection == Reflection::AskUnknown {
             set_callees_aside(config, &mut problems, &mut known);
@@ -138,7 +139,9 @@ impl Resolver {
         if problems.is_empty() {
             self.keep(&candidates, &known);
         }
-        Resolved { services: Services { routes, auth, hooks, upstreams }, problems, pending }
+        let holding = components::holding(&config.auth);
+        let services = Services { routes, auth, holding, each_request, hooks, upstreams };
+        Resolved { services, problems, pending }
     }
 
     fn candidate<'c>(

@@ -103,8 +103,15 @@ pub(super) struct Described {
     pub(super) params: Box<SetCxnParamsReq>,
     /// `Some`: all later frames are encrypted.
     pub(super) cipher: Option<Cipher>,
-    /// `Some`: the login was judged anew for it, and this is when that expires.
-    pub(super) judged: Option<Option<SystemTime>>,
+    /// `Some`: the login was judged anew for it.
+    pub(super) judged: Option<Judged>,
+}
+
+/// A login that was judged anew, and accepted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Judged {
+    /// When it expires; `None`: never.
+    pub(super) expires_at: Option<SystemTime>,
 }
 
 /// Begins setCxnParams. `encrypted`: the session is so already.
@@ -132,8 +139,8 @@ pub(super) fn set_cxn_params(
     let metrics = Arc::clone(&worker.metrics);
     Ok(async move {
         match judging.await {
-            Ok(expires_at) => {
-                let described = Described { judged: Some(expires_at), ..described };
+            Ok(judged) => {
+                let described = Described { judged: Some(judged), ..described };
                 switch(asked, described, secrets, &metrics).await
             }
             Err(failure) => Step { asked, outcome: Outcome::Failed(failure) },

@@ -3,14 +3,13 @@
 //! open. What a verdict changes about the session is the task's to do.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use prost::Message as _;
 
 use super::Worker;
-use super::handshake::{Asked, Deciding, Outcome, Step, decided};
+use super::handshake::{Asked, Deciding, Judged, Outcome, Step, decided};
 use super::identity::Identity;
 use super::request::Failure;
 use crate::auth::{self, Verdict};
@@ -83,12 +82,12 @@ pub(super) fn set_user_params(
 
 /// Judges what a session that has logged in says of itself anew. `None`: the
 /// login holds for that as well, or there is none. An error is the answer to the
-/// client, for which nothing has changed; otherwise, when the login expires.
+/// client, for which nothing has changed.
 pub(super) fn of_change(
     worker: &Worker,
     identity: &Identity,
     params: &SetCxnParamsReq,
-) -> Option<impl Future<Output = Result<Option<SystemTime>, Failure>> + Send + use<>> {
+) -> Option<impl Future<Output = Result<Judged, Failure>> + Send + use<>> {
     if !identity.has_user() {
         return None;
     }
@@ -115,7 +114,7 @@ pub(super) fn of_change(
         let verdict = verdict.await;
         metrics.sessions.review("device", verdict.label());
         match verdict {
-            Verdict::Accepted { expires_at } => Ok(expires_at),
+            Verdict::Accepted { expires_at } => Ok(Judged { expires_at }),
             Verdict::Refused { reason } => {
                 tracing::info!(%session, reason, "a session may not go on as another device");
                 Err(Failure::new(Code::AUTH_ERROR, reason))

@@ -7,7 +7,7 @@ import grpc
 import pytest
 from admin_client import metrics
 from configuration import PUSH, gateway_config
-from credentials import hs256, jwt, symmetric_jwk
+from credentials import LEEWAY, hs256, jwt, symmetric_jwk
 from judge_service import JudgeService, each_request, login_rpc
 from probe_pb2 import EchoReq, EchoResp
 from processes import eventually
@@ -15,8 +15,6 @@ from push_client import ACKNOWLEDGED, QUEUED, WRITTEN, Kind, outcomes
 from session_client import Code, SessionCipher, common_resp, cxn_params, rsa_encrypt
 
 SECRET = b"thirty-two bytes of shared secret"
-# How far clocks may be apart.
-LEEWAY = 30
 ECHO = "/v1/probe/echo"
 
 

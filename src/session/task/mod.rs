@@ -11,7 +11,6 @@ use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::FuturesUnordered;
@@ -23,7 +22,9 @@ use tokio::time::Instant;
 use super::closing;
 use super::confirmations::Confirmations;
 use super::ended::Ended;
-use super::handshake::{self, Asked, Deciding, KEEP_ALIVE, SET_CXN_PARAMS, SET_USER_PARAMS, Step};
+use super::handshake::{
+    self, Asked, Deciding, Judged, KEEP_ALIVE, SET_CXN_PARAMS, SET_USER_PARAMS, Step,
+};
 use super::identity::Identity;
 use super::login::{self, Review};
 use super::news;
@@ -123,8 +124,8 @@ struct Switch {
     asked: Asked,
     params: Box<SetCxnParamsReq>,
     cipher: Cipher,
-    /// `Some`: the login was judged anew for it, and this is when that expires.
-    judged: Option<Option<SystemTime>>,
+    /// `Some`: the login was judged anew for it.
+    judged: Option<Judged>,
 }
 
 enum Never {}

@@ -11,7 +11,7 @@ use crate::auth::Verdict;
 use crate::envelope::{Close, Code};
 use crate::proto::session::SetCxnParamsReq;
 use crate::session::ended::Ended;
-use crate::session::handshake::{Described, Outcome, Step};
+use crate::session::handshake::{Described, Judged, Outcome, Step};
 use crate::session::identity::Login;
 use crate::session::news;
 use crate::session::request::{Answer, Failure};
@@ -19,9 +19,6 @@ use crate::session::sweeper::Stage;
 
 /// Times that a session may choose a key: once, and some to mend it.
 const MAX_KEYS: u8 = 8;
-
-/// When a login expires, if it does.
-type Expiry = Option<SystemTime>;
 
 impl<S> Task<S>
 where
@@ -100,10 +97,10 @@ where
     }
 
     /// The session has described itself. `judged`: its login was judged anew for
-    /// that, and expires then.
-    pub(super) fn described(&mut self, params: SetCxnParamsReq, judged: Option<Expiry>) {
+    /// that.
+    pub(super) fn described(&mut self, params: SetCxnParamsReq, judged: Option<Judged>) {
         self.identity.describe(params);
-        if let Some(expires_at) = judged {
+        if let Some(Judged { expires_at }) = judged {
             // What is being judged besides is the device of before.
             self.review = None;
             self.holds_until(expires_at);
@@ -116,7 +113,7 @@ where
         }
     }
 
-    fn holds_until(&mut self, expires_at: Expiry) {
+    fn holds_until(&mut self, expires_at: Option<SystemTime>) {
         self.identity.extend_login(expires_at);
         self.handle.set_expiry(expires_at);
     }

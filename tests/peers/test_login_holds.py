@@ -6,8 +6,10 @@ import time
 import grpc
 import pytest
 from admin_client import metrics
+from cluster import start_cluster
 from configuration import PUSH, gateway_config
 from credentials import LEEWAY, hs256, jwt, symmetric_jwk
+from hook_service import HookService, hooks_config
 from judge_service import JudgeService, each_request, login_rpc
 from probe_pb2 import EchoReq, EchoResp
 from processes import eventually
@@ -116,7 +118,7 @@ def test_what_waited_for_a_session_that_expires_was_closed(start_jwt, connect_ra
     assert outcomes(backend.push(user_ids=["alice"], data=b"x", confirm=QUEUED)) == ["OFFLINE"]
 
 
-def test_watchers_and_hooks_are_told_that_a_login_has_expired(start_jwt, connect, open_backend):
+def test_watchers_are_told_that_a_login_has_expired(start_jwt, connect, open_backend):
     gateway = start_jwt(grace="1s")
     backend = open_backend(gateway)
     watch = backend.watch(user_ids=["alice"])
@@ -125,6 +127,38 @@ def test_watchers_and_hooks_are_told_that_a_login_has_expired(start_jwt, connect
     gone = next(watch)
     assert (gone.kind, gone.close_code, gone.reason) == (Kind.DISCONNECTED, 3000, "login expired")
     client.wait_closed()
+
+
+def test_hooks_are_told_that_a_login_has_expired_and_that_it_is_back(start_gateway, services, connect, tmp_path):
+    told = HookService().start()
+    write_keys(tmp_path / "jwks.json", SECRET)
+    auth = {"jwt": {"keys": str(tmp_path / "jwks.json")}}
+    config = gateway_config(services, auth=auth, hooks=hooks_config(), upstreams={"hooks": told.upstream})
+    client = expiring(connect, start_gateway(config))
+    (_, _), (event, news) = told.wait_told(2)
+    assert (event, news.closeCode, news.reason) == ("disconnected", 3000, "login expired")
+    client.set_user_params("alice", token(exp=int(time.time()) + 600))
+    assert told.wait_told(3)[2][0] == "connected"
+    client.close()
+    assert told.wait_told(4)[3][0] == "disconnected"
+    told.stop()
+
+
+def test_an_expired_session_is_offline_to_the_whole_cluster(start_gateway, services, connect, open_backend, nats, tmp_path):
+    write_keys(tmp_path / "jwks.json", SECRET)
+    auth = {"jwt": {"keys": str(tmp_path / "jwks.json")}}
+    here, there = start_cluster(
+        lambda config, env: start_gateway({**config, "auth": auth}, env=env), services, nats.url, count=2
+    )
+    backend = open_backend(there)
+    client = expiring(connect, here)
+    pushed = backend.begin_push(user_ids=["alice"], data=b"early", confirm=WRITTEN)
+    assert (outcomes(pushed), client.receive_push().data) == (["WRITTEN"], b"early")
+    eventually(lambda: not backend.sessions(user_ids=["alice"]))
+    assert outcomes(backend.push(user_ids=["alice"], data=b"late", confirm=QUEUED)) == ["OFFLINE"]
+    client.set_user_params("alice", token(exp=int(time.time()) + 600))
+    pushed = backend.begin_push(user_ids=["alice"], data=b"again", confirm=WRITTEN)
+    assert (outcomes(pushed), client.receive_push().data) == (["WRITTEN"], b"again")
 
 
 def test_a_new_login_within_the_grace_brings_the_session_back(start_jwt, connect, open_backend):

@@ -8,7 +8,7 @@
 use prost_reflect::{DynamicMessage, EnumDescriptor, Kind, MessageDescriptor};
 use serde_json::Value;
 
-use crate::routing::canonical::number;
+use crate::routing::canonical::{number, wrapped};
 
 /// Whether the text is the one spelling of a value of this kind.
 pub(super) fn is_canonical(kind: &Kind, text: &str) -> bool {
@@ -58,16 +58,6 @@ fn is_canonical_message(message: &MessageDescriptor, text: &str) -> bool {
         }
         _ => false,
     }
-}
-
-/// The kind of what a wrapper such as `google.protobuf.Int64Value` holds.
-pub(super) fn wrapped(message: &MessageDescriptor) -> Option<Kind> {
-    let name = message.full_name().strip_prefix("google.protobuf.")?.strip_suffix("Value")?;
-    let is_wrapper = matches!(
-        name,
-        "Double" | "Float" | "Int64" | "UInt64" | "Int32" | "UInt32" | "Bool" | "String" | "Bytes"
-    );
-    message.get_field(1).filter(|_| is_wrapper).map(|field| field.kind())
 }
 
 #[cfg(test)]

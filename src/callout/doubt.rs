@@ -7,8 +7,8 @@
 
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
-use super::canonical::wrapped;
 use super::{Callout, TextField, fields};
+use crate::routing::canonical::wrapped;
 
 /// Names that services give to the field in which they say why.
 const REASONS: [&str; 10] = [

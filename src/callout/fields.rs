@@ -7,7 +7,7 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value};
 
 use super::ConfigError;
-use super::canonical::wrapped;
+use crate::routing::canonical::wrapped;
 use crate::routing::suggest::closest;
 
 /// What can be wrong at one place.

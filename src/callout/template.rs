@@ -6,9 +6,10 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value};
 
 use super::ConfigError;
-use super::canonical::{is_canonical, wrapped};
+use super::canonical::is_canonical;
 use super::fields::{self, FieldProblem, Place};
 use super::placeholders::{fill, has_placeholders};
+use crate::routing::canonical::wrapped;
 
 /// A message in JSON whose texts may contain placeholders such as `{user_id}`.
 ///

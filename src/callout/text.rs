@@ -3,8 +3,8 @@
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 
 use super::ConfigError;
-use super::canonical::wrapped;
 use super::fields::{self, FieldProblem, Place};
+use crate::routing::canonical::wrapped;
 
 /// A field of text, a number or an enum, perhaps inside of other messages.
 #[derive(Debug, Clone)]

@@ -1,10 +1,12 @@
-//! Numbers that have one spelling only.
+//! Numbers that have one spelling only, and the messages that wrap them.
 //!
 //! What a client says of itself may become a number on its way to a service. If
 //! `05` and `5` were the same number there, one user would have two names here.
 
 use std::fmt::Display;
 use std::str::FromStr;
+
+use prost_reflect::{Kind, MessageDescriptor};
 
 /// The number that a text spells, if printing the number gives that text again:
 /// `5`, and not `05`, `+5`, `-0`, ` 5`, `5.0` or `0x5`.
@@ -24,6 +26,16 @@ impl std::fmt::Write for Compare<'_> {
         self.0 = self.0.strip_prefix(printed).ok_or(std::fmt::Error)?;
         Ok(())
     }
+}
+
+/// The kind of what a wrapper such as `google.protobuf.Int64Value` holds.
+pub fn wrapped(message: &MessageDescriptor) -> Option<Kind> {
+    let name = message.full_name().strip_prefix("google.protobuf.")?.strip_suffix("Value")?;
+    let is_wrapper = matches!(
+        name,
+        "Double" | "Float" | "Int64" | "UInt64" | "Int32" | "UInt32" | "Bool" | "String" | "Bytes"
+    );
+    message.get_field(1).filter(|_| is_wrapper).map(|field| field.kind())
 }
 
 #[cfg(test)]

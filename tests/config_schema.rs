@@ -121,7 +121,7 @@ fn the_full_file_has_every_key_of_the_schema_and_no_other() {
 
 fn paths_of_document(value: &Value, path: &str, paths: &mut BTreeSet<String>) {
     let Value::Object(map) = value else { return };
-    if path.ends_with(".request") || path.ends_with(".accept_when") {
+    if [".request", ".accept_when", ".reject_when"].iter().any(|free| path.ends_with(free)) {
         return;
     }
     for (key, value) in map {
@@ -250,7 +250,8 @@ fn a_misspelt_key_is_refused_by_both_wherever_it_stands() {
         let mut found = vec![String::new()];
         pointers(&document, "", &mut found);
         for pointer in found {
-            let free = pointer.contains("/request") || pointer.contains("/accept_when");
+            let free = ["/request", "/accept_when", "/reject_when"];
+            let free = free.iter().any(|free| pointer.contains(free));
             let named = is_named(&pointer.replace('/', "."));
             let mut document = document.clone();
             let Some(Value::Object(map)) = document.pointer_mut(&pointer) else { continue };

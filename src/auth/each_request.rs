@@ -152,7 +152,8 @@ mod tests {
         let config = Config {
             method: method(),
             request: object(json!({"connParam": param})),
-            accept_when: object(json!({"code": 0})),
+            accept_when: object(json!({"code": 0, "msg": ""})),
+            reject_when: None,
             reason: None,
         };
         let names: Vec<_> = EachRequest::placeholders().collect();

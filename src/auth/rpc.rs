@@ -66,7 +66,7 @@ impl Rpc {
             match response.await {
                 Ok(response) => match callout.read(response) {
                     Ok(Answer::Yes) => Verdict::Accepted { expires_at: None },
-                    Ok(Answer::No { reason }) => {
+                    Ok(Answer::No { reason, .. }) => {
                         Verdict::refused(reason.unwrap_or_else(|| REFUSED.to_owned()))
                     }
                     Err(error) => Verdict::Unavailable { cause: error.to_string() },
@@ -105,7 +105,8 @@ mod tests {
         Config {
             method: method(),
             request: object(json!({"connParam": {"userId": "{user_id}", "token": "{token}"}})),
-            accept_when: object(json!({"code": 0})),
+            accept_when: object(json!({"code": 0, "msg": ""})),
+            reject_when: None,
             reason: Some("msg".to_owned()),
         }
     }
@@ -149,7 +150,7 @@ mod tests {
     #[tokio::test]
     async fn a_response_that_matches_accepts() {
         let accepted = Verdict::Accepted { expires_at: None };
-        assert_eq!(judge(config(), Ok(json!({"code": 0, "msg": "hello"}))).await, accepted);
+        assert_eq!(judge(config(), Ok(json!({"code": 0, "roles": ["x"]}))).await, accepted);
         assert_eq!(judge(config(), Ok(json!({}))).await, accepted);
     }
 
@@ -158,6 +159,8 @@ mod tests {
         let answer = json!({"code": 7, "msg": "banned until Monday"});
         let refused = Verdict::refused("banned until Monday");
         assert_eq!(judge(config(), Ok(answer)).await, refused);
+        let with_code_0 = json!({"msg": "banned until Monday"});
+        assert_eq!(judge(config(), Ok(with_code_0)).await, refused);
         let silent = Verdict::refused("login refused");
         assert_eq!(judge(config(), Ok(json!({"code": 7}))).await, silent);
         let without_reason = Config { reason: None, ..config() };

@@ -147,10 +147,18 @@ pub struct RpcCall {
     #[serde(default)]
     pub request: Map<String, Value>,
     /// What the JSON response must contain for the call to count as a yes: the
-    /// login is accepted, the hook is delivered. A hook whose response does not
-    /// match is called again, as after any failure. Absent: any response is a yes.
-    #[serde(default)]
-    pub accept_when: Map<String, Value>,
+    /// login is accepted, the hook is delivered. A field that the response does
+    /// not have counts as its default, so `{ code: 0, msg: "" }` is also an empty
+    /// response. For a field that is no message, `{ not: value }` stands for
+    /// every other value. A hook whose response does not match is called again,
+    /// as after any failure. `auth.rpc` needs this or `reject_when`; a hook
+    /// without both takes any response for a yes, and so does `{}`.
+    pub accept_when: Option<Map<String, Value>>,
+    /// What makes a JSON response no yes, for services that are easier described
+    /// by their refusals: `{ msg: { not: "" } }`. It is written like
+    /// `accept_when`, and all of its fields must match. With both, a yes matches
+    /// `accept_when` and does not match this.
+    pub reject_when: Option<Map<String, Value>>,
     /// The response's field that says why it is no yes: `auth` tells it to the
     /// client, a hook writes it to the log.
     #[schemars(with = "Option<NonEmpty>")]

@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_template_keeps_the_types_of_yaml() {
-        let text = "edge: { listen: 127.0.0.1:0 }\nauth:\n  rpc:\n    upstream: a\n    rpc: p.A/B\n    request: { n: 1, t: \"1\", b: true, z: null, v: ${PORT:-}x, l: [1.5] }\n    accept_when: { code: 0 }\nupstreams: { a: { address: http://a:1 } }\n";
+        let text = "edge: { listen: 127.0.0.1:0 }\nauth:\n  rpc:\n    upstream: a\n    rpc: p.A/B\n    request: { n: 1, t: \"1\", b: true, z: null, v: ${PORT:-}x, l: [1.5] }\n    accept_when: { code: 0, msg: \"\" }\nupstreams: { a: { address: http://a:1 } }\n";
         let text = text.replace("${PORT:-}x", "\"${PORT}\"");
         let (loaded, diagnostics) = read(&text);
         assert!(diagnostics.is_empty(), "{diagnostics}");

@@ -11,14 +11,14 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::callouts::{self, Callee};
-use super::{authentication, components};
+use super::{authentication, components, sizes};
 use crate::config::{self, Config, RpcCall, UpstreamConfig};
 use crate::routing::{
     Descriptors, PublicMethods, RouteSpec, RouteTable, StatusCodes, TableBuilder,
 };
 use crate::session::Services;
 use crate::upstream::reflection::{self, ReflectionError};
-use crate::upstream::{self, Upstream};
+use crate::upstream::{self, Destination, Rules, Upstream};
 
 /// How long a server may take to tell its descriptors.
 const REFLECTION_TIMEOUT: Duration = Duration::from_secs(5);
@@ -74,7 +74,14 @@ struct Candidate<'c> {
     name: &'c str,
     config: &'c UpstreamConfig,
     upstream: Arc<Upstream>,
+    rules: Option<Arc<Rules>>,
     wanted: BTreeSet<&'c str>,
+}
+
+impl Candidate<'_> {
+    fn destination(&self) -> Destination {
+        Destination { upstream: Arc::clone(&self.upstream), rules: self.rules.clone() }
+    }
 }
 
 /// An upstream's descriptors.
@@ -123,9 +130,10 @@ impl Resolver {
                 Known::Yes(descriptors) => Some(Arc::clone(descriptors)),
                 Known::NotYet(_) | Known::Broken => None,
             };
-            let upstream = Arc::clone(&candidate.upstream);
-            Some(Callee { upstream, descriptors, timeout: candidate.config.timeout })
+            let destination = candidate.destination();
+            Some(Callee { destination, descriptors, timeout: candidate.config.timeout })
         };
+        sizes::check(config, &routes, &mut problems);
         let auth = authentication::build(&config.auth, &mut problems, callee);
         let each_request = authentication::each_request(&config.auth, &mut problems, callee);
         let hooks = callouts::hooks(&config.hooks, &mut problems, callee);
@@ -182,12 +190,20 @@ impl Resolver {
                 }
             },
         };
+        let rules = match components::rules(&config.metadata) {
+            Ok(rules) => rules,
+            Err((below, message)) => {
+                let path = ["upstreams", name, "metadata"].map(str::to_owned).into_iter();
+                problems.push(Problem { path: path.chain(below).collect(), message, help: None });
+                return None;
+            }
+        };
         let routed = config.routes.values().map(|route| service_of(&route.rpc));
         let exposed = config.expose.iter().map(String::as_str);
         let called = callouts.iter().filter(|call| call.upstream == name);
         let called = called.map(|call| service_of(&call.rpc));
         let wanted = routed.chain(exposed).chain(called).filter(|name| !name.is_empty());
-        Some(Candidate { name, config, upstream, wanted: wanted.collect() })
+        Some(Candidate { name, config, upstream, rules, wanted: wanted.collect() })
     }
 
     async fn describe(&self, of: &Candidate<'_>, mode: Reflection) -> Result<Known, Problem> {
@@ -221,7 +237,7 @@ impl Resolver {
             }
             _ => {}
         }
-        match ask(&of.upstream, &of.wanted).await {
+        match ask(&of.upstream, of.rules.as_deref(), &of.wanted).await {
             Ok(set) => Descriptors::from_sets([&*set])
                 .map(|descriptors| Known::Yes(Arc::new(descriptors)))
                 .map_err(|error| error.to_string()),
@@ -267,12 +283,16 @@ impl Problem {
 
 /// Asks for the wanted services. If the server does not know one of them, asks
 /// for all that it has, so that a wrong name can be told from the right one.
-async fn ask(server: &Upstream, wanted: &BTreeSet<&str>) -> Result<bytes::Bytes, ReflectionError> {
+async fn ask(
+    server: &Upstream,
+    rules: Option<&Rules>,
+    wanted: &BTreeSet<&str>,
+) -> Result<bytes::Bytes, ReflectionError> {
     let wanted: Vec<_> = wanted.iter().copied().collect();
-    match reflection::fetch(server, &wanted, REFLECTION_TIMEOUT).await {
+    match reflection::fetch(server, rules, &wanted, REFLECTION_TIMEOUT).await {
         Err(ReflectionError::UnknownSymbol { services, .. }) => {
             let all: Vec<_> = services.iter().map(String::as_str).collect();
-            let told = reflection::fetch(server, &all, REFLECTION_TIMEOUT).await?;
+            let told = reflection::fetch(server, rules, &all, REFLECTION_TIMEOUT).await?;
             Ok(told.file_descriptor_set)
         }
         told => Ok(told?.file_descriptor_set),
@@ -284,7 +304,7 @@ fn table(
     candidates: &[Candidate<'_>],
     known: &HashMap<&str, Known>,
     problems: &mut Vec<Problem>,
-) -> RouteTable<Arc<Upstream>> {
+) -> RouteTable<Destination> {
     let public = PublicMethods::new(&config.public_methods).unwrap_or_else(|error| {
         problems.push(Problem::at(["public_methods"], error.to_string()));
         PublicMethods::default()
@@ -311,12 +331,13 @@ fn table(
 }
 
 fn add_routes(
-    builder: &mut TableBuilder<Arc<Upstream>>,
+    builder: &mut TableBuilder<Destination>,
     of: &Candidate<'_>,
     descriptors: &Descriptors,
     problems: &mut Vec<Problem>,
 ) {
     let (name, config) = (of.name, of.config);
+    let destination = of.destination();
     let codes = components::status_codes(&StatusCodes::default(), &config.error_codes);
     let spec = |method: &str, rpc: &str| RouteSpec {
         name: method.to_owned(),
@@ -340,14 +361,14 @@ fn add_routes(
             codes: components::status_codes(&codes, &route.error_codes),
             ..spec(method, &route.rpc)
         };
-        if let Err(error) = builder.route(Arc::clone(&of.upstream), spec, descriptors) {
+        if let Err(error) = builder.route(of.destination(), spec, descriptors) {
             let path = ["upstreams", name, "routes", method];
             problems.push(Problem::at(path, error.to_string()));
         }
     }
     for (nth, service) in config.expose.iter().enumerate() {
         let defaults = spec("", "");
-        if let Err(error) = builder.expose(&of.upstream, service, &defaults, descriptors) {
+        if let Err(error) = builder.expose(&destination, service, &defaults, descriptors) {
             let path = ["upstreams", name, "expose", &nth.to_string()];
             problems.push(Problem::at(path, error.to_string()));
         }

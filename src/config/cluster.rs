@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::forms::{FilePath, NatsUrl, NonEmpty, SubjectPrefix};
-use super::push::Secret;
+use super::secret::Secret;
 use super::upstreams::OneOrMany;
 
 /// Several gateways acting as one, over NATS.

@@ -9,13 +9,17 @@ use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use super::secrets;
 use super::stop::Drain;
 use crate::config::{
-    Authorization, ClientTls, Config, ErrorCodes, OneSessionPer, UpstreamConfig, UpstreamMetadata,
+    Auth, Authorization, ClientTls, Config, ErrorCodes, OneSessionPer, UpstreamConfig,
+    UpstreamMetadata,
 };
 use crate::edge;
 use crate::proto::session::response_body;
 use crate::registry;
 use crate::routing::StatusCodes;
-use crate::session::{self, sweeper::Timeouts};
+use crate::session::{
+    self,
+    sweeper::{Holding, Timeouts},
+};
 use crate::upstream::{self, Address, Pem, Rules, TlsConfig};
 
 pub(super) fn edge(config: &Config) -> edge::Config {
@@ -46,6 +50,11 @@ pub(super) fn session(config: &Config) -> session::Config {
             pong: session.pong_timeout,
         },
     }
+}
+
+/// How long logins hold.
+pub(super) fn holding(auth: &Auth) -> Holding {
+    Holding { grace: auth.grace, recheck: (!auth.recheck.is_zero()).then_some(auth.recheck) }
 }
 
 pub(super) fn one_session_per(config: &Config) -> registry::OneSessionPer {

@@ -139,6 +139,7 @@ impl App {
         if diagnostics.has_errors() {
             return Err(StartError::Config(diagnostics));
         }
+        log_warnings(&loaded, &made.warnings);
 
         let listen = config.edge.listen;
         let unavailable = |source| StartError::Listen { address: listen, source };
@@ -214,6 +215,7 @@ impl App {
             started: loaded.config.clone(),
             running: loaded.config,
             pending: made.pending,
+            warned: made.warnings,
             metrics,
             news: Arc::clone(&news),
         };
@@ -270,5 +272,24 @@ impl Problem {
         let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
         let help = self.help.clone().unwrap_or_default();
         diagnostics.error(loaded.at(&path), self.message.clone(), help);
+    }
+
+    /// The same for something that does not keep the file from being used.
+    pub fn warn(&self, loaded: &Loaded, diagnostics: &mut Diagnostics) {
+        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        let help = self.help.clone().unwrap_or_default();
+        diagnostics.warning(loaded.at(&path), self.message.clone(), help);
+    }
+}
+
+/// Logs what can be used, and is probably not meant.
+fn log_warnings(loaded: &Loaded, found: &[Problem]) {
+    let mut warnings = loaded.diagnostics();
+    for problem in found {
+        problem.warn(loaded, &mut warnings);
+    }
+    warnings.tidy();
+    for line in warnings.lines() {
+        tracing::warn!(warning = %line, "configuration");
     }
 }

@@ -10,11 +10,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::Read;
 use super::admin::News;
 use super::files::{Files, content_of};
 use super::push::{self, Door};
-use super::resolve::{Reflection, Resolver};
+use super::resolve::{Problem, Reflection, Resolver};
+use super::{Read, log_warnings};
 use crate::broker::cluster::Cluster;
 use crate::config::{Config, Diagnostics, PushConfig};
 use crate::metrics::Metrics;
@@ -41,6 +41,8 @@ pub(super) struct Reloader {
     /// The content of the private key at that time.
     pub(super) key: Option<u64>,
     pub(super) pending: Vec<(String, String)>,
+    /// What is probably not meant, and in the log.
+    pub(super) warned: Vec<Problem>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) news: Arc<News>,
 }
@@ -104,6 +106,8 @@ impl Reloader {
         for line in loaded.warnings.lines() {
             tracing::warn!(warning = %line, "configuration");
         }
+        log_warnings(&loaded, &resolved.warnings);
+        self.warned = resolved.warnings;
         self.door.take_over(&tokens.unwrap_or_default());
         self.running = loaded.config;
         self.replace(resolved.services, resolved.pending);
@@ -125,6 +129,12 @@ impl Reloader {
             let routes = resolved.services.routes.len();
             self.replace(resolved.services, resolved.pending);
             tracing::info!(routes, pending = self.pending.len(), "asked for descriptors again");
+            for new in resolved.warnings.iter().filter(|found| !self.warned.contains(found)) {
+                let place = new.path.join(".");
+                let help = new.help.as_deref().unwrap_or_default();
+                tracing::warn!(warning = %format_args!("{place}: {}; {help}", new.message), "configuration");
+            }
+            self.warned = resolved.warnings;
             self.log_pending();
         }
     }

@@ -51,6 +51,8 @@ pub struct Resolved {
     pub services: Services,
     /// Empty if the configuration can be used.
     pub problems: Vec<Problem>,
+    /// What can be used, and is probably not meant.
+    pub warnings: Vec<Problem>,
     /// Upstreams whose descriptors could not be had yet, with the reason.
     pub pending: Vec<(String, String)>,
 }
@@ -133,7 +135,9 @@ impl Resolver {
         };
         sizes::check(config, &routes, &mut problems);
         let auth = authentication::build(&config.auth, &mut problems, callee);
+        let each_request = authentication::each_request(&config.auth, &mut problems, callee);
         let hooks = callouts::hooks(&config.hooks, &mut problems, callee);
+        let warnings = callouts::doubts(config, callee);
         if reflection == Reflection::AskUnknown {
             set_callees_aside(config, &mut problems, &mut known);
         }
@@ -146,7 +150,9 @@ impl Resolver {
         if problems.is_empty() {
             self.keep(&candidates, &known);
         }
-        Resolved { services: Services { routes, auth, hooks, upstreams }, problems, pending }
+        let holding = components::holding(&config.auth);
+        let services = Services { routes, auth, holding, each_request, hooks, upstreams };
+        Resolved { services, problems, warnings, pending }
     }
 
     fn candidate<'c>(

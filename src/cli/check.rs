@@ -44,6 +44,9 @@ impl Check {
         for problem in resolved.problems.iter().chain(&app::file_problems(&loaded.config)) {
             problem.report(&loaded, &mut diagnostics);
         }
+        for warning in &resolved.warnings {
+            warning.warn(&loaded, &mut diagnostics);
+        }
         for (upstream, reason) in resolved.pending.iter().filter(|_| !self.offline) {
             let unreachable = Problem {
                 path: vec!["upstreams".into(), upstream.clone(), "address".into()],

@@ -61,7 +61,7 @@ pub enum PushToken {
 /// A token in the long form: with `token` or with `token_file`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(inline, extend("minProperties" = 1, "maxProperties" = 1))]
+#[schemars(inline, extend("x-exactly-one" = ["token", "token_file"]))]
 pub struct PushTokenObject {
     /// The token itself; better a variable such as `${PUSH_TOKEN}`.
     pub token: Option<Secret>,

@@ -22,13 +22,17 @@ use tokio::time::Instant;
 use super::closing;
 use super::confirmations::Confirmations;
 use super::ended::Ended;
-use super::handshake::{self, Asked, Deciding, KEEP_ALIVE, SET_CXN_PARAMS, SET_USER_PARAMS, Step};
+use super::handshake::{
+    self, Asked, Deciding, Judged, KEEP_ALIVE, SET_CXN_PARAMS, SET_USER_PARAMS, Step,
+};
 use super::identity::Identity;
+use super::login::{self, Review};
 use super::news;
 use super::request::{self, Answer, Failure, Finished, InFlight, Refusal};
 use super::socket::{ReadError, Socket};
 use super::sweeper::{Handle, Stage, Watch};
 use super::{Client, Worker};
+use crate::auth::Verdict;
 use crate::envelope::cipher::Cipher;
 use crate::envelope::codec::{self, Request};
 use crate::envelope::{Close, Code};
@@ -76,7 +80,9 @@ enum Event {
     Decided(Step),
     Signal(Signal),
     /// All that was queued before the key changes has been written.
-    Flushed(Switch),
+    Flushed(Box<Switch>),
+    /// The login was judged again.
+    Reviewed(Verdict),
     /// The client has ended the connection without a word.
     Ended,
     ReadFailed(ReadError),
@@ -95,7 +101,9 @@ struct Task<S> {
     cipher: Option<Cipher>,
     deciding: Option<Deciding>,
     /// Waits until all that was queued before it is written.
-    switching: Option<Switch>,
+    switching: Option<Box<Switch>>,
+    /// The login is being judged again; frames are read meanwhile.
+    review: Option<Review>,
     keys: u8,
     /// Made by the first call, and given back when there was none for a while.
     calls: Option<FuturesUnordered<InFlight>>,
@@ -116,6 +124,8 @@ struct Switch {
     asked: Asked,
     params: Box<SetCxnParamsReq>,
     cipher: Cipher,
+    /// `Some`: the login was judged anew for it.
+    judged: Option<Judged>,
 }
 
 enum Never {}
@@ -141,6 +151,7 @@ where
             cipher: None,
             deciding: None,
             switching: None,
+            review: None,
             keys: 0,
             calls: None,
             confirmations: Confirmations::default(),
@@ -175,7 +186,7 @@ where
         // Before the goodbye, which takes seconds with a client that does not
         // read: answers that nobody takes meanwhile would fill the windows of
         // the connections that all share.
-        (self.calls, self.deciding) = (None, None);
+        (self.calls, self.deciding, self.review) = (None, None, None);
         let session = self.identity.session_id();
         match ended {
             Ended::Closed(close) => {
@@ -238,11 +249,16 @@ where
             self.deciding = None;
             return Poll::Ready(Event::Decided(step));
         }
+        if let Some(review) = &mut self.review
+            && let Poll::Ready(verdict) = review.poll_unpin(cx)
+        {
+            self.review = None;
+            return Poll::Ready(Event::Reviewed(verdict));
+        }
         if let Poll::Ready(signal) = self.outbox.poll_signal(cx) {
             return Poll::Ready(Event::Signal(signal));
         }
-        self.handle.set_paused(self.is_occupied());
-        self.handle.set_deciding(self.deciding.is_some());
+        self.handle.set_waiting(self.is_occupied(), self.deciding.is_some());
         if self.may_read()
             && let Poll::Ready(read) = self.socket.poll_next(cx)
         {
@@ -322,17 +338,29 @@ where
                 self.rest();
                 Ok(())
             }
+            Event::Signal(Signal::Expire) => {
+                self.on_expired();
+                Ok(())
+            }
+            Event::Signal(Signal::Review) => {
+                // One that is still under way does for this one as well.
+                if self.review.is_none() {
+                    self.review = login::review(&self.worker, &self.identity);
+                }
+                Ok(())
+            }
+            Event::Reviewed(verdict) => self.on_reviewed(verdict),
             Event::Signal(Signal::Close(close)) if close.waits_for_calls() => {
                 self.leaving = true;
                 self.leave_if_done()
             }
             Event::Signal(Signal::Close(close)) => Err(Ended::Closed(close)),
             Event::Flushed(switch) => {
-                self.cipher = Some(switch.cipher);
-                self.described(*switch.params);
+                let Switch { asked, params, cipher, judged } = *switch;
+                self.cipher = Some(cipher);
+                self.described(*params, judged);
                 // The first frame under the new key: a push may have come meanwhile.
-                let Asked { req_id, method } = &switch.asked;
-                let answer = codec::answer(req_id, method, Code::SUCCESS, &[]);
+                let answer = codec::answer(&asked.req_id, &asked.method, Code::SUCCESS, &[]);
                 self.log_dropped(self.outbox.answer_first(answer));
                 self.leave_if_done()
             }
@@ -393,7 +421,7 @@ where
     fn strike(&mut self) -> Result<(), Ended> {
         self.strikes += 1;
         let failure = Failure::refused(Refusal::NoRequest, "a frame that is no RequestBody");
-        failure.count(&self.worker);
+        failure.count(&self.worker.metrics);
         let failure = failure.into_answer();
         self.put(codec::answer("", "", failure.code, &failure.data));
         if self.strikes >= MAX_STRIKES {
@@ -407,10 +435,12 @@ where
         let encrypted = self.cipher.is_some();
         let begun = match &*request.method {
             SET_CXN_PARAMS => {
-                handshake::set_cxn_params(request, &self.worker, encrypted).map(Begun::Deciding)
+                handshake::set_cxn_params(request, &self.worker, &self.identity, encrypted)
+                    .map(Begun::Deciding)
             }
-            SET_USER_PARAMS => handshake::set_user_params(request, &self.worker, &self.identity)
-                .map(Begun::Deciding),
+            SET_USER_PARAMS => {
+                login::set_user_params(request, &self.worker, &self.identity).map(Begun::Deciding)
+            }
             KEEP_ALIVE => Ok(Begun::Answered(Answer::empty())),
             _ => request::begin(request, &mut self.identity, &self.worker, encrypted, place)
                 .map(Begun::Call),
@@ -423,8 +453,8 @@ where
             }
             Ok(Begun::Answered(answer)) => self.answer(&asked, &answer),
             Err(failure) => {
-                failure.log(&self.identity, &asked);
-                failure.count(&self.worker);
+                failure.log(self.identity.session_id(), &asked);
+                failure.count(&self.worker.metrics);
                 self.answer(&asked, &failure.into_answer());
             }
         }
@@ -467,7 +497,7 @@ mod tests {
     #[test]
     fn idle_sessions_are_small() {
         let sizes = [
-            ("Task", size_of::<Task<TcpStream>>(), 464),
+            ("Task", size_of::<Task<TcpStream>>(), 400),
             ("Socket", size_of::<Socket<TcpStream>>(), 144),
             ("Identity", size_of::<Identity>(), 112),
             ("Handle", size_of::<Handle>(), 16),

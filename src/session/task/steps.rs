@@ -2,14 +2,17 @@
 //! session, who may find it, and what the client is answered.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Switch, Task};
+use crate::auth::Verdict;
 use crate::envelope::{Close, Code};
 use crate::proto::session::SetCxnParamsReq;
 use crate::session::ended::Ended;
-use crate::session::handshake::{Outcome, Step};
+use crate::session::handshake::{Described, Judged, Outcome, Step};
+use crate::session::identity::Login;
 use crate::session::news;
 use crate::session::request::{Answer, Failure};
 use crate::session::sweeper::Stage;
@@ -24,17 +27,17 @@ where
     pub(super) fn on_step(&mut self, step: Step) -> Result<(), Ended> {
         let Step { asked, outcome } = step;
         match outcome {
-            Outcome::Described { params, cipher: None } => {
-                self.described(*params);
+            Outcome::Described(Described { params, cipher: None, judged }) => {
+                self.described(*params, judged);
                 self.answer(&asked, &Answer::empty());
             }
-            Outcome::Described { params, cipher: Some(cipher) } => {
+            Outcome::Described(Described { params, cipher: Some(cipher), judged }) => {
                 self.keys += 1;
                 self.worker.metrics.sessions.handshakes.with_label_values(&["done"]).inc();
                 if self.keys > MAX_KEYS {
                     return Err(Ended::Closed(Close::ProtocolError));
                 }
-                self.switching = Some(Switch { asked, params, cipher });
+                self.switching = Some(Box::new(Switch { asked, params, cipher, judged }));
             }
             // It would end the user's other sessions for one that is over.
             Outcome::LoggedIn { .. } if self.outbox.is_sealed() => {}
@@ -42,7 +45,10 @@ where
                 self.counted_login("accepted");
                 tracing::debug!(session = self.identity.session_id(), user = user_id, "logged in");
                 self.identity.log_in(&user_id, &token, expires_at);
+                self.review = None;
+                self.handle.set_expiry(expires_at);
                 self.handle.set_stage(Stage::Authenticated);
+                self.outbox.take_pushes();
                 self.answer(&asked, &Answer::empty());
                 self.join();
                 drop(expected);
@@ -90,13 +96,59 @@ where
         }
     }
 
-    pub(super) fn described(&mut self, params: SetCxnParamsReq) {
+    /// The session has described itself. `judged`: its login was judged anew for
+    /// that.
+    pub(super) fn described(&mut self, params: SetCxnParamsReq, judged: Option<Judged>) {
         self.identity.describe(params);
+        if let Some(Judged { expires_at }) = judged {
+            // What is being judged besides is the device of before.
+            self.review = None;
+            self.holds_until(expires_at);
+        }
         if self.handle.stage() == Stage::Connected {
             self.handle.set_stage(Stage::Described);
         }
         if self.membership.is_some() && self.identity.has_device() {
             self.join();
         }
+    }
+
+    fn holds_until(&mut self, expires_at: Option<SystemTime>) {
+        self.identity.extend_login(expires_at);
+        self.handle.set_expiry(expires_at);
+    }
+
+    /// The login has expired: pushes find the session no more, and those that
+    /// wait are given up. A new login brings it back.
+    pub(super) fn on_expired(&mut self) {
+        if self.identity.login() != Login::Expired {
+            return; // the client has logged in meanwhile
+        }
+        self.outbox.refuse_pushes();
+        self.review = None;
+        self.handle.set_stage(Stage::Expired);
+        let Some(membership) = self.membership.take() else { return };
+        let why = Close::LoginExpired;
+        let presence = membership.presence();
+        news::disconnected(&self.worker, &self.identity, presence, why.code(), why.reason());
+        membership.leave(why.code(), why.reason());
+    }
+
+    /// The login was judged again.
+    pub(super) fn on_reviewed(&mut self, verdict: Verdict) -> Result<(), Ended> {
+        let session = self.identity.session_id();
+        match verdict {
+            Verdict::Accepted { expires_at } => self.holds_until(expires_at),
+            Verdict::Refused { reason } => {
+                tracing::info!(session, reason, "login revoked");
+                self.outbox.refuse_pushes();
+                return Err(Ended::Closed(Close::LoginRevoked));
+            }
+            // It is tried again when the login is due the next time.
+            Verdict::Unavailable { cause } => {
+                tracing::debug!(session, cause, "a login could not be judged again");
+            }
+        }
+        Ok(())
     }
 }

@@ -3,6 +3,9 @@
 
 use x509_parser::asn1_rs::{Any, Err, FromDer, Tag};
 
+/// The first byte of a sequence, which all that is read here is.
+const SEQUENCE: u8 = 0x30;
+
 /// What some DER is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Content {
@@ -57,8 +60,8 @@ pub(super) enum NotDer {
 /// What a whole section's bytes are.
 pub(super) fn of(der: &[u8]) -> Result<Content, NotDer> {
     let (rest, outer) = Any::from_der(der).map_err(|error| match error {
-        Err::Incomplete(_) => NotDer::CutOff,
-        Err::Error(_) | Err::Failure(_) => NotDer::Nonsense,
+        Err::Incomplete(_) if der.first() == Some(&SEQUENCE) => NotDer::CutOff,
+        Err::Incomplete(_) | Err::Error(_) | Err::Failure(_) => NotDer::Nonsense,
     })?;
     if outer.tag() != Tag::Sequence {
         return Err(NotDer::Nonsense);

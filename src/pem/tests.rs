@@ -1,13 +1,22 @@
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rsa::{KeySize, PrivateDecryptingKey};
 use base64ct::Encoding;
 use rcgen::{KeyPair, PKCS_ED25519};
 
 use super::*;
-use crate::envelope::rsa::generate_key;
 
 /// A certificate and its key, on P-256.
 fn pair() -> (String, String) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
+/// An RSA key: the private one, and the public one.
+fn rsa() -> (String, String) {
+    let pair = PrivateDecryptingKey::generate(KeySize::Rsa2048).unwrap();
+    let public = pair.public_key().as_der().unwrap();
+    let private = AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).unwrap();
+    (encode("PRIVATE KEY", private.as_ref()), encode("PUBLIC KEY", public.as_ref()))
 }
 
 fn der(pem: &str) -> Vec<u8> {
@@ -71,15 +80,15 @@ fn a_good_file_is_read_whatever_is_around_it() {
 
 #[test]
 fn keys_of_every_kind_are_read_and_known() {
-    let rsa = generate_key(2048).unwrap();
+    let (rsa_private, rsa_public) = rsa();
     let ed = KeyPair::generate_for(&PKCS_ED25519).unwrap().serialize_pem();
     for (key, kind) in
-        [(&*rsa.private_pem, Algorithm::Rsa), (&pair().1, Algorithm::Ec), (&ed, Algorithm::Ed25519)]
+        [(&rsa_private, Algorithm::Rsa), (&pair().1, Algorithm::Ec), (&ed, Algorithm::Ed25519)]
     {
         assert_eq!(algorithm(&private_key(key.as_bytes()).unwrap()), Some(kind));
     }
-    assert_eq!(public_keys(rsa.public_pem.repeat(2).as_bytes()).unwrap().len(), 2);
-    assert!(public_key(rsa.public_pem.as_bytes()).is_ok());
+    assert_eq!(public_keys(rsa_public.repeat(2).as_bytes()).unwrap().len(), 2);
+    assert!(public_key(rsa_public.as_bytes()).is_ok());
 }
 
 #[test]
@@ -108,7 +117,7 @@ fn lost_line_breaks_are_told() {
 fn files_of_another_kind_are_told() {
     let (cert, key) = pair();
     let der = der(&key);
-    let rsa = generate_key(2048).unwrap();
+    let (rsa_private, rsa_public) = rsa();
     let body = key.lines().filter(|line| !line.starts_with('-')).collect::<String>();
     let marked = [&[0xff, 0xfe][..], &utf16(&key, u16::to_le_bytes)].concat();
     for (file, says) in [
@@ -119,7 +128,7 @@ fn files_of_another_kind_are_told() {
         (utf16(&format!("\u{feff}{key}"), u16::to_be_bytes), "UTF-16"),
         (utf16(&key, u16::to_le_bytes), "UTF-16"),
         (der.clone(), "is DER, not PEM; `openssl pkey -inform DER"),
-        (self::der(&rsa.private_pem), "is DER, not PEM"),
+        (self::der(&rsa_private), "is DER, not PEM"),
         (vec![0x30, 0x82, 9, 9, 2, 1, 3, 0x30, 0x82], "PKCS#12"),
         (vec![0xfe, 0xed, 0xfe, 0xed, 0, 0, 0, 2], "Java key store"),
         (vec![0x80, 0x81, 0xff, 0, 1, 2, 3, 4, 5], "is binary"),
@@ -129,7 +138,7 @@ fn files_of_another_kind_are_told() {
         (b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 zoe".to_vec(), "OpenSSH"),
         (b"PuTTY-User-Key-File-3: ssh-rsa\nx".to_vec(), "PuTTY"),
         (cert.into(), "it holds a certificate; its private key"),
-        (rsa.public_pem.into(), "it holds a public key"),
+        (rsa_public.into(), "it holds a public key"),
         (encode("OPENSSH PRIVATE KEY", b"openssh-key-v1").into(), "ssh-keygen -p -m PEM"),
         (encode("ENCRYPTED PRIVATE KEY", &der).into(), "encrypted with a passphrase"),
         (encode("CERTIFICATE REQUEST", &der).into(), "it holds `CERTIFICATE REQUEST`"),

@@ -53,7 +53,7 @@ pub struct Config {
 /// How a gateway and NATS know each other.
 #[derive(Debug, Clone, Default)]
 pub struct Tls {
-    /// PEM file: whose certificates the server may show, besides the system's.
+    /// PEM file: whose certificates the server may show. Absent: the system's.
     pub ca: Option<PathBuf>,
     /// PEM files: the certificate that the gateway shows, and its key.
     pub client: Option<(PathBuf, PathBuf)>,

@@ -1,12 +1,13 @@
 //! A call, what can come of it, and the attempts in between.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::{self, PathAndQuery, Uri};
 use http::{Method, Request, Version};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::{Code, Status};
 
 use super::connection::Connection;
@@ -22,6 +23,12 @@ const ATTEMPTS: u32 = 3;
 /// How long a call that may have reached one waits before it is sent again, at
 /// most; spread over the second half of it.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
+/// A request message of this size or more is not kept for another attempt for
+/// as long as the answer takes, but for [`HELD`].
+const LARGE: usize = 1024;
+/// Within this time a peer that does not process a call says so. Memory is worth
+/// more than another attempt after that.
+const HELD: Duration = Duration::from_secs(1);
 /// The longest timeout; `grpc-timeout` can express little more in milliseconds.
 const MAX_TIMEOUT: Duration = Duration::from_hours(24);
 
@@ -38,6 +45,9 @@ pub struct Call {
     pub message: Bytes,
     /// How long the caller waits, retries included; at most a day.
     pub timeout: Duration,
+    /// Whether the caller is in more of a hurry than the method's route is: to
+    /// run out of this time says nothing about the service.
+    pub hurried: bool,
     /// Whether the method may be executed twice, so that a call whose fate is
     /// unknown may be sent again.
     pub retry: bool,
@@ -68,11 +78,12 @@ pub enum Origin {
 }
 
 /// Makes a call; see [`super::Upstream::call`].
-pub(super) async fn make(pool: &Pool, call: &Call) -> Result<Bytes, CallError> {
+pub(super) async fn make(pool: &Pool, mut call: Call) -> Result<Bytes, CallError> {
     let deadline = Instant::now() + call.timeout.min(MAX_TIMEOUT);
+    let message = std::mem::take(&mut call.message);
     let mut last = None;
     // When the time is over, the attempt is dropped, and what was sent lingers.
-    match timeout_at(deadline, attempts(pool, call, deadline, &mut last)).await {
+    match timeout_at(deadline, attempts(pool, &call, message, deadline, &mut last)).await {
         Ok(result) => result,
         Err(_) => Err(CallError {
             status: Status::deadline_exceeded(format!("no answer within {:?}", call.timeout)),
@@ -86,6 +97,7 @@ pub(super) async fn make(pool: &Pool, call: &Call) -> Result<Bytes, CallError> {
 async fn attempts(
     pool: &Pool,
     call: &Call,
+    message: Bytes,
     deadline: Instant,
     last: &mut Option<Arc<Endpoint>>,
 ) -> Result<Bytes, CallError> {
@@ -93,7 +105,9 @@ async fn attempts(
     let mut previous: Option<CallError> = None;
     let mut retried = false;
     let mut attempt = 1;
-    loop {
+    // As long as the call may be sent again.
+    let mut kept = Some(message);
+    while let Some(message) = kept.take() {
         let permit = match pool.acquire(last.as_ref()).await {
             Ok(permit) => permit,
             // The first failure says more than that there is nobody else.
@@ -104,16 +118,23 @@ async fn attempts(
         if let Some(trail) = &call.trail {
             trail.sent(endpoint);
         }
-        let sent = request(call, &connection, deadline, retried)
+        let may_repeat = call.retry && !retried;
+        if may_repeat || attempt < ATTEMPTS {
+            kept = Some(message.clone());
+        }
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        // An attempt that had little of the time left says nothing by running out of it.
+        let counts = !call.hurried && remaining * 2 >= call.timeout.min(MAX_TIMEOUT);
+        let sent = request(call, &connection, remaining, retried)
             .map_err(Failure::unsendable)
-            .and_then(|head| InFlight::send(permit, head, call.message.clone(), deadline));
+            .and_then(|head| InFlight::send(permit, head, message, deadline, counts));
         let result = match sent {
-            Ok(in_flight) => in_flight.response().await,
+            Ok(in_flight) => answer(in_flight, &mut kept, may_repeat).await,
             Err(failure) => Err(failure),
         };
         let failure = match result {
             Ok(message) => {
-                endpoint.succeeded();
+                succeeded(pool, endpoint);
                 return Ok(message);
             }
             Err(failure) => failure,
@@ -123,13 +144,12 @@ async fn attempts(
         }
         pool.failed(&connection, &failure);
         if failure.origin == Origin::Service {
-            endpoint.succeeded();
+            succeeded(pool, endpoint);
         }
         let may_leave_again = match failure.fate {
-            Fate::Unprocessed => attempt < ATTEMPTS,
+            Fate::Unprocessed => attempt < ATTEMPTS && kept.is_some(),
             Fate::Unknown => {
-                call.retry
-                    && !retried
+                may_repeat
                     && failure.status.code() == Code::Unavailable
                     && pool.retries.lock().spend(std::time::Instant::now())
             }
@@ -150,13 +170,44 @@ async fn attempts(
             sleep(RETRY_DELAY.mul_f64(rand::random_range(0.5..1.0))).await;
         }
     }
+    // Nobody goes on without a message to send.
+    Err(previous.unwrap_or_else(|| CallError {
+        status: Status::internal("nothing is left to be sent"),
+        origin: Origin::Gateway,
+        endpoint: None,
+    }))
+}
+
+/// Waits for the response. A large message that is kept for another attempt, and
+/// may not be repeated once it is being worked on, is let go of after a while:
+/// it may be there a hundred times in a hundred calls.
+async fn answer(
+    in_flight: InFlight,
+    kept: &mut Option<Bytes>,
+    may_repeat: bool,
+) -> Result<Bytes, Failure> {
+    let mut response = pin!(in_flight.response());
+    if !may_repeat && kept.as_ref().is_some_and(|message| message.len() >= LARGE) {
+        if let Ok(result) = timeout(HELD, response.as_mut()).await {
+            return result;
+        }
+        *kept = None;
+    }
+    response.await
+}
+
+/// The endpoint answered.
+fn succeeded(pool: &Pool, endpoint: &Endpoint) {
+    if endpoint.succeeded() {
+        pool.back(endpoint);
+    }
 }
 
 /// The head of one attempt's request.
 fn request(
     call: &Call,
     connection: &Connection,
-    deadline: Instant,
+    remaining: Duration,
     retried: bool,
 ) -> Result<Request<()>, http::Error> {
     let target = &connection.endpoint().target;
@@ -168,7 +219,6 @@ fn request(
     *request.method_mut() = Method::POST;
     *request.version_mut() = Version::HTTP_2;
     *request.uri_mut() = Uri::from_parts(uri)?;
-    let remaining = deadline.saturating_duration_since(Instant::now());
     let timeout = Timeout::new(remaining, call.timeout.min(MAX_TIMEOUT));
     let introduces = connection.is_first_call();
     *request.headers_mut() = call.metadata.of_attempt(&call.own, timeout, retried, introduces);

@@ -23,9 +23,9 @@ use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse
 
 use super::super::Upstream;
 use super::super::dial::{CONNECT_TIMEOUT, Target};
-use super::super::failure::without_bad_details;
 use super::super::resolver;
 use super::super::source::Source;
+use super::super::status::made_readable;
 
 /// The largest answer: a file with all of its imports.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
@@ -202,9 +202,9 @@ impl tower_service::Service<http::Request<Body>> for Http2 {
 /// Takes out of a response what would make tonic panic.
 fn harmless(response: http::Response<Incoming>) -> http::Response<Body> {
     let (mut head, body) = response.into_parts();
-    head.headers = without_bad_details(head.headers);
+    head.headers = made_readable(head.headers);
     let body = body.map_frame(|frame| match frame.into_trailers() {
-        Ok(trailers) => Frame::trailers(without_bad_details(trailers)),
+        Ok(trailers) => Frame::trailers(made_readable(trailers)),
         Err(frame) => frame,
     });
     http::Response::from_parts(head, Body::new(body))

@@ -87,6 +87,13 @@ pub(super) fn explain(first: &[u8], ended: &Ended) -> String {
     }
 }
 
+/// What is wrong with a peer by its first bytes alone: that there are none, that
+/// they are not HTTP/2's, or that they are a goodbye. `None`: nothing is.
+pub(super) fn unwelcome(first: &[u8]) -> Option<String> {
+    let is_welcome = is_http2(first) && goodbye(first).is_none();
+    (!is_welcome).then(|| explain(first, &Ended::Closed))
+}
+
 /// The GOAWAY among the first frames (RFC 9113, 6.8): its reason, and what it
 /// says in words.
 fn goodbye(first: &[u8]) -> Option<(Reason, String)> {
@@ -196,5 +203,8 @@ mod tests {
         let half = explain(&given[..30], &Ended::Goodbye(Reason::ENHANCE_YOUR_CALM));
         assert_eq!(half, calm, "not all of the frame was kept");
         assert_eq!(closed(&given[..30]), closed(&given[..15]), "nothing is known of it");
+        assert_eq!(unwelcome(&given), Some(closed(&given)));
+        assert_eq!(unwelcome(&given[..15]), None);
+        assert_eq!(unwelcome(b""), Some(closed(b"")));
     }
 }

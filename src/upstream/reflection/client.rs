@@ -2,6 +2,7 @@
 //! questions over it.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::stream;
@@ -25,7 +26,9 @@ use super::super::Upstream;
 use super::super::dial::{CONNECT_TIMEOUT, Target};
 use super::super::resolver;
 use super::super::source::Source;
+use super::super::greeting;
 use super::super::status::made_readable;
+use super::super::tap::{Heard, Tapped};
 
 /// The largest answer: a file with all of its imports.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
@@ -34,6 +37,7 @@ const MAX_ANSWER: usize = 64 * 1024 * 1024;
 pub(super) struct Connection {
     service: Http2,
     origin: Uri,
+    heard: Arc<Heard>,
     _driver: JoinSet<()>,
 }
 
@@ -71,16 +75,18 @@ async fn open(target: &Target) -> Result<Connection, String> {
         .path_and_query("/")
         .build()
         .map_err(|error| error.to_string())?;
+    let heard = Arc::new(Heard::default());
+    let stream = TokioIo::new(Tapped::new(io, Arc::clone(&heard)));
     let (requests, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(io))
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), stream)
             .await
-            .map_err(|error| format!("{} does not speak HTTP/2: {error}", target.label))?;
+            .map_err(|error| format!("{}: {error}", target.label))?;
     let mut driver = JoinSet::new();
     driver.spawn(async move {
         // How it ended, the calls on it say.
         let _ = connection.await;
     });
-    Ok(Connection { service: Http2(requests), origin, _driver: driver })
+    Ok(Connection { service: Http2(requests), origin, heard, _driver: driver })
 }
 
 /// A version of the reflection service. Their messages are the same.
@@ -125,6 +131,7 @@ impl<'a> Client<'a> {
         question: MessageRequest,
     ) -> Result<MessageResponse, Status> {
         let answer = self.converse(question).await;
+        let answer = answer.map_err(|status| self.connection.explained(status));
         if answer.is_err() {
             self.conversation = None;
         }
@@ -159,6 +166,17 @@ impl<'a> Client<'a> {
 }
 
 impl Connection {
+    /// Says what the peer is, where the call has failed because it does not
+    /// speak HTTP/2, or not for long.
+    fn explained(&self, status: Status) -> Status {
+        // A status that tonic made of a transport's error carries that error.
+        let is_transport = std::error::Error::source(&status).is_some();
+        match greeting::unwelcome(&self.heard.first()) {
+            Some(problem) if is_transport => Status::unavailable(problem),
+            _ => status,
+        }
+    }
+
     async fn converse(
         &self,
         version: Version,

@@ -24,9 +24,9 @@ use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse
 
 use super::super::Upstream;
 use super::super::dial::{CONNECT_TIMEOUT, Target};
+use super::super::greeting;
 use super::super::resolver;
 use super::super::source::Source;
-use super::super::greeting;
 use super::super::status::made_readable;
 use super::super::tap::{Heard, Tapped};
 

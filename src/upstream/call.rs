@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::uri::{self, PathAndQuery, Uri};
 use http::{Method, Request, Version};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{Code, Status};
 
 use super::connection::Connection;
@@ -78,12 +78,12 @@ pub enum Origin {
 }
 
 /// Makes a call; see [`super::Upstream::call`].
-pub(super) async fn make(pool: &Pool, mut call: Call) -> Result<Bytes, CallError> {
+/// The message is taken out of `call` once it is not needed any more.
+pub(super) async fn make(pool: &Pool, call: &mut Call) -> Result<Bytes, CallError> {
     let deadline = Instant::now() + call.timeout.min(MAX_TIMEOUT);
-    let message = std::mem::take(&mut call.message);
     let mut last = None;
     // When the time is over, the attempt is dropped, and what was sent lingers.
-    match timeout_at(deadline, attempts(pool, &call, message, deadline, &mut last)).await {
+    match timeout_at(deadline, attempts(pool, call, deadline, &mut last)).await {
         Ok(result) => result,
         Err(_) => Err(CallError {
             status: Status::deadline_exceeded(format!("no answer within {:?}", call.timeout)),
@@ -96,8 +96,7 @@ pub(super) async fn make(pool: &Pool, mut call: Call) -> Result<Bytes, CallError
 /// Sends the call until it is answered, or its fate forbids another attempt.
 async fn attempts(
     pool: &Pool,
-    call: &Call,
-    message: Bytes,
+    call: &mut Call,
     deadline: Instant,
     last: &mut Option<Arc<Endpoint>>,
 ) -> Result<Bytes, CallError> {
@@ -105,9 +104,7 @@ async fn attempts(
     let mut previous: Option<CallError> = None;
     let mut retried = false;
     let mut attempt = 1;
-    // As long as the call may be sent again.
-    let mut kept = Some(message);
-    while let Some(message) = kept.take() {
+    loop {
         let permit = match pool.acquire(last.as_ref()).await {
             Ok(permit) => permit,
             // The first failure says more than that there is nobody else.
@@ -119,9 +116,8 @@ async fn attempts(
             trail.sent(endpoint);
         }
         let may_repeat = call.retry && !retried;
-        if may_repeat || attempt < ATTEMPTS {
-            kept = Some(message.clone());
-        }
+        let mut keeps = may_repeat || attempt < ATTEMPTS;
+        let message = if keeps { call.message.clone() } else { std::mem::take(&mut call.message) };
         let remaining = deadline.saturating_duration_since(Instant::now());
         // An attempt that had little of the time left says nothing by running out of it.
         let counts = !call.hurried && remaining * 2 >= call.timeout.min(MAX_TIMEOUT);
@@ -129,7 +125,23 @@ async fn attempts(
             .map_err(Failure::unsendable)
             .and_then(|head| InFlight::send(permit, head, message, deadline, counts));
         let result = match sent {
-            Ok(in_flight) => answer(in_flight, &mut kept, may_repeat).await,
+            Ok(in_flight) => {
+                let mut response = pin!(in_flight.response());
+                // There may be a hundred of them in a hundred calls.
+                let is_burden = keeps && !may_repeat && call.message.len() >= LARGE;
+                match is_burden.then(|| Box::pin(sleep(HELD))) {
+                    None => response.await,
+                    Some(held) => tokio::select! {
+                        biased;
+                        result = &mut response => result,
+                        () = held => {
+                            keeps = false;
+                            call.message = Bytes::new();
+                            response.await
+                        }
+                    },
+                }
+            }
             Err(failure) => Err(failure),
         };
         let failure = match result {
@@ -147,7 +159,7 @@ async fn attempts(
             succeeded(pool, endpoint);
         }
         let may_leave_again = match failure.fate {
-            Fate::Unprocessed => attempt < ATTEMPTS && kept.is_some(),
+            Fate::Unprocessed => attempt < ATTEMPTS && keeps,
             Fate::Unknown => {
                 may_repeat
                     && failure.status.code() == Code::Unavailable
@@ -170,30 +182,6 @@ async fn attempts(
             sleep(RETRY_DELAY.mul_f64(rand::random_range(0.5..1.0))).await;
         }
     }
-    // Nobody goes on without a message to send.
-    Err(previous.unwrap_or_else(|| CallError {
-        status: Status::internal("nothing is left to be sent"),
-        origin: Origin::Gateway,
-        endpoint: None,
-    }))
-}
-
-/// Waits for the response. A large message that is kept for another attempt, and
-/// may not be repeated once it is being worked on, is let go of after a while:
-/// it may be there a hundred times in a hundred calls.
-async fn answer(
-    in_flight: InFlight,
-    kept: &mut Option<Bytes>,
-    may_repeat: bool,
-) -> Result<Bytes, Failure> {
-    let mut response = pin!(in_flight.response());
-    if !may_repeat && kept.as_ref().is_some_and(|message| message.len() >= LARGE) {
-        if let Ok(result) = timeout(HELD, response.as_mut()).await {
-            return result;
-        }
-        *kept = None;
-    }
-    response.await
 }
 
 /// The endpoint answered.

@@ -13,12 +13,13 @@
 //!
 //! A slow method is neither. Other calls are answered meanwhile: on the
 //! connection, or, since busy connections are avoided, on others to the same
-//! endpoint; then the PING decides.
+//! endpoint. So the first calls in a row that run out of time lead to a PING, and
+//! only what runs out of time after its answer speaks against the connection.
 //!
 //! # How often a PING is sent
 //!
 //! gRPC servers count PINGs without data in between, and close the connection at
-//! the third bad one (`ENHANCE_YOUR_CALM`, "too_many_pings"; less than five
+//! the third bad one (`ENHANCE_YOUR_CALM`, `too_many_pings`; less than five
 //! minutes apart is bad). Whatever they answer to a call sets the count back. So
 //! [`PINGS`] may be sent between two answers, and none while no call waits,
 //! unless another connection to the same endpoint is silent.
@@ -154,7 +155,10 @@ impl Liveness {
 
         let enough = if self.pings == PINGS { QUIET } else { QUIET_AGAIN };
         let is_late = signs.timeouts.saturating_sub(self.excused) >= TIMEOUTS;
-        let is_time = signs.suspected || is_late || (signs.waiting && self.quiet >= enough);
+        // It has answered a PING, and then no call again.
+        let is_deaf = is_late && self.excused > 0 && signs.forsaken >= TIMEOUTS;
+        let is_time =
+            signs.suspected || (is_late && !is_deaf) || (signs.waiting && self.quiet >= enough);
         let ask = is_time && self.asked.is_none() && self.pings > 0 && signs.can_ask;
         if ask {
             self.asked = Some(self.quiet);
@@ -163,7 +167,7 @@ impl Liveness {
         let standing = match self.asked.map(|at| self.quiet.saturating_sub(at)) {
             Some(unanswered) if unanswered >= GIVEN_UP => Standing::Dead,
             Some(unanswered) if unanswered >= PONG => Standing::Silent,
-            _ if signs.forsaken >= TIMEOUTS => Standing::Overdue,
+            _ if is_deaf => Standing::Overdue,
             Some(_) => Standing::Doubtful,
             // The PING that would tell a slow method from a dead peer cannot be sent.
             None if is_late => Standing::Overdue,
@@ -274,7 +278,7 @@ mod tests {
         let mut it = Watched::waiting();
         assert_eq!(it.until(Standing::Doubtful), QUIET);
         assert_eq!(it.until(Standing::Silent), PONG);
-        assert_eq!(it.until(Standing::Dead), GIVEN_UP - PONG);
+        assert_eq!(it.until(Standing::Dead), GIVEN_UP.saturating_sub(PONG));
         assert_eq!(it.asked, [QUIET], "asked once");
     }
 
@@ -339,7 +343,11 @@ mod tests {
             assert_eq!(it.look(), Standing::Sound);
         }
         (it.signs.timeouts, it.signs.forsaken) = (TIMEOUTS, TIMEOUTS);
-        assert_eq!(it.look(), Standing::Overdue, "although bytes are received");
+        assert_eq!(it.look(), Standing::Doubtful, "asked at once");
+        it.signs.received += 1;
+        assert_eq!(it.look(), Standing::Sound, "it may have been one slow moment");
+        (it.signs.timeouts, it.signs.forsaken) = (2 * TIMEOUTS, 2 * TIMEOUTS);
+        assert_eq!(it.look(), Standing::Overdue, "although the PING was answered");
         (it.signs.timeouts, it.signs.forsaken) = (0, 0);
         it.signs.answers += 1;
         it.signs.received += 1;

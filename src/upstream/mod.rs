@@ -260,7 +260,7 @@ impl Upstream {
     pub fn call(
         self: &Arc<Self>,
         worker: usize,
-        call: Call,
+        mut call: Call,
     ) -> impl Future<Output = Result<Bytes, CallError>> + Send + use<> {
         let upstream = Arc::clone(self);
         async move {
@@ -272,7 +272,7 @@ impl Upstream {
                 });
             };
             drop(upstream);
-            call::make(&pool, call).await
+            call::make(&pool, &mut call).await
         }
     }
 

@@ -6,7 +6,6 @@
 //!
 //! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#responses>
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
@@ -56,12 +55,7 @@ pub(super) fn status_of(mut headers: HeaderMap) -> Option<Status> {
     });
     let mut metadata = MetadataMap::from_headers(headers);
     let details = metadata.remove_bin(DETAILS).and_then(|details| details.to_bytes().ok());
-    Some(Status::with_details_and_metadata(
-        code,
-        message,
-        details.unwrap_or_else(Bytes::new),
-        metadata,
-    ))
+    Some(Status::with_details_and_metadata(code, message, details.unwrap_or_default(), metadata))
 }
 
 /// Makes of a status that tonic's clients cannot read one that they can.

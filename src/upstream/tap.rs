@@ -58,11 +58,11 @@ impl<S> Tapped<S> {
     fn as_if_heard(
         &self,
         written: Poll<io::Result<usize>>,
-        given: usize,
+        given: impl FnOnce() -> usize,
     ) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(Err(_)) if !self.heard.greeted.load(Ordering::Relaxed) => {
-                Poll::Ready(Ok(given))
+                Poll::Ready(Ok(given()))
             }
             written => written,
         }
@@ -102,7 +102,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tapped<S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.as_if_heard(written, buf.len())
+        self.as_if_heard(written, || buf.len())
     }
 
     fn poll_write_vectored(
@@ -111,7 +111,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tapped<S> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.as_if_heard(written, bufs.iter().map(|buf| buf.len()).sum())
+        self.as_if_heard(written, || bufs.iter().map(|buf| buf.len()).sum())
     }
 
     fn is_write_vectored(&self) -> bool {

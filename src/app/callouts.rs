@@ -168,7 +168,8 @@ fn call(destination: Destination, path: PathAndQuery, timeout: Duration) -> Call
     Arc::new(move |worker, message| {
         let (path, metadata, own) = (path.clone(), Arc::clone(&metadata), Own::default());
         let (retry, trail) = (false, None);
-        let call = upstream::Call { path, metadata, own, message, timeout, retry, trail };
+        let hurried = false;
+        let call = upstream::Call { path, metadata, own, message, timeout, hurried, retry, trail };
         upstream.call(worker, call).map(|result| result.map_err(|error| error.status)).boxed()
     })
 }

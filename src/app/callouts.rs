@@ -100,7 +100,8 @@ pub(super) fn make(
     let [section, name] = place;
     let made = fit(config, place, placeholders, &descriptors).and_then(|callout| {
         let path = PathAndQuery::try_from(format!("/{}", config.rpc));
-        let path = path.map_err(|error| vec![Problem::at([section, name, "rpc"], error.to_string())]);
+        let path =
+            path.map_err(|error| vec![Problem::at([section, name, "rpc"], error.to_string())]);
         Ok((callout, call(upstream, path?, timeout)))
     });
     made.map_err(|found| problems.extend(found)).ok()

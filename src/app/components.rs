@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use crate::config::{ClientTls, Config, ErrorCodes, OneSessionPer, UpstreamConfig};
+use crate::config::{ClientTls, Config, ErrorCodes, IdentityDepth, OneSessionPer, UpstreamConfig};
 use crate::edge;
 use crate::proto::session::response_body;
 use crate::registry;
-use crate::routing::StatusCodes;
+use crate::routing::{Depth, StatusCodes};
 use crate::session::{self, sweeper::Timeouts};
 use crate::upstream::{self, Address, Pem, TlsConfig};
 
@@ -89,6 +89,14 @@ pub(super) fn status_codes(base: &StatusCodes, overrides: &ErrorCodes) -> Status
     overrides.iter().fold(base.clone(), |codes, (status, code)| {
         codes.with(tonic::Code::from(*status), response_body::Code::from(*code) as i32)
     })
+}
+
+/// How far below a request the identity is filled.
+pub(super) fn depth(depth: IdentityDepth) -> Depth {
+    match depth {
+        IdentityDepth::Top => Depth::Top,
+        IdentityDepth::Nested => Depth::Nested,
+    }
 }
 
 fn bytes(size: u64) -> usize {

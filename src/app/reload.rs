@@ -10,11 +10,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::{Read, log_warnings};
 use super::admin::News;
 use super::files::{Files, content_of};
 use super::push::Door;
 use super::resolve::{Problem, Reflection, Resolver};
+use super::{Read, log_warnings};
 use crate::config::{Config, Diagnostics, PushConfig};
 use crate::metrics::Metrics;
 use crate::session::Services;

@@ -12,9 +12,9 @@ use futures_util::future::join_all;
 
 use super::callouts::{self, Callee};
 use super::{authentication, components};
-use crate::config::{self, Config, RpcCall, UpstreamConfig};
+use crate::config::{self, Config, IdentityConfig, RpcCall, UpstreamConfig};
 use crate::routing::{
-    Descriptors, PublicMethods, RouteSpec, RouteTable, StatusCodes, TableBuilder,
+    Descriptors, Note, PublicMethods, RouteSpec, RouteTable, StatusCodes, TableBuilder, suggest,
 };
 use crate::session::Services;
 use crate::upstream::reflection::{self, ReflectionError};
@@ -110,12 +110,12 @@ impl Resolver {
             });
             known.insert(candidate.name, described);
         }
-        let mut routes = table(config, &candidates, &known, &mut problems);
+        let (mut routes, mut warnings) = table(config, &candidates, &known, &mut problems);
         if reflection == Reflection::AskUnknown && !problems.is_empty() {
             // The configuration is in use already, and a server that came up is
             // not what it says. That is no reason to keep others waiting.
             set_aside(&mut problems, &mut known);
-            routes = table(config, &candidates, &known, &mut problems);
+            (routes, warnings) = table(config, &candidates, &known, &mut problems);
         }
         let callee = |name: &str| {
             let candidate = candidates.iter().find(|candidate| candidate.name == name)?;
@@ -128,7 +128,7 @@ impl Resolver {
         };
         let auth = authentication::build(&config.auth, &mut problems, callee);
         let hooks = callouts::hooks(&config.hooks, &mut problems, callee);
-        let warnings = callouts::doubts(config, callee);
+        warnings.extend(callouts::doubts(config, callee));
         if reflection == Reflection::AskUnknown {
             set_callees_aside(config, &mut problems, &mut known);
         }
@@ -282,17 +282,20 @@ fn table(
     candidates: &[Candidate<'_>],
     known: &HashMap<&str, Known>,
     problems: &mut Vec<Problem>,
-) -> RouteTable<Arc<Upstream>> {
+) -> (RouteTable<Arc<Upstream>>, Vec<Problem>) {
     let public = PublicMethods::new(&config.public_methods).unwrap_or_else(|error| {
         problems.push(Problem::at(["public_methods"], error.to_string()));
         PublicMethods::default()
     });
     let identity = &config.identity;
-    let mut builder = TableBuilder::new(&identity.request_field, &identity.response_field, public);
+    let builder = TableBuilder::new(&identity.request_field, &identity.response_field, public);
+    let mut builder = builder.with_depth(components::depth(identity.depth));
+    let mut warnings = Vec::new();
     for candidate in candidates {
         match known.get(candidate.name) {
             Some(Known::Yes(descriptors)) => {
-                add_routes(&mut builder, candidate, descriptors, problems);
+                let notes = add_routes(&mut builder, candidate, descriptors, problems);
+                warnings.extend(notes);
             }
             Some(Known::NotYet(reason)) => {
                 for (method, route) in &candidate.config.routes {
@@ -305,15 +308,48 @@ fn table(
             Some(Known::Broken) | None => {}
         }
     }
-    builder.build()
+    let table = builder.build();
+    let is_whole = candidates.iter().all(|of| matches!(known.get(of.name), Some(Known::Yes(_))));
+    if is_whole && problems.is_empty() {
+        warnings.extend(missing_field(&table, &identity.request_field));
+    }
+    (table, warnings)
 }
 
+/// Doubts a request field that no routed message has. Of the default, only where
+/// another field seems to be meant: services need not have one.
+fn missing_field(table: &RouteTable<Arc<Upstream>>, name: &str) -> Option<Problem> {
+    let is_default = name == IdentityConfig::default().request_field;
+    if table.is_empty() || table.routes().any(|route| route.has_identity()) {
+        return None;
+    }
+    let names: BTreeSet<_> = table
+        .routes()
+        .flat_map(|route| route.input.fields().collect::<Vec<_>>())
+        .filter(|field| field.kind().as_message().is_some() && !field.is_list())
+        .map(|field| field.json_name().to_owned())
+        .collect();
+    let alike = suggest::closest(name, names.iter().map(String::as_str));
+    if is_default && alike.is_none() {
+        return None;
+    }
+    let message = format!("no routed method has a field `{name}` in its request to fill");
+    let help = alike.map_or_else(
+        || "services learn of the caller from metadata alone".to_owned(),
+        |alike| format!("did you mean `{alike}`?"),
+    );
+    let path = ["identity", "request_field"].map(str::to_owned).into();
+    Some(Problem { path, message, help: Some(help) })
+}
+
+/// Adds an upstream's routes, and returns what is probably not meant.
 fn add_routes(
     builder: &mut TableBuilder<Arc<Upstream>>,
     of: &Candidate<'_>,
     descriptors: &Descriptors,
     problems: &mut Vec<Problem>,
-) {
+) -> Vec<Problem> {
+    let mut warnings = Vec::new();
     let (name, config) = (of.name, of.config);
     let codes = components::status_codes(&StatusCodes::default(), &config.error_codes);
     let spec = |method: &str, rpc: &str| RouteSpec {
@@ -338,18 +374,31 @@ fn add_routes(
             codes: components::status_codes(&codes, &route.error_codes),
             ..spec(method, &route.rpc)
         };
-        if let Err(error) = builder.route(Arc::clone(&of.upstream), spec, descriptors) {
-            let path = ["upstreams", name, "routes", method];
-            problems.push(Problem::at(path, error.to_string()));
+        let path = ["upstreams", name, "routes", method];
+        match builder.route(Arc::clone(&of.upstream), spec, descriptors) {
+            Ok(notes) => warnings.extend(notes.iter().map(|note| note_at(path, note))),
+            Err(error) => problems.push(Problem::at(path, error.to_string())),
         }
     }
     for (nth, service) in config.expose.iter().enumerate() {
         let defaults = spec("", "");
-        if let Err(error) = builder.expose(&of.upstream, service, &defaults, descriptors) {
-            let path = ["upstreams", name, "expose", &nth.to_string()];
-            problems.push(Problem::at(path, error.to_string()));
+        let path = ["upstreams", name, "expose", &nth.to_string()];
+        match builder.expose(&of.upstream, service, &defaults, descriptors) {
+            Ok(notes) => warnings.extend(notes.iter().map(|note| note_at(path, note))),
+            Err(error) => problems.push(Problem::at(path, error.to_string())),
         }
     }
+    warnings
+}
+
+fn note_at(path: [&str; 4], note: &Note) -> Problem {
+    let help = match note {
+        Note::Below { .. } => "say `identity: { depth: nested }` to have it filled there",
+        Note::StaysEmpty { .. } => {
+            "rename the field, or change its type, if it is meant for the gateway"
+        }
+    };
+    Problem { help: Some(help.to_owned()), ..Problem::at(path, note.to_string()) }
 }
 
 /// Makes upstreams with problems such as are not known yet.

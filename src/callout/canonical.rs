@@ -84,8 +84,8 @@ mod tests {
     }
 
     const ODD: [&str; 17] = [
-        "", " ", "05", "+5", "-0", "+0", "00", " 5", "5 ", "5\n", "1e3", "1E3", "0x5", "1_000", "NaN",
-        "nan", "٥",
+        "", " ", "05", "+5", "-0", "+0", "00", " 5", "5 ", "5\n", "1e3", "1E3", "0x5", "1_000",
+        "NaN", "nan", "٥",
     ];
 
     #[test]
@@ -106,9 +106,8 @@ mod tests {
 
     #[test]
     fn floats_have_one_spelling_and_equal_themselves() {
-        let floats = [
-            Kind::Float, Kind::Double, well_known("FloatValue"), well_known("DoubleValue"),
-        ];
+        let floats =
+            [Kind::Float, Kind::Double, well_known("FloatValue"), well_known("DoubleValue")];
         check(&floats, &["0", "5", "-5", "0.5", "-1.25", "1000"], &ODD);
         let infinite = ["Infinity", "-Infinity", "inf", "-inf", "infinity", "1e999"];
         check(&floats, &[], &infinite);
@@ -123,9 +122,18 @@ mod tests {
         check(
             &[well_known("Timestamp")],
             &["1970-01-01T00:00:00Z", "2020-02-29T12:00:00.500Z"],
-            &["2020-02-29T12:00:00.5Z", "2020-02-29T12:00:00.000Z", "2020-02-29T13:00:00+01:00", ""],
+            &[
+                "2020-02-29T12:00:00.5Z",
+                "2020-02-29T12:00:00.000Z",
+                "2020-02-29T13:00:00+01:00",
+                "",
+            ],
         );
-        check(&[well_known("Duration")], &["0s", "5s", "1.500s"], &["5", "05s", "+5s", "5.0s", "-0s"]);
+        check(
+            &[well_known("Duration")],
+            &["0s", "5s", "1.500s"],
+            &["5", "05s", "+5s", "5.0s", "-0s"],
+        );
         check(&[well_known("FieldMask")], &["userId", "a,b.c"], &["user_id", "a,,b"]);
     }
 

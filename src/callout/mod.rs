@@ -132,8 +132,10 @@ impl Callout {
         let request = request.map_err(&mut keep);
         let accept_when = Pattern::new(&accept_when, &method.output(), "accept_when");
         let accept_when = accept_when.map_err(&mut keep);
-        let reject_when =
-            reject_when.map(|json| refusals(&json, &method.output())).transpose().map_err(&mut keep);
+        let reject_when = reject_when
+            .map(|json| refusals(&json, &method.output()))
+            .transpose()
+            .map_err(&mut keep);
         let reason = reason.map(|path| TextField::new(&path, method.output(), "reason"));
         let reason = reason.transpose().map_err(|error| keep(vec![error]));
         match (request, accept_when, reject_when, reason) {

@@ -50,7 +50,10 @@ impl Pattern {
     /// another type than the pattern was made for.
     pub fn matches(&self, message: &DynamicMessage) -> bool {
         message.descriptor() == self.message
-            && self.fields.iter().all(|(field, expected)| expected.matches(&message.get_field(field)))
+            && self
+                .fields
+                .iter()
+                .all(|(field, expected)| expected.matches(&message.get_field(field)))
     }
 
     /// Whether it matches a message in which nothing is set.
@@ -192,10 +195,22 @@ mod tests {
         // The same where it is there and its default.
         let present = json!({"note": "", "count": 0, "wrapped": "", "flagged": false, "detail": {"inner": {}}});
         assert!(matches(present.clone(), present.clone()));
-        assert!(matches(json!({"note": "", "count": "0", "wrapped": "", "flagged": false}), present));
-        for other in [json!({"note": "x"}), json!({"wrapped": "x"}), json!({"flagged": true}), json!({"count": 1})] {
-            let names: Map<_, _> =
-                other.as_object().unwrap().keys().map(|name| (name.clone(), default(name))).collect();
+        assert!(matches(
+            json!({"note": "", "count": "0", "wrapped": "", "flagged": false}),
+            present
+        ));
+        for other in [
+            json!({"note": "x"}),
+            json!({"wrapped": "x"}),
+            json!({"flagged": true}),
+            json!({"count": 1}),
+        ] {
+            let names: Map<_, _> = other
+                .as_object()
+                .unwrap()
+                .keys()
+                .map(|name| (name.clone(), default(name)))
+                .collect();
             assert!(!matches(Json::Object(names), other.clone()), "{other}");
             assert!(!matches(other.clone(), json!({})), "{other}");
         }
@@ -221,7 +236,11 @@ mod tests {
             (json!({"status": {"not": "Success"}}), json!({"status": 9}), json!({"status": 0})),
             (json!({"roles": {"not": []}}), json!({"roles": ["x"]}), json!({})),
             (json!({"detail": {"text": {"not": ""}}}), json!({"detail": {"text": "x"}}), json!({})),
-            (json!({"at": {"not": "1970-01-01T00:00:00Z"}}), json!({"at": "1970-01-01T00:00:01Z"}), json!({})),
+            (
+                json!({"at": {"not": "1970-01-01T00:00:00Z"}}),
+                json!({"at": "1970-01-01T00:00:01Z"}),
+                json!({}),
+            ),
         ] {
             assert!(matches(pattern.clone(), yes), "{pattern}");
             assert!(!matches(pattern.clone(), no), "{pattern}");
@@ -245,7 +264,8 @@ mod tests {
         let pattern = json!({"detail": {"text": ""}, "msg": {"not": ""}});
         let pattern = Pattern::new(&object(pattern), &output, "accept_when").unwrap();
         let names = |path: &str| {
-            pattern.names(super::super::TextField::new(path, output.clone(), "reason").unwrap().path())
+            pattern
+                .names(super::super::TextField::new(path, output.clone(), "reason").unwrap().path())
         };
         assert!(names("msg") && names("detail.text"));
         assert!(!names("code") && !names("detail.until"));

@@ -83,10 +83,7 @@ impl Node {
         sample.unwrap_or_default()
     }
 
-    fn fill<E>(
-        &self,
-        gap: &mut impl FnMut(&str, &Kind) -> Result<String, E>,
-    ) -> Result<Value, E> {
+    fn fill<E>(&self, gap: &mut impl FnMut(&str, &Kind) -> Result<String, E>) -> Result<Value, E> {
         Ok(match self {
             Self::Fixed(value) => value.clone(),
             Self::Text(text, kind) => gap(text, kind)?.into(),
@@ -432,7 +429,10 @@ mod tests {
             (json!({"nested": {"a": {"flag": "{token}"}}}), "request.nested.a.flag: does not fit"),
             (json!({"any": {"@type": "{token}"}}), "request.any: does not fit"),
             (json!({"any": {"@type": "x/im.Gone", "a": 1}}), "request.any: does not fit"),
-            (json!({"labels": {"a": "{nobody}"}}), "request.labels.a: `{nobody}` stands for nothing"),
+            (
+                json!({"labels": {"a": "{nobody}"}}),
+                "request.labels.a: `{nobody}` stands for nothing",
+            ),
             (json!({"ticket": "a", "trusted": true}), "request: is no im.BeforeConnectReq"),
         ] {
             let errors = errors(template);

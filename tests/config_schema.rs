@@ -66,7 +66,9 @@ fn full_documents() -> Vec<Value> {
     ]
     .map(|(auth, nats)| {
         let mut document = full.clone();
-        document["auth"] = auth;
+        let section = document["auth"].as_object_mut().unwrap();
+        section.remove("none");
+        section.extend(auth.as_object().unwrap().clone());
         let cluster = document["cluster"].as_object_mut().unwrap();
         cluster.retain(|key, _| key != "user" && key != "password");
         cluster.extend(nats.as_object().unwrap().clone());

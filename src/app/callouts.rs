@@ -9,15 +9,20 @@ use http::HeaderMap;
 use http::uri::PathAndQuery;
 
 use super::resolve::Problem;
-use crate::auth::Login;
+use crate::auth::{EachRequest, Login};
 use crate::callout::{self, Call, Callout};
-use crate::config::{Auth, Config, HooksConfig, RpcCall};
+use crate::config::{Config, HooksConfig, Judge, RpcCall};
 use crate::hooks::{Event, Hook, Hooks};
 use crate::routing::Descriptors;
 use crate::upstream::{self, Metadata, Own, Upstream};
 
 /// The keys that lead to a callout.
 pub(super) type Place = [&'static str; 2];
+
+/// Where the RPC that judges logins stands.
+pub(super) const AUTH: Place = ["auth", "rpc"];
+/// Where the RPC that judges requests stands.
+pub(super) const EACH_REQUEST: Place = ["auth", "each_request"];
 
 /// An upstream that an RPC may be called at.
 pub(super) struct Callee {
@@ -30,13 +35,15 @@ pub(super) struct Callee {
 
 /// Every callout that a configuration has.
 pub(super) fn all(config: &Config) -> impl Iterator<Item = (Place, &RpcCall)> {
-    let auth = match &config.auth {
-        Auth::Rpc(call) => Some(call),
-        Auth::Jwt(_) | Auth::None(_) => None,
+    let auth = match &config.auth.judge {
+        Judge::Rpc(call) => Some(call),
+        Judge::Jwt(_) | Judge::None(_) => None,
     };
+    let each_request = config.auth.each_request.as_ref().map(|each| &each.call);
     let HooksConfig { connected, disconnected } = &config.hooks;
     let all = [
-        (["auth", "rpc"], auth),
+        (AUTH, auth),
+        (EACH_REQUEST, each_request),
         (place_of(Event::Connected), connected.as_ref()),
         (place_of(Event::Disconnected), disconnected.as_ref()),
     ];
@@ -80,7 +87,11 @@ pub(super) fn doubts(config: &Config, callee: impl Fn(&str) -> Option<Callee>) -
 
 fn placeholders(place: Place) -> Vec<&'static str> {
     let event = Event::ALL.into_iter().find(|event| place_of(*event) == place);
-    event.map_or_else(|| Login::placeholders().collect(), Event::placeholders)
+    match event {
+        Some(event) => event.placeholders(),
+        None if place == EACH_REQUEST => EachRequest::placeholders().collect(),
+        None => Login::placeholders().collect(),
+    }
 }
 
 /// Makes a callout of `callee`, and the way to call it. `None` if its

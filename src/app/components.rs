@@ -2,12 +2,17 @@
 
 use std::path::Path;
 
-use crate::config::{ClientTls, Config, ErrorCodes, IdentityDepth, OneSessionPer, UpstreamConfig};
+use crate::config::{
+    Auth, ClientTls, Config, ErrorCodes, IdentityDepth, OneSessionPer, UpstreamConfig,
+};
 use crate::edge;
 use crate::proto::session::response_body;
 use crate::registry;
 use crate::routing::{Depth, StatusCodes};
-use crate::session::{self, sweeper::Timeouts};
+use crate::session::{
+    self,
+    sweeper::{Holding, Timeouts},
+};
 use crate::upstream::{self, Address, Pem, TlsConfig};
 
 use super::stop::Drain;
@@ -41,6 +46,11 @@ pub(super) fn session(config: &Config) -> session::Config {
             pong: session.pong_timeout,
         },
     }
+}
+
+/// How long logins hold.
+pub(super) fn holding(auth: &Auth) -> Holding {
+    Holding { grace: auth.grace, recheck: (!auth.recheck.is_zero()).then_some(auth.recheck) }
 }
 
 pub(super) fn one_session_per(config: &Config) -> registry::OneSessionPer {

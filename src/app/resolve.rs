@@ -127,6 +127,7 @@ impl Resolver {
             Some(Callee { upstream, descriptors, timeout: candidate.config.timeout })
         };
         let auth = authentication::build(&config.auth, &mut problems, callee);
+        let each_request = authentication::each_request(&config.auth, &mut problems, callee);
         let hooks = callouts::hooks(&config.hooks, &mut problems, callee);
         warnings.extend(callouts::doubts(config, callee));
         if reflection == Reflection::AskUnknown {
@@ -141,7 +142,8 @@ impl Resolver {
         if problems.is_empty() {
             self.keep(&candidates, &known);
         }
-        let services = Services { routes, auth, hooks, upstreams };
+        let holding = components::holding(&config.auth);
+        let services = Services { routes, auth, holding, each_request, hooks, upstreams };
         Resolved { services, problems, warnings, pending }
     }
 

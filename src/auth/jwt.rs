@@ -21,11 +21,8 @@ use serde_json::{Map, Value};
 
 pub use keys::{KeyProblem, KeysError};
 
-use super::{Login, Verdict};
+use super::{LEEWAY, Login, Verdict};
 use keys::KeySet;
-
-/// How far the clocks of issuer and gateway may be apart.
-const LEEWAY: Duration = Duration::from_secs(30);
 
 /// What tokens must be like.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,9 +78,11 @@ impl Jwt {
             return Verdict::refused("token is missing");
         }
         match self.claims(login.token) {
-            Ok(claims) if self.names_user(&claims, login.user_id) => {
-                Verdict::Accepted { expires_at: expiry(&claims) }
-            }
+            Ok(claims) if self.names_user(&claims, login.user_id) => match expiry(&claims) {
+                // Of the last second, in which whole seconds are still equal.
+                Some(at) if at <= SystemTime::now() => Verdict::refused(EXPIRED),
+                expires_at => Verdict::Accepted { expires_at },
+            },
             Ok(claims) if claims.contains_key(&self.config.user_claim) => {
                 Verdict::refused("token is for another user")
             }
@@ -148,19 +147,20 @@ fn validation(config: &Config) -> Validation {
     validation
 }
 
-/// When a token expires, without leeway.
+/// When a token expires, the leeway included.
 fn expiry(claims: &Map<String, Value>) -> Option<SystemTime> {
     let seconds = claims.get("exp")?.as_f64()?;
     let since_epoch = Duration::try_from_secs_f64(seconds).ok()?;
-    SystemTime::UNIX_EPOCH.checked_add(since_epoch)
+    SystemTime::UNIX_EPOCH.checked_add(since_epoch)?.checked_add(LEEWAY)
 }
 
 const BAD_SIGNATURE: &str = "bad signature";
+const EXPIRED: &str = "token expired";
 
 /// What a client is told of an error.
 fn reason(error: &ErrorKind) -> &'static str {
     match error {
-        ErrorKind::ExpiredSignature => "token expired",
+        ErrorKind::ExpiredSignature => EXPIRED,
         ErrorKind::ImmatureSignature => "token is not valid yet",
         ErrorKind::InvalidIssuer => "token is from another issuer",
         ErrorKind::InvalidAudience => "token is for another audience",
@@ -361,7 +361,7 @@ mod tests {
             Verdict::Accepted { expires_at } => expires_at,
             other => panic!("{other:?}"),
         };
-        let then = SystemTime::UNIX_EPOCH + Duration::from_hours(1_139_568);
+        let then = SystemTime::UNIX_EPOCH + Duration::from_hours(1_139_568) + LEEWAY;
         assert_eq!(expires_at(json!({"sub": "zoe", "exp": 4_102_444_800_u64})), Some(then));
         assert_eq!(expires_at(json!({"sub": "zoe"})), None);
         assert_eq!(expires_at(json!({"sub": "zoe", "exp": u64::MAX})), None);

@@ -12,7 +12,7 @@ use super::diagnostics::Diagnostics;
 use super::located::{Document, Entry, Node, Value};
 use super::source::Span;
 use super::structure::FileUse;
-use super::{Auth, Config, suggestions, words};
+use super::{Config, Judge, suggestions, words};
 
 /// Client methods that the gateway answers itself.
 const OWN_METHODS: [&str; 3] =
@@ -22,6 +22,7 @@ const OWN_METHODS: [&str; 3] =
 pub(super) fn check(config: &Config, document: &Document, diagnostics: &mut Diagnostics) {
     let mut checks = Checks { config, document, diagnostics };
     checks.open_door();
+    checks.nothing_to_judge();
     checks.encryption();
     checks.push_door();
     checks.callers();
@@ -79,7 +80,7 @@ struct Checks<'c> {
 impl Checks<'_> {
     /// Believing every token is for one's own machine.
     fn open_door(&mut self) {
-        let Auth::None(none) = &self.config.auth else { return };
+        let Judge::None(none) = &self.config.auth.judge else { return };
         let listen = self.config.edge.listen;
         if none.insecure || listen.ip().is_loopback() || self.is_unsure(&["edge", "listen"]) {
             return;
@@ -94,6 +95,18 @@ impl Checks<'_> {
         let error = self.diagnostics.error(span, message, help);
         if let Some(place) = place {
             error.note(place, "it listens here");
+        }
+    }
+
+    /// Whoever believes every token finds nothing when it is judged again.
+    fn nothing_to_judge(&mut self) {
+        let auth = &self.config.auth;
+        if matches!(auth.judge, Judge::None(_)) && !auth.recheck.is_zero() {
+            self.diagnostics.warning(
+                self.document.key_at(&["auth", "recheck"]),
+                "`recheck` has no effect: `none` believes every token, as often as it is judged",
+                "leave it out, or judge logins with `jwt` or `rpc`",
+            );
         }
     }
 
@@ -144,6 +157,7 @@ impl Checks<'_> {
     fn callers(&mut self) {
         for path in [
             ["auth", "rpc", "upstream"],
+            ["auth", "each_request", "upstream"],
             ["hooks", "connected", "upstream"],
             ["hooks", "disconnected", "upstream"],
         ] {

@@ -45,7 +45,7 @@ mod units;
 mod upstreams;
 mod words;
 
-pub use auth::{Auth, HooksConfig, JwtConfig, NoneConfig, RpcCall};
+pub use auth::{Auth, EachRequest, HooksConfig, Judge, JwtConfig, NoneConfig, RpcCall};
 pub use cluster::{ClusterConfig, ClusterTls};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use edge::{EdgeConfig, TlsConfig};
@@ -88,7 +88,8 @@ pub struct Config {
     #[serde(default = "default_public_methods")]
     #[schemars(with = "Vec<forms::Glob>")]
     pub public_methods: Vec<String>,
-    /// Who decides whether a login is believed: exactly one of `jwt`, `rpc` and `none`.
+    /// Who decides whether a login is believed: exactly one of `jwt`, `rpc` and
+    /// `none`; and for how long it holds.
     // The stand-in believes no token: no key verifies anything.
     #[schemars(extend("x-stand-in" = {"jwt": {"keys": ""}}))]
     pub auth: Auth,

@@ -14,6 +14,16 @@ use super::{Config, forms};
 /// so that the rest of a file with errors can still be looked at.
 pub(super) const STAND_IN: &str = "x-stand-in";
 
+/// The schema keyword for those of a mapping's keys of which it has exactly one.
+pub(super) const EXACTLY_ONE: &str = "x-exactly-one";
+
+/// Those of a mapping's keys of which it must have exactly one; `None`: it has
+/// no such rule.
+pub(super) fn exactly_one(schema: &Value) -> Option<Vec<&str>> {
+    let keys = schema.get(EXACTLY_ONE)?.as_array()?;
+    Some(keys.iter().filter_map(Value::as_str).collect())
+}
+
 /// The schema that files are held against.
 pub(super) fn model() -> &'static Value {
     static MODEL: LazyLock<Value> = LazyLock::new(|| schemars::schema_for!(Config).to_value());
@@ -83,6 +93,12 @@ fn publish(schema: &mut Value) {
     for own in [forms::KEYWORD, STAND_IN, "format"] {
         schema.shift_remove(own);
     }
+    let choice: Vec<String> = match schema.shift_remove(EXACTLY_ONE) {
+        Some(Value::Array(keys)) => {
+            keys.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+        }
+        _ => Vec::new(),
+    };
     if schema.get("default") == Some(&Value::Null) {
         schema.shift_remove("default");
     }
@@ -95,19 +111,23 @@ fn publish(schema: &mut Value) {
             list.iter_mut().for_each(publish);
         }
     }
-    // The one key that such a mapping has must say something.
-    let choice = schema.get("maxProperties") == Some(&json!(1));
     let required: Vec<Value> =
         schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
         for (key, property) in properties {
-            if choice {
+            // The one key of a choice that is there must say something.
+            let chosen = choice.contains(key);
+            if chosen {
                 require(property);
             }
             publish(property);
-            let optional = !choice && !required.iter().any(|name| name == key);
+            let optional = !chosen && !required.iter().any(|name| name == key);
             widen(property, optional);
         }
+    }
+    if !choice.is_empty() {
+        let alternatives = choice.iter().map(|key| json!({ "required": [key] })).collect();
+        schema.insert("oneOf".to_owned(), Value::Array(alternatives));
     }
     for below in ["items", "additionalProperties"] {
         if let Some(below) = schema.get_mut(below) {

@@ -1,10 +1,10 @@
 //! The words that errors about a file's structure are made of.
 
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use super::forms;
 use super::located::{Meaning, Node, Scalar, Value};
-use super::schema::allows;
+use super::schema::{self, allows};
 
 /// Characters of a value that an error repeats.
 const LONGEST: usize = 60;
@@ -90,10 +90,8 @@ pub(super) fn noun(schema: &Json) -> String {
         let form = item.and_then(forms::find);
         return form.map_or("a list".to_owned(), |form| format!("a list of {}", form.plural));
     }
-    if schema.get("maxProperties") == Some(&Json::from(1)) {
-        let keys =
-            schema.get("properties").and_then(Json::as_object).into_iter().flat_map(Map::keys);
-        return format!("a mapping with one of {}", list(keys.map(String::as_str), "and"));
+    if let Some(keys) = schema::exactly_one(schema) {
+        return format!("a mapping with one of {}", list(keys.into_iter(), "and"));
     }
     let names = [("boolean", "`true` or `false`"), ("object", "a mapping"), ("string", "a text")];
     let name = names.into_iter().find(|(kind, _)| allows(schema, kind));

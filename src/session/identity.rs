@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::{Client, metadata};
-use crate::auth;
+use crate::auth::{self, EachRequest, Judgement, Judgements};
 use crate::outbox::Outbox;
 use crate::proto::session::SetCxnParamsReq;
 use crate::registry::{Presence, SessionId};
@@ -57,6 +57,8 @@ struct User {
 struct Prepared {
     metadata: Arc<Metadata>,
     encoded: Vec<(Arc<Layout>, Bytes)>,
+    /// What was said of its latest requests, where each is judged.
+    judgements: Judgements,
 }
 
 impl Identity {
@@ -93,6 +95,18 @@ impl Identity {
         self.prepared = None;
         self.user =
             Some(Box::new(User { user_id: user_id.into(), token: token.into(), expires_at }));
+    }
+
+    /// The login was judged anew, and expires then.
+    pub(super) fn extend_login(&mut self, expires_at: Option<SystemTime>) {
+        if let Some(user) = &mut self.user {
+            user.expires_at = expires_at;
+        }
+    }
+
+    /// Whether there was a login, which may have expired.
+    pub(super) fn has_user(&self) -> bool {
+        self.user.is_some()
     }
 
     /// Whether the session is logged in, and the login has not expired.
@@ -205,10 +219,18 @@ impl Identity {
         bytes
     }
 
+    /// What is to be said of a request of this method.
+    pub(super) fn judge(&mut self, each: &EachRequest, worker: usize, method: &str) -> Judgement {
+        let mut judgements = std::mem::take(&mut self.prepare().judgements);
+        let judgement = each.judge(&self.as_login(worker), method, &mut judgements);
+        self.prepare().judgements = judgements;
+        judgement
+    }
+
     fn prepare(&mut self) -> &mut Prepared {
         let prepared = self.prepared.take().unwrap_or_else(|| {
             let metadata = Arc::new(metadata::of_session(self));
-            Box::new(Prepared { metadata, encoded: Vec::new() })
+            Box::new(Prepared { metadata, encoded: Vec::new(), judgements: Judgements::default() })
         });
         self.prepared.insert(prepared)
     }

@@ -6,7 +6,7 @@ import time
 import credentials
 import pytest
 from configuration import gateway_config
-from credentials import UNSIGNED, hs256, jwt, rs256, rsa_jwk, symmetric_jwk
+from credentials import LEEWAY, UNSIGNED, hs256, jwt, rs256, rsa_jwk, symmetric_jwk
 from processes import eventually
 from session_client import KEEP_ALIVE, Code, common_resp
 
@@ -130,7 +130,7 @@ def test_a_forged_token_is_refused(jwt_gateway, connect, signing_key, kind):
 
 def test_a_login_ends_when_its_token_expires(jwt_gateway, connect):
     """The session stays; its requests get AuthError until it shows a fresh token."""
-    token = jwt(hs256(SECRET), claims(exp=int(time.time()) + 2), kid="shared")
+    token = jwt(hs256(SECRET), claims(exp=int(time.time()) - LEEWAY + 2), kid="shared")
     client, answer = login(connect, jwt_gateway, token)
     assert answer.code == Code.Success
     assert client.call("/v1/probe/echo").code == Code.Success

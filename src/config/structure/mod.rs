@@ -181,7 +181,7 @@ mod tests {
     use std::time::Duration;
 
     use crate::config::testing::{complaint, complaints, config, read, with_basics};
-    use crate::config::{Auth, ClientCode, Descriptors, GrpcStatus};
+    use crate::config::{ClientCode, Descriptors, GrpcStatus, Judge};
 
     fn complaint_of(text: &str) -> String {
         complaint(&with_basics(text))
@@ -207,6 +207,9 @@ mod tests {
         assert_eq!(config.public_methods, ["**/white/**"]);
         assert_eq!(config.identity.request_field, "commonReq");
         assert_eq!(config.identity.response_field, "commonResp");
+        assert_eq!(config.auth.grace, Duration::from_mins(1));
+        assert_eq!(config.auth.recheck, Duration::ZERO);
+        assert!(config.auth.each_request.is_none());
         assert_eq!(config.drain.delay, Duration::from_secs(5));
         assert_eq!(config.drain.period, Duration::from_secs(20));
         assert!(config.push.is_none() && config.admin.is_none() && config.cluster.is_none());
@@ -293,7 +296,7 @@ mod tests {
         let text = text.replace("${PORT:-}x", "\"${PORT}\"");
         let (loaded, diagnostics) = read(&text);
         assert!(diagnostics.is_empty(), "{diagnostics}");
-        let Auth::Rpc(call) = loaded.unwrap().config.auth else { panic!() };
+        let Judge::Rpc(call) = loaded.unwrap().config.auth.judge else { panic!() };
         let request =
             serde_json::json!({ "n": 1, "t": "1", "b": true, "z": null, "v": "64", "l": [1.5] });
         assert_eq!(serde_json::Value::Object(call.request), request);
@@ -304,6 +307,8 @@ mod tests {
         let edge = "edge: { listen: 127.0.0.1:0 }\n";
         assert!(complaint(edge).contains("the file has no `auth`"));
         assert!(complaint(&format!("{edge}auth: {{}}\n")).contains("`auth` says nothing"));
+        let none = complaint(&format!("{edge}auth: {{ grace: 5s }}\n"));
+        assert!(none.contains("`auth` has none of `jwt`, `rpc` and `none`"), "{none}");
         let both = format!("{edge}auth: {{ none: {{}}, jwt: {{ keys: k }} }}\n");
         assert!(complaint(&both).contains("`auth` has both `none` and `jwt`"));
     }
@@ -363,7 +368,7 @@ mod tests {
         assert_eq!(config.upstreams.len(), 2);
         assert!(config.upstreams["a"].address.is_empty());
         assert_eq!(config.upstreams["a"].routes.len(), 1);
-        assert!(matches!(config.auth, Auth::Jwt(jwt) if jwt.keys.as_os_str().is_empty()));
+        assert!(matches!(config.auth.judge, Judge::Jwt(jwt) if jwt.keys.as_os_str().is_empty()));
     }
 
     #[test]

@@ -193,7 +193,7 @@ fn identity(field: &FieldDescriptor) -> Value {
 /// The fields of a message but one, without a schema; `None` if it is no protobuf.
 fn fields(message: &[u8], except: Option<u32>) -> Option<Vec<UnknownField>> {
     <()>::decode(message).ok()?; // prost-reflect lets groups nest one level deeper
-    let empty = SCHEMA.pool().get_message_by_name("google.protobuf.Empty")?;
+    let empty = SCHEMA.message("google.protobuf.Empty")?;
     let message = DynamicMessage::decode(empty, message).ok()?;
     Some(message.unknown_fields().filter(|field| Some(field.number()) != except).cloned().collect())
 }

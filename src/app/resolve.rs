@@ -5,6 +5,8 @@
 //! the place in the file that it concerns.
 
 use std::collections::{BTreeSet, HashMap};
+use std::io::{self, Read as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +16,11 @@ use super::callouts::{self, Callee};
 use super::{authentication, components};
 use crate::config::{self, Config, IdentityConfig, RpcCall, UpstreamConfig};
 use crate::routing::{
-    Descriptors, Note, PublicMethods, RouteSpec, RouteTable, StatusCodes, TableBuilder, suggest,
+    DescriptorError, Descriptors, Note, PublicMethods, RouteSpec, RouteTable, StatusCodes,
+    TableBuilder, suggest,
 };
 use crate::session::Services;
-use crate::upstream::reflection::{self, ReflectionError};
+use crate::upstream::reflection::{self, Reflected, ReflectionError};
 use crate::upstream::{self, Upstream};
 
 /// How long a server may take to tell its descriptors.
@@ -200,10 +203,12 @@ impl Resolver {
         };
         let mut sets = Vec::new();
         for file in files {
-            let read = std::fs::read(file);
-            sets.push(read.map_err(|e| problem(format!("cannot read {}: {e}", file.display())))?);
+            let read = read_set(file);
+            let name = file.display().to_string();
+            let bytes = read.map_err(|error| problem(format!("cannot read {name}: {error}")))?;
+            sets.push((name, bytes));
         }
-        Descriptors::from_sets(sets.iter().map(Vec::as_slice))
+        Descriptors::from_named_sets(sets.iter().map(|(name, set)| (name.as_str(), set.as_slice())))
             .map(|descriptors| Known::Yes(Arc::new(descriptors)))
             .map_err(|error| problem(error.to_string()))
     }
@@ -222,9 +227,7 @@ impl Resolver {
             _ => {}
         }
         match ask(&of.upstream, &of.wanted).await {
-            Ok(set) => Descriptors::from_sets([&*set])
-                .map(|descriptors| Known::Yes(Arc::new(descriptors)))
-                .map_err(|error| error.to_string()),
+            Ok(descriptors) => Ok(Known::Yes(Arc::new(descriptors))),
             // Down for a moment, after it has told: what it told still holds.
             Err(ReflectionError::Unreachable { .. })
                 if let Some(kept) = &kept
@@ -267,16 +270,56 @@ impl Problem {
 
 /// Asks for the wanted services. If the server does not know one of them, asks
 /// for all that it has, so that a wrong name can be told from the right one.
-async fn ask(server: &Upstream, wanted: &BTreeSet<&str>) -> Result<bytes::Bytes, ReflectionError> {
+async fn ask(server: &Upstream, wanted: &BTreeSet<&str>) -> Result<Descriptors, ReflectionError> {
     let wanted: Vec<_> = wanted.iter().copied().collect();
-    match reflection::fetch(server, &wanted, REFLECTION_TIMEOUT).await {
-        Err(ReflectionError::UnknownSymbol { services, .. }) => {
-            let all: Vec<_> = services.iter().map(String::as_str).collect();
-            let told = reflection::fetch(server, &all, REFLECTION_TIMEOUT).await?;
-            Ok(told.file_descriptor_set)
-        }
-        told => Ok(told?.file_descriptor_set),
+    let unknown = match reflection::fetch(server, &wanted, REFLECTION_TIMEOUT).await {
+        Err(unknown @ ReflectionError::UnknownSymbol { .. }) => unknown,
+        told => return understand(server, &told?),
+    };
+    let ReflectionError::UnknownSymbol { services, .. } = &unknown else { return Err(unknown) };
+    // Not every server describes its reflection.
+    let all =
+        services.iter().map(String::as_str).filter(|name| !name.starts_with("grpc.reflection."));
+    let all: Vec<_> = all.collect();
+    match reflection::fetch(server, &all, REFLECTION_TIMEOUT).await {
+        Ok(told) => understand(server, &told).map_err(|_| unknown),
+        Err(_) => Err(unknown),
     }
+}
+
+/// Makes descriptors of what a server has told.
+fn understand(server: &Upstream, told: &Reflected) -> Result<Descriptors, ReflectionError> {
+    let made = Descriptors::from_files(&told.file_descriptor_set, &told.roots);
+    made.map_err(|error| {
+        let upstream = server.name().to_owned();
+        let DescriptorError::MissingImport { file, import, needs } = &error else {
+            return ReflectionError::Unusable { upstream, reason: error.to_string() };
+        };
+        let missing = told.missing.iter().find(|missing| missing.import == *import);
+        let answer = missing.map_or("with other files", |missing| &missing.answer);
+        let reason = format!(
+            "`{file}` imports `{import}` and needs `{needs}` of it, and the server, asked for that \
+             file, answers {answer}"
+        );
+        if missing.is_some_and(|missing| missing.may_pass) {
+            ReflectionError::Unreachable { upstream, reason }
+        } else {
+            ReflectionError::Unusable { upstream, reason }
+        }
+    })
+}
+
+/// A larger descriptor set is none.
+const MAX_SET: u64 = 64 * 1024 * 1024;
+
+/// Reads a file, unless it is longer than any descriptor set.
+fn read_set(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(MAX_SET + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_SET {
+        return Err(io::Error::other(format!("it is longer than {} MiB", MAX_SET >> 20)));
+    }
+    Ok(bytes)
 }
 
 fn table(

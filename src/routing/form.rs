@@ -163,7 +163,7 @@ mod tests {
               google.protobuf.BytesValue w = 23; repeated google.protobuf.StringValue x = 24;
             }"#,
         );
-        descriptors.pool().get_message_by_name("t.T").unwrap()
+        descriptors.message("t.T").unwrap()
     }
 
     fn filled(name: &str, text: &str) -> Option<Value> {

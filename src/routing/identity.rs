@@ -254,7 +254,7 @@ mod tests {
 
     fn message(name: &str) -> MessageDescriptor {
         let demo = Descriptors::from_sets([FILE_DESCRIPTOR_SET]).unwrap();
-        demo.pool().get_message_by_name(name).unwrap()
+        demo.message(name).unwrap()
     }
 
     #[test]
@@ -286,7 +286,7 @@ mod tests {
             "syntax = \"proto2\"; package t; import \"google/protobuf/wrappers.proto\";
              message T {{ {fields} }} enum E {{ A = 0; }}"
         );
-        crate::routing::testing::compile(&proto).pool().get_message_by_name("t.T").unwrap()
+        crate::routing::testing::compile(&proto).message("t.T").unwrap()
     }
 
     fn unfilled_fields(fields: &str) -> Vec<String> {

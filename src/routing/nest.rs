@@ -712,7 +712,7 @@ mod tests {
         let map = "syntax = \"proto3\"; package t; message Id {} message Item { Id id = 1; }
             message Req { map<string, Item> by_name = 1; }";
         let descriptors = testing::compile(map);
-        let req = descriptors.pool().get_message_by_name("t.Req").unwrap();
+        let req = descriptors.message("t.Req").unwrap();
         assert_eq!(way_below(&req, "id").as_deref(), Some("byName.id"));
         assert_eq!(way_below(&req, "nobody"), None);
     }

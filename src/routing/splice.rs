@@ -82,7 +82,7 @@ mod tests {
 
     fn slot() -> Slot {
         let demo = Descriptors::from_sets([FILE_DESCRIPTOR_SET]).unwrap();
-        let message = |name| demo.pool().get_message_by_name(name).unwrap();
+        let message = |name| demo.message(name).unwrap();
         let layout = Arc::new(Layout::of(&message("pb.CommonReq")));
         Slot { number: 1, layout, shape: Shape::of(&message("pb.LoginReq")) }
     }

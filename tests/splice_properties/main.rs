@@ -414,7 +414,7 @@ fn value_of(kind: &Kind, text: &str) -> Option<Value> {
 /// The fields of any message, by number; `None` if it is no protobuf.
 fn decode_without_schema(message: &[u8], except: Option<u32>) -> Option<Vec<UnknownField>> {
     <()>::decode(message).ok()?; // prost-reflect lets groups nest one level deeper
-    let empty = SCHEMA.pool().get_message_by_name("google.protobuf.Empty").unwrap();
+    let empty = SCHEMA.message("google.protobuf.Empty").unwrap();
     let message = DynamicMessage::decode(empty, message).unwrap();
     Some(message.unknown_fields().filter(|field| Some(field.number()) != except).cloned().collect())
 }

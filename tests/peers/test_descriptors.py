@@ -1,5 +1,6 @@
 """Descriptors as servers and compilers really tell them: files missing, of two minds, of editions."""
 
+import functools
 import json
 import subprocess
 
@@ -92,11 +93,16 @@ def check(binary, tmp_path):
     return check
 
 
-def message_of(serialized_set, name):
+@functools.cache
+def pool_of(serialized_set):
     pool = descriptor_pool.DescriptorPool()
     for file in descriptor_pb2.FileDescriptorSet.FromString(serialized_set).file:
         pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(name))
+    return pool
+
+
+def message_of(serialized_set, name):
+    return message_factory.GetMessageClass(pool_of(serialized_set).FindMessageTypeByName(name))
 
 
 def buy(client, shop_set):
@@ -210,7 +216,7 @@ DELIMITED = """
 edition = "2023";
 package ed;
 option features.message_encoding = DELIMITED;
-service S { rpc Echo(Req) returns (Req); rpc Batch(Batch) returns (Batch); }
+service S { rpc Echo(Req) returns (Req); rpc EchoBatch(Batch) returns (Batch); }
 message CommonReq { string userId = 1; int64 reqId = 2; }
 message Req {
   string text = 1;
@@ -219,7 +225,8 @@ message Req {
 }
 message Batch {
   repeated Req items = 1;
-  map<string, Req> named = 2 [features.message_encoding = LENGTH_PREFIXED];
+  map<string, Req> named = 2;
+  Req prefixed = 4 [features.message_encoding = LENGTH_PREFIXED];
   Batch more = 3;
 }
 """
@@ -236,7 +243,7 @@ def test_the_identity_is_filled_where_messages_are_delimited(
     server = ReflectingServer(delimited_set, ["ed.S"])
     upstream = {
         "address": server.address,
-        "routes": {"/v1/echo": "ed.S/Echo", "/v1/batch": "ed.S/Batch"},
+        "routes": {"/v1/echo": "ed.S/Echo", "/v1/batch": "ed.S/EchoBatch"},
     }
     config = gateway_config(services, upstreams={"ed": upstream}, identity={"depth": "nested"})
     client = connect(start_gateway(config)).log_in("alice")
@@ -256,11 +263,12 @@ def test_the_identity_is_filled_where_messages_are_delimited(
     forged_batch = batch()
     forged_batch.items.append(forged)
     forged_batch.named["a"].CopyFrom(forged)
+    forged_batch.prefixed.CopyFrom(forged)
     forged_batch.more.items.append(forged)
     forged_batch.more.more.items.add()
     answer = client.call("/v1/batch", forged_batch.SerializeToString())
     assert answer.code == Code.Success
     got = batch.FromString(answer.data)
-    items = [*got.items, got.named["a"], *got.more.items, *got.more.more.items]
-    assert [item.commonReq.userId for item in items] == ["alice"] * 4
+    items = [*got.items, got.named["a"], got.prefixed, *got.more.items, *got.more.more.items]
+    assert [item.commonReq.userId for item in items] == ["alice"] * 5
     server.stop()

@@ -144,7 +144,7 @@ pub async fn fetch(
         let mut connection = client::connect(upstream).await.map_err(unreachable)?;
         let first = Round { upstream, connection: &connection, version: Version::V1, symbols };
         // A server that does not answer at all is not asked for ever, either.
-        let first = tokio::time::timeout(timeout / 2, first.ask());
+        let first = tokio::time::timeout(timeout / 2, Box::pin(first.ask()));
         let no_answer = || unreachable("no answer".to_owned());
         let error = match first.await.unwrap_or_else(|_| Err(no_answer())) {
             Ok(reflected) => return Ok(reflected),
@@ -156,7 +156,7 @@ pub async fn fetch(
         }
         let second =
             Round { upstream, connection: &connection, version: Version::V1Alpha, symbols };
-        second.ask().await.map_err(|second| match error {
+        Box::pin(second.ask()).await.map_err(|second| match error {
             ReflectionError::NotImplemented { .. } => second,
             first => first,
         })

@@ -254,7 +254,7 @@ impl App {
         let mut reloader = self.reloader;
         let stop = tokio::select! {
             stop = stop => stop,
-            never = reloader.run() => match never {},
+            never = Box::pin(reloader.run()) => match never {},
         };
         self.news.drain();
         let push = self.push.map(|(server, _)| server);

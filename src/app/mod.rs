@@ -104,7 +104,7 @@ pub struct App {
     workers: Workers,
     tracing: Option<Arc<Tracing>>,
     drain: Drain,
-    reloader: Reloader,
+    reloader: Box<Reloader>,
     /// What sessions work with at this moment.
     services: Arc<ArcSwap<Services>>,
 }
@@ -156,8 +156,8 @@ impl App {
         let (replaced, on_replaced) = watch::channel(());
         let registry = Registry::new(components::one_session_per(config));
         let metrics = Metrics::new();
-        let broker = cluster::broker(config, node, Arc::clone(&registry), &metrics).await?;
-        let broker = Arc::new(broker);
+        let broker = cluster::broker(config, node, Arc::clone(&registry), &metrics).await;
+        let broker = broker.map(Arc::new)?;
         let push = match push_listener {
             Some(listener) => {
                 Some(push::serve(listener, &door, &broker, &metrics, tracing.clone()).await?)
@@ -187,11 +187,7 @@ impl App {
             broker: Arc::clone(&broker),
             workers: workers.watched(),
             keys,
-            tls: tls
-                .iter()
-                .map(|tls| ("edge", Arc::clone(tls)))
-                .chain(door.certificate())
-                .collect(),
+            tls: tls.iter().cloned().map(|tls| ("edge", tls)).chain(door.certificate()).collect(),
             news: Arc::clone(&news),
         };
         let admin = admin_listener.map(|listener| admin::serve(listener, state)).transpose()?;
@@ -202,7 +198,7 @@ impl App {
             routes = services.load().routes.len(),
             "listening"
         );
-        let reloader = Reloader {
+        let reloader = Box::new(Reloader {
             read,
             files,
             resolver,
@@ -218,7 +214,7 @@ impl App {
             warned: made.warnings,
             metrics,
             news: Arc::clone(&news),
-        };
+        });
         Ok(Self { address, push, admin, news, broker, workers, tracing, drain, reloader, services })
     }
 

@@ -14,7 +14,7 @@ use crate::callout::{self, Call, Callout};
 use crate::config::{Config, HooksConfig, Judge, RpcCall};
 use crate::hooks::{Event, Hook, Hooks};
 use crate::routing::Descriptors;
-use crate::upstream::{self, Metadata, Own, Upstream};
+use crate::upstream::{self, Destination, Metadata, Own};
 
 /// The keys that lead to a callout.
 pub(super) type Place = [&'static str; 2];
@@ -26,7 +26,7 @@ pub(super) const EACH_REQUEST: Place = ["auth", "each_request"];
 
 /// An upstream that an RPC may be called at.
 pub(super) struct Callee {
-    pub(super) upstream: Arc<Upstream>,
+    pub(super) destination: Destination,
     /// As far as they are known.
     pub(super) descriptors: Option<Arc<Descriptors>>,
     /// How long a call may take.
@@ -86,12 +86,11 @@ pub(super) fn doubts(config: &Config, callee: impl Fn(&str) -> Option<Callee>) -
 }
 
 fn placeholders(place: Place) -> Vec<&'static str> {
-    let event = Event::ALL.into_iter().find(|event| place_of(*event) == place);
-    match event {
-        Some(event) => event.placeholders(),
-        None if place == EACH_REQUEST => EachRequest::placeholders().collect(),
-        None => Login::placeholders().collect(),
+    if place == EACH_REQUEST {
+        return EachRequest::placeholders().collect();
     }
+    let event = Event::ALL.into_iter().find(|event| place_of(*event) == place);
+    event.map_or_else(|| Login::placeholders().collect(), Event::placeholders)
 }
 
 /// Makes a callout of `callee`, and the way to call it. `None` if its
@@ -103,7 +102,7 @@ pub(super) fn make(
     callee: Callee,
     problems: &mut Vec<Problem>,
 ) -> Option<(Callout, Call)> {
-    let Callee { upstream, descriptors, timeout } = callee;
+    let Callee { destination, descriptors, timeout } = callee;
     let descriptors = descriptors?;
     if config.rpc.is_empty() {
         return None; // reported when the file was read
@@ -113,7 +112,7 @@ pub(super) fn make(
         let path = PathAndQuery::try_from(format!("/{}", config.rpc));
         let path =
             path.map_err(|error| vec![Problem::at([section, name, "rpc"], error.to_string())]);
-        Ok((callout, call(upstream, path?, timeout)))
+        Ok((callout, call(destination, path?, timeout)))
     });
     made.map_err(|found| problems.extend(found)).ok()
 }
@@ -134,7 +133,7 @@ fn fit(
         return Err(problem(message));
     }
     if section == "auth" && config.accept_when.is_none() && config.reject_when.is_none() {
-        let message = "says nowhere which responses accept a login".to_owned();
+        let message = "says nowhere which responses are a yes".to_owned();
         let help = "add `accept_when` with the fields of a response that accepts, such as \
                     `{ code: 0, msg: \"\" }`, or `reject_when`; `accept_when: {}` where the service \
                     refuses by its gRPC status";
@@ -159,8 +158,13 @@ fn fit(
     })
 }
 
-fn call(upstream: Arc<Upstream>, path: PathAndQuery, timeout: Duration) -> Call {
-    let metadata = Arc::new(Metadata::new(HeaderMap::new()));
+fn call(destination: Destination, path: PathAndQuery, timeout: Duration) -> Call {
+    let Destination { upstream, rules } = destination;
+    let metadata = Metadata::new(HeaderMap::new());
+    let metadata = Arc::new(match &rules {
+        Some(rules) => metadata.under(rules),
+        None => metadata,
+    });
     Arc::new(move |worker, message| {
         let (path, metadata, own) = (path.clone(), Arc::clone(&metadata), Own::default());
         let (retry, trail) = (false, None);

@@ -12,9 +12,10 @@ use tokio::time::sleep;
 
 use super::admin::News;
 use super::files::{Files, content_of};
-use super::push::Door;
+use super::push::{self, Door};
 use super::resolve::{Problem, Reflection, Resolver};
 use super::{Read, log_warnings};
+use crate::broker::cluster::Cluster;
 use crate::config::{Config, Diagnostics, PushConfig};
 use crate::metrics::Metrics;
 use crate::session::Services;
@@ -32,6 +33,7 @@ pub(super) struct Reloader {
     pub(super) replaced: watch::Sender<()>,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) door: Door,
+    pub(super) cluster: Option<Arc<Cluster>>,
     /// What the running services were made from.
     pub(super) running: Config,
     /// What the process was started with.
@@ -79,16 +81,23 @@ impl Reloader {
                 Err(error) => tracing::error!(%error, "the old TLS certificate goes on"),
             }
         }
-        self.door.read_again();
+        self.door.read_again(self.running.push.as_ref());
+        match self.cluster.as_ref().and_then(|cluster| cluster.read_again()) {
+            Some(Ok(())) => tracing::info!("credentials for NATS read again"),
+            Some(Err(error)) => tracing::error!(%error, "the old credentials for NATS go on"),
+            None => {}
+        }
         let loaded = match (self.read)() {
             Ok(loaded) => loaded,
             Err(diagnostics) => return self.refuse(&diagnostics),
         };
         self.files.also(loaded.files());
         let resolved = self.resolver.resolve(&loaded.config, Reflection::Ask).await;
-        if !resolved.problems.is_empty() {
+        let tokens = push::tokens(&loaded.config);
+        let bad_tokens = tokens.as_ref().err();
+        if !resolved.problems.is_empty() || bad_tokens.is_some() {
             let mut diagnostics = loaded.diagnostics();
-            for problem in &resolved.problems {
+            for problem in resolved.problems.iter().chain(bad_tokens) {
                 problem.report(&loaded, &mut diagnostics);
             }
             return self.refuse(&diagnostics);
@@ -99,7 +108,7 @@ impl Reloader {
         }
         log_warnings(&loaded, &resolved.warnings);
         self.warned = resolved.warnings;
-        self.door.take_over(loaded.config.push.as_ref());
+        self.door.take_over(&tokens.unwrap_or_default());
         self.running = loaded.config;
         self.replace(resolved.services, resolved.pending);
         self.metrics.reloads.with_label_values(&["ok"]).inc();

@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::callouts::{self, Callee};
-use super::{authentication, components};
+use super::{authentication, components, sizes};
 use crate::config::{self, Config, IdentityConfig, RpcCall, UpstreamConfig};
 use crate::routing::{
     DescriptorError, Descriptors, Note, PublicMethods, RouteSpec, RouteTable, StatusCodes,
@@ -21,7 +21,7 @@ use crate::routing::{
 };
 use crate::session::Services;
 use crate::upstream::reflection::{self, Reflected, ReflectionError};
-use crate::upstream::{self, Upstream};
+use crate::upstream::{self, Destination, Rules, Upstream};
 
 /// How long a server may take to tell its descriptors.
 const REFLECTION_TIMEOUT: Duration = Duration::from_secs(5);
@@ -77,7 +77,14 @@ struct Candidate<'c> {
     name: &'c str,
     config: &'c UpstreamConfig,
     upstream: Arc<Upstream>,
+    rules: Option<Arc<Rules>>,
     wanted: BTreeSet<&'c str>,
+}
+
+impl Candidate<'_> {
+    fn destination(&self) -> Destination {
+        Destination { upstream: Arc::clone(&self.upstream), rules: self.rules.clone() }
+    }
 }
 
 /// An upstream's descriptors.
@@ -126,9 +133,10 @@ impl Resolver {
                 Known::Yes(descriptors) => Some(Arc::clone(descriptors)),
                 Known::NotYet(_) | Known::Broken => None,
             };
-            let upstream = Arc::clone(&candidate.upstream);
-            Some(Callee { upstream, descriptors, timeout: candidate.config.timeout })
+            let destination = candidate.destination();
+            Some(Callee { destination, descriptors, timeout: candidate.config.timeout })
         };
+        sizes::check(config, &routes, &mut problems);
         let auth = authentication::build(&config.auth, &mut problems, callee);
         let each_request = authentication::each_request(&config.auth, &mut problems, callee);
         let hooks = callouts::hooks(&config.hooks, &mut problems, callee);
@@ -185,12 +193,20 @@ impl Resolver {
                 }
             },
         };
+        let rules = match components::rules(&config.metadata) {
+            Ok(rules) => rules,
+            Err((below, message)) => {
+                let path = ["upstreams", name, "metadata"].map(str::to_owned).into_iter();
+                problems.push(Problem { path: path.chain(below).collect(), message, help: None });
+                return None;
+            }
+        };
         let routed = config.routes.values().map(|route| service_of(&route.rpc));
         let exposed = config.expose.iter().map(String::as_str);
         let called = callouts.iter().filter(|call| call.upstream == name);
         let called = called.map(|call| service_of(&call.rpc));
         let wanted = routed.chain(exposed).chain(called).filter(|name| !name.is_empty());
-        Some(Candidate { name, config, upstream, wanted: wanted.collect() })
+        Some(Candidate { name, config, upstream, rules, wanted: wanted.collect() })
     }
 
     async fn describe(&self, of: &Candidate<'_>, mode: Reflection) -> Result<Known, Problem> {
@@ -226,7 +242,7 @@ impl Resolver {
             }
             _ => {}
         }
-        match ask(&of.upstream, &of.wanted).await {
+        match ask(&of.upstream, of.rules.as_deref(), &of.wanted).await {
             Ok(descriptors) => Ok(Known::Yes(Arc::new(descriptors))),
             // Down for a moment, after it has told: what it told still holds.
             Err(ReflectionError::Unreachable { .. })
@@ -270,9 +286,13 @@ impl Problem {
 
 /// Asks for the wanted services. If the server does not know one of them, asks
 /// for all that it has, so that a wrong name can be told from the right one.
-async fn ask(server: &Upstream, wanted: &BTreeSet<&str>) -> Result<Descriptors, ReflectionError> {
+async fn ask(
+    server: &Upstream,
+    rules: Option<&Rules>,
+    wanted: &BTreeSet<&str>,
+) -> Result<Descriptors, ReflectionError> {
     let wanted: Vec<_> = wanted.iter().copied().collect();
-    let unknown = match reflection::fetch(server, &wanted, REFLECTION_TIMEOUT).await {
+    let unknown = match reflection::fetch(server, rules, &wanted, REFLECTION_TIMEOUT).await {
         Err(unknown @ ReflectionError::UnknownSymbol { .. }) => unknown,
         told => return understand(server, &told?),
     };
@@ -281,7 +301,7 @@ async fn ask(server: &Upstream, wanted: &BTreeSet<&str>) -> Result<Descriptors, 
     let all =
         services.iter().map(String::as_str).filter(|name| !name.starts_with("grpc.reflection."));
     let all: Vec<_> = all.collect();
-    match reflection::fetch(server, &all, REFLECTION_TIMEOUT).await {
+    match reflection::fetch(server, rules, &all, REFLECTION_TIMEOUT).await {
         Ok(told) => understand(server, &told).map_err(|_| unknown),
         Err(_) => Err(unknown),
     }
@@ -327,7 +347,7 @@ fn table(
     candidates: &[Candidate<'_>],
     known: &HashMap<&str, Known>,
     problems: &mut Vec<Problem>,
-) -> (RouteTable<Arc<Upstream>>, Vec<Problem>) {
+) -> (RouteTable<Destination>, Vec<Problem>) {
     let public = PublicMethods::new(&config.public_methods).unwrap_or_else(|error| {
         problems.push(Problem::at(["public_methods"], error.to_string()));
         PublicMethods::default()
@@ -363,7 +383,7 @@ fn table(
 
 /// Doubts a request field that no routed message has. Of the default, only where
 /// another field seems to be meant: services need not have one.
-fn missing_field(table: &RouteTable<Arc<Upstream>>, name: &str) -> Option<Problem> {
+fn missing_field(table: &RouteTable<Destination>, name: &str) -> Option<Problem> {
     let is_default = name == IdentityConfig::default().request_field;
     if table.is_empty() || table.routes().any(|route| route.has_identity()) {
         return None;
@@ -389,13 +409,14 @@ fn missing_field(table: &RouteTable<Arc<Upstream>>, name: &str) -> Option<Proble
 
 /// Adds an upstream's routes, and returns what is probably not meant.
 fn add_routes(
-    builder: &mut TableBuilder<Arc<Upstream>>,
+    builder: &mut TableBuilder<Destination>,
     of: &Candidate<'_>,
     descriptors: &Descriptors,
     problems: &mut Vec<Problem>,
 ) -> Vec<Problem> {
     let mut warnings = Vec::new();
     let (name, config) = (of.name, of.config);
+    let destination = of.destination();
     let codes = components::status_codes(&StatusCodes::default(), &config.error_codes);
     let spec = |method: &str, rpc: &str| RouteSpec {
         name: method.to_owned(),
@@ -420,7 +441,7 @@ fn add_routes(
             ..spec(method, &route.rpc)
         };
         let path = ["upstreams", name, "routes", method];
-        match builder.route(Arc::clone(&of.upstream), spec, descriptors) {
+        match builder.route(of.destination(), spec, descriptors) {
             Ok(notes) => warnings.extend(notes.iter().map(|note| note_at(path, note))),
             Err(error) => problems.push(Problem::at(path, error.to_string())),
         }
@@ -428,7 +449,7 @@ fn add_routes(
     for (nth, service) in config.expose.iter().enumerate() {
         let defaults = spec("", "");
         let path = ["upstreams", name, "expose", &nth.to_string()];
-        match builder.expose(&of.upstream, service, &defaults, descriptors) {
+        match builder.expose(&destination, service, &defaults, descriptors) {
             Ok(notes) => warnings.extend(notes.iter().map(|note| note_at(path, note))),
             Err(error) => problems.push(Problem::at(path, error.to_string())),
         }

@@ -7,7 +7,7 @@ use clap::Args;
 use super::failure::Failure;
 use super::output::print;
 use super::{diagnose, runtime};
-use crate::app::{Problem, Reflection, Resolved, Resolver};
+use crate::app::{self, Problem, Reflection, Resolved, Resolver};
 use crate::config;
 
 /// Check the configuration, resolve every route and print the table.
@@ -41,7 +41,7 @@ impl Check {
         };
         let mode = if self.offline { Reflection::Offline } else { Reflection::Ask };
         let resolved = Resolver::new(1).resolve(&loaded.config, mode).await;
-        for problem in &resolved.problems {
+        for problem in resolved.problems.iter().chain(&app::file_problems(&loaded.config)) {
             problem.report(&loaded, &mut diagnostics);
         }
         for warning in &resolved.warnings {

@@ -31,6 +31,7 @@ pub(super) fn check(config: &Config, document: &Document, diagnostics: &mut Diag
     checks.plaintext_tls();
     checks.nats_logins();
     checks.collector_tls();
+    checks.two_authorizations();
 }
 
 /// Checks that the files that a document names can be read, with `open`.
@@ -263,17 +264,40 @@ impl Checks<'_> {
     /// TLS settings do nothing for a plaintext collector.
     fn collector_tls(&mut self) {
         let Some(tracing) = &self.config.tracing else { return };
-        if tracing.tls.is_some() && tracing.otlp.starts_with("http://") {
+        let Some(otlp) = tracing.otlp.as_deref().filter(|otlp| otlp.starts_with("http://")) else {
+            return;
+        };
+        if tracing.tls.is_some() {
             self.diagnostics
                 .error(
                     self.document.at(&["tracing", "otlp"]),
-                    format!(
-                        "`{}` is plaintext, but `tracing` has `tls`",
-                        words::shorten(&tracing.otlp)
-                    ),
+                    format!("`{}` is plaintext, but `tracing` has `tls`", words::shorten(otlp)),
                     "write `https://`, or leave `tls` out",
                 )
                 .note(self.document.key_at(&["tracing", "tls"]), "`tls` is here");
+        }
+    }
+
+    /// A call has one `authorization`.
+    fn two_authorizations(&mut self) {
+        for upstream in entries(self.document.find(&["upstreams"])) {
+            let path = ["upstreams", &upstream.key, "metadata"];
+            let passes = self.document.find(&[&path[..], &["authorization"]].concat());
+            let passes = passes.is_some_and(
+                |node| matches!(&node.value, Value::Scalar(scalar) if scalar.text == "pass"),
+            );
+            let set = [&path[..], &["set", "authorization"]].concat();
+            if passes && self.document.find(&set).is_some() {
+                let at = self.document.key_at(&set);
+                let place = self.document.key_at(&[&path[..], &["authorization"]].concat());
+                self.diagnostics
+                    .error(
+                        at,
+                        "`authorization` is both passed on and set",
+                        "leave one of them out: what is set stands in place of the client's token",
+                    )
+                    .note(place, "it is passed on here");
+            }
         }
     }
 

@@ -30,6 +30,9 @@ pub(super) fn model() -> &'static Value {
     &MODEL
 }
 
+/// The schema keyword for texts that no message may repeat.
+pub(super) const SECRET: &str = "x-secret";
+
 /// What `$ref` leads to, or the schema itself.
 pub(super) fn resolve(schema: &Value) -> &Value {
     let target =
@@ -57,6 +60,15 @@ pub(super) fn allows(schema: &Value, name: &str) -> bool {
         Some(Value::Array(types)) => types.iter().any(|one| one == name),
         _ => false,
     }
+}
+
+/// Whether a text where this schema is may be a secret: that of a list's items
+/// and of a mapping's values, too, in whose place somebody may write one.
+pub(super) fn is_secret(schema: &Value) -> bool {
+    let schema = resolve(schema);
+    let below = ["items", "additionalProperties"].into_iter().filter_map(|key| schema.get(key));
+    schema.get(SECRET) == Some(&Value::Bool(true))
+        || below.flat_map(alternatives).any(|kind| kind.get(SECRET) == Some(&Value::Bool(true)))
 }
 
 /// The JSON Schema (draft 2020-12) of `routes.yaml`, for editors and other
@@ -90,7 +102,7 @@ fn variable() -> Value {
 /// Turns a schema of the model, and those within it, into what is published.
 fn publish(schema: &mut Value) {
     let Some(schema) = schema.as_object_mut() else { return };
-    for own in [forms::KEYWORD, STAND_IN, "format"] {
+    for own in [forms::KEYWORD, STAND_IN, SECRET, "format"] {
         schema.shift_remove(own);
     }
     let choice: Vec<String> = match schema.shift_remove(EXACTLY_ONE) {
@@ -147,6 +159,9 @@ fn publish(schema: &mut Value) {
 /// Takes the `null` out of an optional schema.
 fn require(schema: &mut Value) {
     let Some(schema) = schema.as_object_mut() else { return };
+    if let Some(Value::Array(types)) = schema.get_mut("type") {
+        types.retain(|kind| kind != "null");
+    }
     let Some(Value::Array(mut list)) = schema.shift_remove("anyOf") else { return };
     list.retain(|kind| !allows(kind, "null"));
     match list.as_slice() {

@@ -4,6 +4,7 @@ use serde_json::Value as Json;
 
 use super::forms;
 use super::located::{Meaning, Node, Scalar, Value};
+use super::masking;
 use super::schema::{self, allows};
 
 /// Characters of a value that an error repeats.
@@ -17,8 +18,12 @@ pub(super) fn quoted(scalar: &Scalar) -> String {
     }
 }
 
-/// A text on one line, cut off where it gets long.
+/// A text on one line, cut off where it gets long. What must not be shown is not.
 pub(super) fn shorten(text: &str) -> String {
+    let text = &*masking::masked(text);
+    if let Some(at) = text.find("-----BEGIN*") {
+        return format!("{}-----BEGIN…", shorten(text.get(..at).unwrap_or_default()));
+    }
     let mut short: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
     // Quotes need no escaping here.
     short = short.replace("\\\"", "\"").replace("\\'", "'");
@@ -118,6 +123,17 @@ pub(super) fn found(node: &Node) -> String {
             None => kind_of(&scalar.meaning(), &scalar.text),
         },
         Value::Bad => "nothing".to_owned(),
+    }
+}
+
+/// A node whose text must not be repeated.
+pub(super) fn without_text(node: &Node) -> Node {
+    match &node.value {
+        Value::Scalar(Scalar { text, plain, .. }) => {
+            let written = Some("…".to_owned());
+            Node::scalar(node.span, Scalar { text: text.clone(), written, plain: *plain })
+        }
+        _ => Node::bad(node.span),
     }
 }
 

@@ -15,6 +15,7 @@ use prost::Message as _;
 
 use super::identity::Identity;
 use super::keys::{KeyService, Refused};
+use super::metadata::{self, MAX_DEVICE_ID};
 use super::request::{Failure, Refusal};
 use super::{Worker, login};
 use crate::broker::cluster::Expected;
@@ -31,7 +32,8 @@ pub(super) const SET_USER_PARAMS: &str = "/v1/conn/white/setUserParams";
 /// Is answered, no more.
 pub(super) const KEEP_ALIVE: &str = "/v1/conn/keepAlive";
 
-/// Each string of setCxnParams, in bytes: they become gRPC metadata of every call.
+/// Each string of setCxnParams, in bytes. Some become gRPC metadata of every call,
+/// and have a bound of their own for that.
 const MAX_DEVICE_FIELD: usize = 1024;
 /// Of data that shares its frame with what a pending answer needs.
 const MAX_FRAME_KEPT: usize = 4 * 1024;
@@ -229,6 +231,9 @@ fn check_lengths(params: &SetCxnParamsReq) -> Result<(), Failure> {
     ];
     if fields.iter().any(|field| field.len() > MAX_DEVICE_FIELD) {
         return Err(Failure::malformed("a field is longer than 1,024 bytes"));
+    }
+    if !metadata::fits(&params.device_id, MAX_DEVICE_ID) {
+        return Err(Failure::malformed("deviceId is longer than 256 bytes, percent-encoded"));
     }
     Ok(())
 }

@@ -12,11 +12,14 @@ use crate::proto::session::SetCxnParamsReq;
 use crate::registry::{Presence, SessionId};
 use crate::routing::identity::{Layout, Member};
 use crate::trace::Parent;
-use crate::upstream::Metadata;
+use crate::upstream::{Metadata, Rules};
 
 /// Different layouts whose encoding a session keeps. Services nearly always
 /// share one identity message.
 const MAX_ENCODED: usize = 4;
+
+/// Upstreams with rules of their own whose metadata a session keeps.
+const MAX_CHANGED: usize = 8;
 
 /// The identity of one session: empty at first, filled by the handshake.
 pub(super) struct Identity {
@@ -56,6 +59,8 @@ struct User {
 /// What every call of the session shares.
 struct Prepared {
     metadata: Arc<Metadata>,
+    /// The same under the rules of upstreams that have some.
+    changed: Vec<(Arc<Rules>, Arc<Metadata>)>,
     encoded: Vec<(Arc<Layout>, Bytes)>,
     /// What was said of its latest requests, where each is judged.
     judgements: Judgements,
@@ -199,9 +204,20 @@ impl Identity {
         self.prepared = None;
     }
 
-    /// The gRPC metadata that all calls of the session share.
-    pub(super) fn metadata(&mut self) -> Arc<Metadata> {
-        Arc::clone(&self.prepare().metadata)
+    /// The gRPC metadata that all calls of the session share, of an upstream with
+    /// these rules.
+    pub(super) fn metadata(&mut self, rules: Option<&Arc<Rules>>) -> Arc<Metadata> {
+        let Prepared { metadata, changed, .. } = self.prepare();
+        let Some(rules) = rules else { return Arc::clone(metadata) };
+        if let Some((_, known)) = changed.iter().find(|(known, _)| Arc::ptr_eq(known, rules)) {
+            return Arc::clone(known);
+        }
+        if changed.len() == MAX_CHANGED {
+            changed.remove(0);
+        }
+        let metadata = Arc::new(metadata.under(rules));
+        changed.push((Arc::clone(rules), Arc::clone(&metadata)));
+        metadata
     }
 
     /// The session's members as `layout` wants them, without the request's own.
@@ -230,7 +246,9 @@ impl Identity {
     fn prepare(&mut self) -> &mut Prepared {
         let prepared = self.prepared.take().unwrap_or_else(|| {
             let metadata = Arc::new(metadata::of_session(self));
-            Box::new(Prepared { metadata, encoded: Vec::new(), judgements: Judgements::default() })
+            let (changed, encoded) = (Vec::new(), Vec::new());
+            let judgements = Judgements::default();
+            Box::new(Prepared { metadata, changed, encoded, judgements })
         });
         self.prepared.insert(prepared)
     }

@@ -11,6 +11,7 @@ use prost::Message as _;
 use super::Worker;
 use super::handshake::{Asked, Deciding, Judged, Outcome, Step, decided};
 use super::identity::Identity;
+use super::metadata::{self, MAX_TOKEN, MAX_USER_ID};
 use super::request::Failure;
 use crate::auth::{self, Verdict};
 use crate::envelope::codec::Request;
@@ -22,9 +23,6 @@ use crate::routing::identity::Member;
 /// judge's connections with those who log in, and must not use them up when it
 /// does not answer.
 pub const MAX_REVIEWS: usize = 32;
-
-const MAX_USER_ID: usize = 1024;
-const MAX_TOKEN: usize = 8 * 1024;
 
 /// What the client is answered when the judge cannot be asked.
 const UNAVAILABLE: &str = "login is not possible right now";
@@ -40,10 +38,14 @@ pub(super) fn set_user_params(
 ) -> Result<Deciding, Failure> {
     let params = SetUserParamsReq::decode(request.data.clone())
         .map_err(|_| Failure::malformed("not a SetUserParamsReq"))?;
-    if params.user_id.len() > MAX_USER_ID || params.token.len() > MAX_TOKEN {
-        return Err(Failure::malformed("userId or token is too long"));
+    if !metadata::fits(&params.user_id, MAX_USER_ID) {
+        return Err(Failure::malformed("userId is longer than 256 bytes, percent-encoded"));
     }
     let asked = Asked::of(request);
+    if params.token.len() > MAX_TOKEN {
+        let reason = format!("token is too long: {MAX_TOKEN} bytes at most");
+        return Ok(decided(asked, Outcome::LoginRefused { reason }));
+    }
     if identity.value(Member::Platform).is_empty() {
         return Ok(decided(asked, Outcome::Closed(Close::Platform)));
     }

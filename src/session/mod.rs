@@ -40,10 +40,11 @@ use crate::outbox::Doorbell;
 use crate::registry::Registry;
 use crate::routing::RouteTable;
 use crate::trace::{Parent, Tracing};
-use crate::upstream::Upstream;
+use crate::upstream::{Destination, Upstream};
 
 pub use closing::refuse;
 pub use login::MAX_REVIEWS;
+pub use metadata::most as most_metadata;
 pub use socket::Socket;
 pub use task::run;
 
@@ -68,7 +69,7 @@ pub struct Config {
 /// What sessions work with and a reload replaces, all at once.
 pub struct Services {
     /// Which method goes where.
-    pub routes: RouteTable<Arc<Upstream>>,
+    pub routes: RouteTable<Destination>,
     /// Who may log in.
     pub auth: Authenticator,
     /// How long a login holds.

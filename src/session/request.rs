@@ -20,7 +20,7 @@ use crate::envelope::codec::{self, Request};
 use crate::metrics::Metrics;
 use crate::routing::{Lookup, Route};
 use crate::trace::Place;
-use crate::upstream::{Call, CallError, Upstream};
+use crate::upstream::{Call, CallError, Destination};
 
 /// Why a request leads to no call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,6 +138,8 @@ impl Answer {
 }
 
 /// A call under way. Dropping it is safe for others: see [`Upstream::call`].
+///
+/// [`Upstream::call`]: crate::upstream::Upstream::call
 pub(super) type InFlight = BoxFuture<'static, Finished>;
 
 /// A call that has its answer.
@@ -170,7 +172,7 @@ pub(super) fn begin(
     }
 }
 
-type SharedRoute = Arc<Route<Arc<Upstream>>>;
+type SharedRoute = Arc<Route<Destination>>;
 
 /// A call that can be made.
 struct Prepared {
@@ -218,7 +220,7 @@ fn prepare(
     };
     let call = Call {
         path: route.path.clone(),
-        metadata: identity.metadata(),
+        metadata: identity.metadata(route.upstream.rules.as_ref()),
         own: metadata::of_call(&asked.req_id, &asked.method, traceparent),
         message,
         timeout: route.timeout,
@@ -309,7 +311,7 @@ fn permitted(verdict: Verdict, metrics: &Metrics) -> Result<(), Failure> {
 /// The answer to a call: the response as it came, the response's own refusal,
 /// or what the gRPC status stands for.
 fn answer(
-    route: &Route<Arc<Upstream>>,
+    route: &Route<Destination>,
     result: Result<Bytes, CallError>,
     session: &str,
     asked: &Asked,

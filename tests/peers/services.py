@@ -194,9 +194,32 @@ def credentials(args):
     )
 
 
+class Guard(grpc.aio.ServerInterceptor):
+    """Refuses calls without the key, and calls with a client's token."""
+
+    def __init__(self, key):
+        self.key = key
+
+    async def intercept_service(self, continuation, call):
+        metadata = dict(call.invocation_metadata)
+        handler = await continuation(call)
+        if metadata.get("x-api-key") == self.key and (
+            "authorization" not in metadata or call.method == "/probe.Probe/Echo"
+        ):
+            return handler
+
+        async def refuse(_request, context):
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, "the api key is missing")
+
+        if handler is not None and handler.response_streaming:
+            return grpc.stream_stream_rpc_method_handler(refuse)
+        return grpc.unary_unary_rpc_method_handler(refuse)
+
+
 async def serve(args):
     journal = os.open(args.journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    guards = [Guard(args.api_key)] if args.api_key else []
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)], interceptors=guards)
     server.add_generic_rpc_handlers(handlers(Probe(args.instance, journal)))
     reflect(server, args.reflection)
     if args.tls_cert:
@@ -220,6 +243,7 @@ def main():
     parser.add_argument("--tls-cert", type=Path)
     parser.add_argument("--tls-key", type=Path)
     parser.add_argument("--client-ca", type=Path, help="clients must show a certificate of it")
+    parser.add_argument("--api-key", help="calls must carry it as x-api-key")
     asyncio.run(serve(parser.parse_args()))
 
 

@@ -50,7 +50,7 @@ fn demo_reflection() -> tonic_reflection::server::Builder<'static> {
 }
 
 async fn ask(address: SocketAddr, symbols: &[&str]) -> Result<Reflected, ReflectionError> {
-    fetch(&upstream(&[&format!("http://{address}")]), symbols, TIMEOUT).await
+    fetch(&upstream(&[&format!("http://{address}")]), None, symbols, TIMEOUT).await
 }
 
 /// A pool of the files as they came: fails unless imports come first.
@@ -130,7 +130,8 @@ async fn a_server_that_is_not_there_is_worth_another_try() {
 async fn a_server_that_does_not_answer_is_worth_another_try_when_the_time_is_over() {
     let silent = Server::start(Setup::new(handler(|_| std::future::pending())));
     let result =
-        fetch(&upstream(&[&silent.url()]), &["pb.msgService"], Duration::from_millis(200)).await;
+        fetch(&upstream(&[&silent.url()]), None, &["pb.msgService"], Duration::from_millis(200))
+            .await;
     assert!(matches!(result, Err(ReflectionError::Unreachable { .. })), "{result:?}");
 }
 
@@ -152,7 +153,7 @@ async fn a_list_is_asked_until_one_of_it_answers() {
     let dead = crate::support::grpc::bind("127.0.0.1:0".parse().unwrap()).local_addr().unwrap();
     let address = serve(Routes::new(demo_reflection().build_v1().unwrap())).await;
     let upstream = upstream(&[&format!("http://{dead}"), &format!("http://{address}")]);
-    assert_is_demo(&fetch(&upstream, &["pb.msgService"], TIMEOUT).await.unwrap());
+    assert_is_demo(&fetch(&upstream, None, &["pb.msgService"], TIMEOUT).await.unwrap());
 }
 
 #[tokio::test]
@@ -359,7 +360,7 @@ async fn a_server_that_names_ever_new_imports_comes_to_an_end() {
     let service = Reflection { kind: Kind::Endless, files: HashMap::new() };
     let address = serve(Routes::new(ServerReflectionServer::new(service))).await;
     let upstream = upstream(&[&format!("http://{address}")]);
-    match fetch(&upstream, &["test.Chain"], Duration::from_secs(120)).await {
+    match fetch(&upstream, None, &["test.Chain"], Duration::from_secs(120)).await {
         Err(ReflectionError::Failed { status, .. }) => {
             assert_eq!(status.message(), "too many files");
         }

@@ -13,9 +13,9 @@ use aws_lc_rs::signature::{
 };
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
-use rustls_pki_types::SubjectPublicKeyInfoDer;
-use rustls_pki_types::pem::PemObject;
 use serde_json::Value;
+
+use crate::pem::{self, PemError};
 
 /// RFC 7518, 3.2: a secret is at least as long as the hash.
 const MIN_SECRET: usize = 32;
@@ -62,7 +62,10 @@ pub enum KeyProblem {
     #[error("cannot be read: {0}")]
     Unreadable(io::Error),
     /// JSON, but not that of a key set.
-    #[error("is not a JWKS, which looks like {{\"keys\": [{{\"kty\": …}}]}}: {0}")]
+    #[error(
+        "is not a JWKS, which looks like {{\"keys\": [{{\"kty\": …}}]}}, from line {} on",
+        .0.line()
+    )]
     NotAKeySet(serde_json::Error),
     /// A key set without a key that could verify a token.
     #[error("has no key that tokens can be checked with: {0}")]
@@ -163,8 +166,7 @@ fn json_web_keys(text: &str) -> Result<Vec<Key>, KeyProblem> {
 }
 
 fn json_web_key(member: Value) -> Result<Key, String> {
-    let jwk: Jwk =
-        serde_json::from_value(member).map_err(|error| format!("is no JWK ({error})"))?;
+    let jwk: Jwk = serde_json::from_value(member).map_err(|_| "is no JWK".to_owned())?;
     let common = &jwk.common;
     if !matches!(common.public_key_use, None | Some(PublicKeyUse::Signature)) {
         return Err("is not for signatures".to_owned());
@@ -213,12 +215,10 @@ fn rsa_components(key: &DecodingKey) -> Result<&'static [Algorithm], String> {
 
 /// Every `PUBLIC KEY` section of a PEM file.
 fn pem_keys(text: &str) -> Result<Vec<Key>, KeyProblem> {
-    let sections: Vec<_> = SubjectPublicKeyInfoDer::pem_slice_iter(text.as_bytes())
-        .collect::<Result<_, _>>()
-        .map_err(|error| KeyProblem::BrokenPem(error.to_string()))?;
-    if sections.is_empty() {
-        return Err(wrong_section(text));
-    }
+    let sections = pem::public_keys(text.as_bytes()).map_err(|error| match error {
+        PemError::OtherSection { label, .. } => wrong_section(label),
+        error => KeyProblem::BrokenPem(error.to_string()),
+    })?;
     let keys = sections.iter().enumerate();
     keys.map(|(at, der)| public_key(der).ok_or(KeyProblem::UnsupportedKey(at + 1))).collect()
 }
@@ -250,11 +250,7 @@ fn is_ed25519(key: &[u8]) -> bool {
     ParsedPublicKey::new(&ED25519, key).is_ok()
 }
 
-fn wrong_section(text: &str) -> KeyProblem {
-    let label = text
-        .split_once("-----BEGIN ")
-        .and_then(|(_, rest)| rest.split_once("-----"))
-        .map_or("section without an end", |(label, _)| label);
+fn wrong_section(label: &str) -> KeyProblem {
     let command = match label {
         "CERTIFICATE" => "openssl x509 -in FILE -pubkey -noout",
         "RSA PUBLIC KEY" => "openssl rsa -RSAPublicKey_in -in FILE -pubout",
@@ -282,6 +278,8 @@ fn secret(text: &str) -> Result<Key, KeyProblem> {
 
 #[cfg(test)]
 mod tests {
+    use rustls_pki_types::SubjectPublicKeyInfoDer;
+    use rustls_pki_types::pem::PemObject;
     use serde_json::json;
 
     use super::*;

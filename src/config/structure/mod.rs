@@ -97,8 +97,20 @@ impl Walk<'_> {
             Value::List(_) => allows(kind, "array"),
             Value::Scalar(_) => !allows(kind, "object") && !allows(kind, "array"),
         };
+        let is_secret = kinds.iter().any(|kind| schema::is_secret(kind));
+        if is_secret
+            && matches!(&node.value, Value::Scalar(scalar) if scalar.written.is_none() && !scalar.text.is_empty())
+        {
+            self.diagnostics.source().hide(node.span);
+        }
         let Some(&kind) = kinds.iter().find(fits) else {
-            return self.mismatch(node, &words::nouns(&kinds), place);
+            let expected = words::nouns(&kinds);
+            return match &node.value {
+                Value::Scalar(_) if is_secret => {
+                    self.mismatch(&words::without_text(node), &expected, place)
+                }
+                _ => self.mismatch(node, &expected, place),
+            };
         };
         let expected = (kinds.len() > 1).then(|| words::nouns(&kinds));
         let place = &Place { expected: expected.as_deref(), ..*place };

@@ -5,7 +5,7 @@ use serde_json::{Number, Value as Json};
 use super::{FileUse, Place, Walk, form_of};
 use crate::config::forms::{FilePath, Form};
 use crate::config::located::{Meaning, Node, Scalar, Value};
-use crate::config::schema::allows;
+use crate::config::schema::{self, allows};
 use crate::config::suggestions;
 use crate::config::units::Size;
 use crate::config::words::{self, noun, quoted};
@@ -77,7 +77,8 @@ impl Walk<'_> {
             }
         }
         if scalar.written.is_none() && meaning != Meaning::Text {
-            let text = &scalar.text;
+            let is_secret = schema::is_secret(schema);
+            let text = if is_secret { "…" } else { &scalar.text };
             let message = format!(
                 "`{}`: expected a text, found {}",
                 place.key,

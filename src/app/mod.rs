@@ -155,8 +155,8 @@ impl App {
         let (replaced, on_replaced) = watch::channel(());
         let registry = Registry::new(components::one_session_per(config));
         let metrics = Metrics::new();
-        let broker = cluster::broker(config, node, Arc::clone(&registry), &metrics).await?;
-        let broker = Arc::new(broker);
+        let broker = cluster::broker(config, node, Arc::clone(&registry), &metrics).await;
+        let broker = broker.map(Arc::new)?;
         let push = match push_listener {
             Some(listener) => {
                 Some(push::serve(listener, &door, &broker, &metrics, tracing.clone()).await?)
@@ -186,11 +186,7 @@ impl App {
             broker: Arc::clone(&broker),
             workers: workers.watched(),
             keys,
-            tls: tls
-                .iter()
-                .map(|tls| ("edge", Arc::clone(tls)))
-                .chain(door.certificate())
-                .collect(),
+            tls: tls.iter().cloned().map(|tls| ("edge", tls)).chain(door.certificate()).collect(),
             news: Arc::clone(&news),
         };
         let admin = admin_listener.map(|listener| admin::serve(listener, state)).transpose()?;

@@ -224,6 +224,7 @@ fn prepare(
         own: metadata::of_call(&asked.req_id, &asked.method, traceparent),
         message,
         timeout: route.timeout,
+        hurried: false,
         retry: route.retry,
         trail,
     };

@@ -16,6 +16,7 @@ use prost_types::{
     DescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet,
     MethodDescriptorProto, ServiceDescriptorProto,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -82,6 +83,44 @@ async fn version_1_is_spoken() {
 async fn version_1alpha_is_spoken_where_there_is_no_1() {
     let address = serve(Routes::new(demo_reflection().build_v1alpha().unwrap())).await;
     assert_is_demo(&ask(address, &["pb.msgService"]).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_refusal_counts_whatever_its_message_is_like() {
+    for message in [&b"caf%E9"[..], b"caf\xe9", b"100%"] {
+        let address = crate::support::raw::serve(move |mut exchange| async move {
+            let head = http::Response::builder()
+                .header("content-type", "application/grpc")
+                .header("grpc-status", "12")
+                .header("grpc-message", http::HeaderValue::from_bytes(message).unwrap());
+            exchange.respond.send_response(head.body(()).unwrap(), true).unwrap();
+        })
+        .await;
+        let error = ask(address, &["pb.msgService"]).await.unwrap_err();
+        assert!(matches!(error, ReflectionError::NotImplemented { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_speak_http2_is_told_for_what_it_is() {
+    for (says, told) in [
+        (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "but HTTP/1: it answered"),
+        (b"\x15\x03\x03\0\x02\x02\x28", "but TLS: write https://"),
+        (b"", "closed the connection before it said anything"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 4096]).await;
+                let _ = stream.write_all(says).await;
+            }
+        });
+        let error = ask(address, &["pb.msgService"]).await.unwrap_err();
+        assert!(matches!(error, ReflectionError::Unreachable { .. }), "{error}");
+        assert!(error.to_string().contains(told), "{error}");
+    }
 }
 
 #[tokio::test]

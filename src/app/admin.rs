@@ -109,6 +109,15 @@ impl State {
             Check::needed("routes", pending.iter().map(reason).collect()),
             Check::needed("draining", draining.into_iter().collect()),
         ];
+        if let Some(keys) = self.services.load().auth.fetched_keys() {
+            let reasons = keys.failure.into_iter().collect();
+            // A gateway that has never had them, as with a wrong URL, has
+            // nobody log in. One that has goes on with those.
+            checks.push(match keys.keys {
+                0 => Check::needed("keys", reasons),
+                _ => Check::wanted("keys", reasons),
+            });
+        }
         if let Some(cluster) = self.broker.cluster() {
             let alone = "NATS cannot be reached: other gateways' sessions are not";
             let reasons = (!cluster.is_connected()).then(|| alone.to_owned());

@@ -138,6 +138,7 @@ impl App {
         if diagnostics.has_errors() {
             return Err(StartError::Config(diagnostics));
         }
+        made.unfetched.iter().for_each(reload::log_unfetched);
 
         let listen = config.edge.listen;
         let unavailable = |source| StartError::Listen { address: listen, source };

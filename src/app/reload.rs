@@ -14,7 +14,7 @@ use super::Read;
 use super::admin::News;
 use super::files::{Files, content_of};
 use super::push::Door;
-use super::resolve::{Reflection, Resolver};
+use super::resolve::{Problem, Reflection, Resolver};
 use crate::config::{Config, Diagnostics, PushConfig};
 use crate::metrics::Metrics;
 use crate::session::Services;
@@ -97,6 +97,7 @@ impl Reloader {
         }
         self.door.take_over(loaded.config.push.as_ref());
         self.running = loaded.config;
+        resolved.unfetched.iter().for_each(log_unfetched);
         self.replace(resolved.services, resolved.pending);
         self.metrics.reloads.with_label_values(&["ok"]).inc();
         self.news.is_good();
@@ -173,6 +174,12 @@ fn is_push_changed(old: Option<&PushConfig>, new: Option<&PushConfig>) -> bool {
 /// A hash of the private key's file.
 pub(super) fn private_key(config: &Config) -> Option<u64> {
     config.session.private_key.as_deref().map(content_of)
+}
+
+/// Says that nobody can log in yet.
+pub(super) fn log_unfetched(problem: &Problem) {
+    let (key, reason) = (problem.path.join("."), &problem.message);
+    tracing::warn!(key, reason, "logins are answered RetryError until there are keys");
 }
 
 fn refused(diagnostics: &Diagnostics) {

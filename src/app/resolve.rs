@@ -8,10 +8,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 
+use super::authentication::Before;
 use super::callouts::{self, Callee};
 use super::{authentication, components};
+use crate::auth::jwt::Remote;
 use crate::config::{self, Config, RpcCall, UpstreamConfig};
 use crate::routing::{
     Descriptors, PublicMethods, RouteSpec, RouteTable, StatusCodes, TableBuilder,
@@ -53,12 +55,19 @@ pub struct Resolved {
     pub problems: Vec<Problem>,
     /// Upstreams whose descriptors could not be had yet, with the reason.
     pub pending: Vec<(String, String)>,
+    /// The keys that logins are judged with could not be fetched yet. Until
+    /// they are, nobody can log in.
+    pub unfetched: Option<Problem>,
 }
 
 /// Resolves configurations one after the other, and keeps what does not change.
 pub struct Resolver {
     workers: usize,
     kept: HashMap<String, Kept>,
+    /// Some configuration was resolved without a problem.
+    is_reload: bool,
+    /// The keys that it fetches, if it does.
+    keys: Option<Arc<Remote>>,
 }
 
 struct Kept {
@@ -85,11 +94,11 @@ enum Known {
 impl Resolver {
     /// A resolver for a gateway of so many workers.
     pub fn new(workers: usize) -> Self {
-        Self { workers, kept: HashMap::new() }
+        Self { workers, kept: HashMap::new(), is_reload: false, keys: None }
     }
 
     /// Resolves a configuration. Upstreams that are configured as before keep
-    /// their connections.
+    /// their connections, and keys that are fetched from the same place go on.
     pub async fn resolve(&mut self, config: &Config, reflection: Reflection) -> Resolved {
         let mut problems = Vec::new();
         let callouts: Vec<_> = callouts::all(config).map(|(_, call)| call).collect();
@@ -98,7 +107,14 @@ impl Resolver {
             .iter()
             .filter_map(|(name, upstream)| self.candidate(name, upstream, &callouts, &mut problems))
             .collect();
-        let descriptors = join_all(candidates.iter().map(|c| self.describe(c, reflection))).await;
+        let described = join_all(candidates.iter().map(|c| self.describe(c, reflection)));
+        let before = Before { is_reload: self.is_reload, remote: self.keys.as_ref() };
+        let keys = authentication::keys(&config.auth, before, reflection);
+        let (descriptors, keys) = join(described, keys).await;
+        let keys = keys.unwrap_or_else(|problem| {
+            problems.push(problem);
+            authentication::Known::default()
+        });
 
         let mut known = HashMap::new();
         for (candidate, described) in candidates.iter().zip(descriptors) {
@@ -124,7 +140,8 @@ impl Resolver {
             let upstream = Arc::clone(&candidate.upstream);
             Some(Callee { upstream, descriptors, timeout: candidate.config.timeout })
         };
-        let auth = authentication::build(&config.auth, &mut problems, callee);
+        let remote = keys.keys.as_ref().and_then(|keys| keys.remote()).cloned();
+        let auth = authentication::build(&config.auth, keys.keys, &mut problems, callee);
         let hooks = callouts::hooks(&config.hooks, &mut problems, callee);
         if reflection == Reflection::AskUnknown {
             set_callees_aside(config, &mut problems, &mut known);
@@ -137,8 +154,11 @@ impl Resolver {
         let upstreams = candidates.iter().map(|c| Arc::clone(&c.upstream)).collect();
         if problems.is_empty() {
             self.keep(&candidates, &known);
+            self.is_reload = true;
+            self.keys = remote;
         }
-        Resolved { services: Services { routes, auth, hooks, upstreams }, problems, pending }
+        let services = Services { routes, auth, hooks, upstreams };
+        Resolved { services, problems, pending, unfetched: keys.unfetched }
     }
 
     fn candidate<'c>(

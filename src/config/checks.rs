@@ -12,7 +12,8 @@ use super::diagnostics::Diagnostics;
 use super::located::{Document, Entry, Node, Value};
 use super::source::Span;
 use super::structure::FileUse;
-use super::{Auth, Config, suggestions, words};
+use super::{Auth, Config, JwtKeys, suggestions, words};
+use crate::auth::jwt::KeysUrl;
 
 /// Client methods that the gateway answers itself.
 const OWN_METHODS: [&str; 3] =
@@ -22,6 +23,7 @@ const OWN_METHODS: [&str; 3] =
 pub(super) fn check(config: &Config, document: &Document, diagnostics: &mut Diagnostics) {
     let mut checks = Checks { config, document, diagnostics };
     checks.open_door();
+    checks.token_keys();
     checks.encryption();
     checks.push_door();
     checks.callers();
@@ -94,6 +96,51 @@ impl Checks<'_> {
         let error = self.diagnostics.error(span, message, help);
         if let Some(place) = place {
             error.note(place, "it listens here");
+        }
+    }
+
+    /// Tokens are checked with the keys of one place.
+    fn token_keys(&mut self) {
+        let Auth::Jwt(jwt) = &self.config.auth else { return };
+        let path = |key| ["auth", "jwt", key];
+        let is_unsure = ["keys", "secret", "issuer"].iter().any(|key| self.is_unsure(&path(key)));
+        if jwt.keys.is_some() && jwt.secret.is_some() {
+            let second = self.document.key_at(&path("secret"));
+            let first = self.document.key_at(&path("keys"));
+            self.diagnostics
+                .error(
+                    second,
+                    "`keys` and `secret` are two ways to check tokens",
+                    "keep one of them; where tokens of both kinds come, a JWKS file may have the secret as an `oct` key",
+                )
+                .note(first, "`keys` is here");
+        }
+        if jwt.keys.is_none() && jwt.secret.is_none() && !is_unsure {
+            let issuer = jwt.issuer.as_deref();
+            let help = "name public keys under `keys` or a file with a secret under `secret`; or write an issuer with OpenID Connect discovery as `https://…`";
+            match issuer.map(|issuer| (issuer, KeysUrl::parse(issuer))) {
+                Some((_, Ok(_))) => {}
+                Some((issuer, Err(problem))) => {
+                    let message = format!(
+                        "there is neither `keys` nor `secret`, and the issuer `{}`, which could say where its keys are, {problem}",
+                        words::shorten(issuer)
+                    );
+                    self.diagnostics.error(self.document.at(&path("issuer")), message, help);
+                }
+                None => {
+                    let message = "`jwt` has neither `keys` nor `secret` nor `issuer`";
+                    self.diagnostics.error(self.document.key_at(&["auth", "jwt"]), message, help);
+                }
+            }
+        }
+        let is_fetched = matches!(&jwt.keys, Some(JwtKeys::Url(_)))
+            || jwt.keys.is_none() && jwt.secret.is_none();
+        if jwt.ca.is_some() && !is_fetched && !is_unsure {
+            self.diagnostics.error(
+                self.document.key_at(&path("ca")),
+                "`ca` is for keys that are fetched from a URL, and these are in a file",
+                "leave it out",
+            );
         }
     }
 
@@ -331,6 +378,37 @@ mod tests {
         assert!(diagnostics.is_empty(), "{diagnostics}");
         let complaint = complaint("edge: { listen: 10.0.0.1:1 }\nauth: { none: {} }\n");
         assert!(complaint.starts_with("t.yaml:2:9: `none` believes every token"), "{complaint}");
+    }
+
+    #[test]
+    fn tokens_are_checked_with_the_keys_of_one_place() {
+        let jwt = |jwt: &str| complaints(&format!("auth: {{ jwt: {{ {jwt} }} }}\n"));
+        for good in [
+            "keys: jwks.json",
+            "keys: https://id.example.com/jwks.json",
+            "keys: http://127.0.0.1:8080/jwks.json, ca: ca.pem",
+            "secret: secret.txt, issuer: im",
+            "issuer: https://id.example.com/realms/im/, ca: ca.pem",
+        ] {
+            assert_eq!(jwt(good), Vec::<String>::new(), "{good}");
+        }
+        for (bad, says) in [
+            ("", "has neither `keys` nor `secret` nor `issuer`"),
+            ("audience: im", "has neither `keys` nor `secret` nor `issuer`"),
+            ("issuer: im", "the issuer `im`, which could say where its keys are, is not a URL"),
+            ("issuer: http://id.example.com", "is not https, so whoever is on the way"),
+            ("keys: a, secret: b", "are two ways to check tokens"),
+            ("keys: a, ca: b", "`ca` is for keys that are fetched"),
+            ("secret: a, ca: b", "`ca` is for keys that are fetched"),
+            ("keys: http://id.example.com/jwks.json", "is not https, so whoever is on the way"),
+            ("keys: file:///a", "write the path alone"),
+        ] {
+            let complaints = jwt(bad);
+            assert!(
+                matches!(&complaints[..], [one] if one.contains(says)),
+                "{bad}: {complaints:?}"
+            );
+        }
     }
 
     #[test]

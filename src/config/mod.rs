@@ -45,7 +45,7 @@ mod units;
 mod upstreams;
 mod words;
 
-pub use auth::{Auth, HooksConfig, JwtConfig, NoneConfig, RpcCall};
+pub use auth::{Auth, HooksConfig, JwtConfig, JwtKeys, NoneConfig, RpcCall};
 pub use cluster::{ClusterConfig, ClusterTls};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use edge::{EdgeConfig, TlsConfig};

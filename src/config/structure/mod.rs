@@ -181,7 +181,7 @@ mod tests {
     use std::time::Duration;
 
     use crate::config::testing::{complaint, complaints, config, read, with_basics};
-    use crate::config::{Auth, ClientCode, Descriptors, GrpcStatus};
+    use crate::config::{Auth, ClientCode, Descriptors, GrpcStatus, JwtKeys};
 
     fn complaint_of(text: &str) -> String {
         complaint(&with_basics(text))
@@ -363,7 +363,9 @@ mod tests {
         assert_eq!(config.upstreams.len(), 2);
         assert!(config.upstreams["a"].address.is_empty());
         assert_eq!(config.upstreams["a"].routes.len(), 1);
-        assert!(matches!(config.auth, Auth::Jwt(jwt) if jwt.keys.as_os_str().is_empty()));
+        assert!(
+            matches!(config.auth, Auth::Jwt(jwt) if jwt.keys == Some(JwtKeys::File("".into())))
+        );
     }
 
     #[test]

@@ -30,7 +30,7 @@ use jsonwebtoken::{Algorithm, Validation};
 use serde_json::{Map, Value};
 
 pub use self::url::{KeysUrl, UrlProblem};
-pub use keys::{KeyProblem, KeySet, KeysError};
+pub use keys::{KeyProblem, KeySet, KeysError, read_secret};
 pub use remote::{Place, Remote, RemoteConfig, RemoteError, RemoteStatus};
 
 use super::{Login, Verdict};

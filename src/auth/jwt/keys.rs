@@ -146,7 +146,10 @@ impl KeySet {
 
     /// Reads a file that is an HMAC secret. Blocks on the file.
     pub fn from_secret_file(path: &Path) -> Result<Self, KeysError> {
-        read(path, |file| secret::key(file).map(|key| Self(vec![key])))
+        read(path, |file| {
+            let decoding = DecodingKey::from_secret(read_secret(file)?);
+            Ok(Self(vec![Key { id: None, kind: Kind::Hmac, only: None, decoding }]))
+        })
     }
 
     /// Reads a JWKS that was fetched: one without secrets.
@@ -273,6 +276,11 @@ fn read(
         .map_err(KeyProblem::Unreadable)
         .and_then(|file| parse(&file))
         .map_err(|problem| KeysError { path: path.to_owned(), problem })
+}
+
+/// The secret that a file holds: the bytes that HMAC is computed with.
+pub fn read_secret(file: &[u8]) -> Result<&[u8], KeyProblem> {
+    secret::of(file).map(str::as_bytes)
 }
 
 /// The text of a file, without a byte order mark and without white space at

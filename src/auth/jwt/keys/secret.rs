@@ -1,16 +1,14 @@
 //! A file that is an HMAC secret: one line of text, without a byte order mark
 //! and without white space at its ends.
 
-use jsonwebtoken::DecodingKey;
-
-use super::{Key, KeyProblem, Kind, MIN_SECRET, disguise, text};
+use super::{KeyProblem, MIN_SECRET, disguise, text};
 
 /// Of random characters there is no use for more: HMAC hashes longer keys
 /// first. RSA keys are longer, in every encoding.
 pub(super) const MAX_SECRET: usize = 256;
 
-/// The key that a file holds.
-pub(super) fn key(file: &[u8]) -> Result<Key, KeyProblem> {
+/// The secret that a file holds.
+pub(super) fn of(file: &[u8]) -> Result<&str, KeyProblem> {
     let text = text(file).map_err(|problem| match disguise::found_in(file) {
         Some(found) => KeyProblem::NoSecret(found),
         None => problem,
@@ -27,10 +25,7 @@ pub(super) fn key(file: &[u8]) -> Result<Key, KeyProblem> {
     }
     match text.len() {
         length @ ..MIN_SECRET => Err(KeyProblem::ShortSecret(length)),
-        MIN_SECRET..=MAX_SECRET => {
-            let decoding = DecodingKey::from_secret(text.as_bytes());
-            Ok(Key { id: None, kind: Kind::Hmac, only: None, decoding })
-        }
+        MIN_SECRET..=MAX_SECRET => Ok(text),
         length => Err(KeyProblem::LongSecret(length)),
     }
 }
@@ -41,7 +36,7 @@ mod tests {
 
     #[track_caller]
     fn assert_refused(file: &[u8], why: &str) {
-        let problem = key(file).unwrap_err().to_string();
+        let problem = of(file).unwrap_err().to_string();
         assert!(problem.contains(why), "{problem}");
     }
 
@@ -53,7 +48,7 @@ mod tests {
             [secret, &b"\n"[..]].concat(),
             [b"\xef\xbb\xbf", &secret[..], b"\r\n"].concat(),
         ] {
-            assert_eq!(key(&file).unwrap().decoding.try_get_as_bytes().unwrap(), secret);
+            assert_eq!(of(&file).unwrap().as_bytes(), secret);
         }
         assert_refused(&[secret, &b"\n"[..], secret].concat(), "has several lines");
         assert_refused(&[b"# the secret\r", &secret[..]].concat(), "has several lines");
@@ -64,7 +59,7 @@ mod tests {
         assert_refused(b"s3cret\n", "a secret of 6 bytes");
         assert_refused(b"", "a secret of 0 bytes");
         assert_refused("zx".repeat(129).as_bytes(), "holds 258 bytes");
-        assert!(key("zx".repeat(128).as_bytes()).is_ok());
+        assert!(of("zx".repeat(128).as_bytes()).is_ok());
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub(super) fn check_files(
         let Err(error) = open(&file.path) else { continue };
         let written = words::shorten(&file.written);
         let message = match error.kind() {
+            // It may be the secret itself.
+            _ if file.key == "secret" => "`secret`: there is no such file to read".to_owned(),
             io::ErrorKind::NotFound => format!("`{}`: there is no file `{written}`", file.key),
             io::ErrorKind::IsADirectory => {
                 format!("`{}`: `{written}` is a folder, not a file", file.key)
@@ -53,6 +55,9 @@ pub(super) fn check_files(
         let help = match file.key.as_str() {
             "private_key" => {
                 "make one with `bridgehead keygen`, or leave the key out to refuse encryption"
+            }
+            "secret" => {
+                "it is the name of a file that holds the secret: `bridgehead token --new-key hs256` makes one"
             }
             "descriptors" => {
                 "write one with `buf build -o` or `protoc --include_imports --descriptor_set_out`; a relative path starts at the folder of this file"
@@ -378,6 +383,15 @@ mod tests {
         assert!(diagnostics.is_empty(), "{diagnostics}");
         let complaint = complaint("edge: { listen: 10.0.0.1:1 }\nauth: { none: {} }\n");
         assert!(complaint.starts_with("t.yaml:2:9: `none` believes every token"), "{complaint}");
+    }
+
+    #[test]
+    fn a_secret_in_the_place_of_its_file_is_not_repeated() {
+        let text = with_basics("").replace("none: {}", "jwt: { secret: hunter2hunter2 }");
+        let loaded = parse("t.yaml", &text, Path::new("/nowhere"), &environment);
+        let lines: Vec<_> = loaded.unwrap_err().lines().collect();
+        assert!(lines[0].contains("it is the name of a file"), "{lines:?}");
+        assert!(!lines[0].contains("hunter2"), "{lines:?}");
     }
 
     #[test]

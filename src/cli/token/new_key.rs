@@ -33,9 +33,8 @@ impl NewKey {
     fn make_secret(&self) -> Result<String, Failure> {
         let secret = self.path("jwt.secret");
         self.check(&[&secret])?;
-        let bytes = Zeroizing::new(rand::random::<[u8; 32]>());
-        let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let line = Zeroizing::new(format!("{digits}\n"));
+        let [high, low]: [u128; 2] = rand::random();
+        let line = Zeroizing::new(format!("{high:032x}{low:032x}\n"));
         self.write(&secret, 0o600, line.as_bytes())?;
         let secret = secret.display();
         Ok(format!(

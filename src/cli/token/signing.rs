@@ -24,7 +24,7 @@ pub(super) struct SigningKey {
     /// The thumbprint (RFC 7638), by which the public key goes, too. A secret
     /// has none: it would help whoever guesses.
     pub(super) id: Option<String>,
-    /// The public half, in DER (SubjectPublicKeyInfo).
+    /// The public half, in DER (`SubjectPublicKeyInfo`).
     pub(super) public: Vec<u8>,
 }
 

@@ -14,7 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("activity", &["session", "broker", "auth", "hooks"]),
     ("state and upstream I/O", &["upstream", "registry", "outbox", "trace"]),
     ("pure core", &["envelope", "routing", "callout", "websocket"]),
-    ("leaves", &["metrics", "proto", "wire"]),
+    ("leaves", &["metrics", "pem", "proto", "wire"]),
 ];
 
 /// The number of layers above the pure core.

@@ -1,13 +1,13 @@
-//! From the `auth` section to what judges logins.
+//! From the `auth` section to what judges logins and requests.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::callouts::{self, Callee};
+use super::callouts::{self, AUTH, Callee, EACH_REQUEST};
 use super::resolve::{Problem, Reflection};
 use crate::auth::jwt::{self, KeySet, Keys, Place, Remote, RemoteConfig, RemoteError};
-use crate::auth::{Authenticator, Jwt, Login, Rpc};
-use crate::config::{Auth, JwtKeys};
+use crate::auth::{Authenticator, EachRequest, Jwt, Login, Rpc};
+use crate::config::{Auth, Judge, JwtKeys};
 use crate::upstream::Pem;
 
 /// How long keys are waited for before the gateway starts without them.
@@ -39,7 +39,7 @@ pub(super) async fn keys(
     mode: Reflection,
 ) -> Result<Known, Problem> {
     let known = |keys| Ok(Known { keys, unfetched: None });
-    let Auth::Jwt(jwt) = auth else { return known(None) };
+    let Judge::Jwt(jwt) = &auth.judge else { return known(None) };
     let (key, place) = match (&jwt.keys, &jwt.secret, &jwt.issuer) {
         (Some(JwtKeys::File(path)), ..) => {
             let set = KeySet::from_file(path).map_err(|error| at("keys", error))?;
@@ -88,9 +88,9 @@ pub(super) fn build(
     problems: &mut Vec<Problem>,
     callee: impl Fn(&str) -> Option<Callee>,
 ) -> Authenticator {
-    match auth {
-        Auth::None(_) => Authenticator::None,
-        Auth::Jwt(jwt) => keys.map_or(Authenticator::Pending, |keys| {
+    match &auth.judge {
+        Judge::None(_) => Authenticator::None,
+        Judge::Jwt(jwt) => keys.map_or(Authenticator::Pending, |keys| {
             let config = jwt::Config {
                 issuer: jwt.issuer.clone(),
                 audience: jwt.audience.clone(),
@@ -99,17 +99,30 @@ pub(super) fn build(
             Authenticator::Jwt(Arc::new(Jwt::new(config, keys)))
         }),
         // No such upstream, or a broken one: reported where that was found out.
-        Auth::Rpc(call) => {
+        Judge::Rpc(call) => {
             let placeholders: Vec<_> = Login::placeholders().collect();
             callee(&call.upstream)
-                .and_then(|callee| {
-                    callouts::make(call, ["auth", "rpc"], &placeholders, callee, problems)
-                })
+                .and_then(|callee| callouts::make(call, AUTH, &placeholders, callee, problems))
                 .map_or(Authenticator::Pending, |(callout, call)| {
                     Authenticator::Rpc(Rpc::new(callout, call))
                 })
         }
     }
+}
+
+/// Makes what judges requests, if anything does.
+pub(super) fn each_request(
+    auth: &Auth,
+    problems: &mut Vec<Problem>,
+    callee: impl Fn(&str) -> Option<Callee>,
+) -> Option<EachRequest> {
+    let config = auth.each_request.as_ref()?;
+    let placeholders: Vec<_> = EachRequest::placeholders().collect();
+    let made = callee(&config.call.upstream).and_then(|callee| {
+        callouts::make(&config.call, EACH_REQUEST, &placeholders, callee, problems)
+    });
+    let rpc = made.map(|(callout, call)| Rpc::new(callout, call));
+    Some(EachRequest::new(rpc, config.cache))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "made for `map_err`")]

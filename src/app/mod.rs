@@ -15,6 +15,8 @@ mod push;
 mod reload;
 mod resolve;
 mod samples;
+mod secrets;
+mod sizes;
 mod stop;
 mod trace;
 mod workers;
@@ -29,19 +31,18 @@ use tokio::sync::watch;
 
 use crate::admin as admin_api;
 use crate::broker::Broker;
-use crate::config::{Config, Diagnostics, Loaded};
+use crate::config::{Diagnostics, Loaded};
 use crate::edge;
-use crate::envelope::PrivateKey;
 use crate::metrics::Metrics;
 use crate::push::Server;
 use crate::registry::Registry;
 use crate::session::Services;
 use crate::session::keys::KeyService;
-use crate::tls::{self, Tls};
 use crate::trace::Tracing;
 
 pub use log::start as start_log;
 pub use resolve::{Problem, Reflection, Resolved, Resolver};
+pub use secrets::problems as file_problems;
 pub use stop::{Drain, Signals, Stop};
 
 use admin::{News, State};
@@ -130,15 +131,15 @@ impl App {
         }
         let node = push::node();
         let mut report = |problem: Problem| problem.report(&loaded, &mut diagnostics);
-        let tls = load_tls(config).map_err(&mut report).unwrap_or_default();
-        let key = load_key(config).map_err(&mut report).unwrap_or_default();
+        let tls = secrets::client_tls(config).map_err(&mut report).unwrap_or_default();
+        let key = secrets::session_key(config).map_err(&mut report).unwrap_or_default();
         let door = push::Door::new(config).map_err(&mut report).unwrap_or_default();
-        cluster::check(config).await.map_err(&mut report).unwrap_or_default();
+        cluster::check(config).map_err(&mut report).unwrap_or_default();
         let tracing = trace::start(config, node.clone()).map_err(&mut report).unwrap_or_default();
         if diagnostics.has_errors() {
             return Err(StartError::Config(diagnostics));
         }
-        made.unfetched.iter().for_each(reload::log_unfetched);
+        log_warnings(&loaded, &made);
 
         let listen = config.edge.listen;
         let unavailable = |source| StartError::Listen { address: listen, source };
@@ -209,10 +210,12 @@ impl App {
             replaced,
             tls,
             door,
+            cluster: broker.cluster().cloned(),
             key: reload::private_key(&loaded.config),
             started: loaded.config.clone(),
             running: loaded.config,
             pending: made.pending,
+            warned: made.warnings,
             metrics,
             news: Arc::clone(&news),
         };
@@ -270,21 +273,31 @@ impl Problem {
         let help = self.help.clone().unwrap_or_default();
         diagnostics.error(loaded.at(&path), self.message.clone(), help);
     }
+
+    /// The same for something that does not keep the file from being used.
+    pub fn warn(&self, loaded: &Loaded, diagnostics: &mut Diagnostics) {
+        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        let help = self.help.clone().unwrap_or_default();
+        diagnostics.warning(loaded.at(&path), self.message.clone(), help);
+    }
 }
 
-fn load_tls(config: &Config) -> Result<Option<Arc<Tls>>, Problem> {
-    let Some(tls) = &config.edge.tls else { return Ok(None) };
-    let files = tls::Files { cert: tls.cert.clone(), key: tls.key.clone(), client_ca: None };
-    let loaded = Tls::load(files, tls::Protocol::Http1);
-    let loaded = loaded.map_err(|error| Problem::at(["edge", "tls"], error.to_string()))?;
-    Ok(Some(Arc::new(loaded)))
-}
-
-fn load_key(config: &Config) -> Result<Option<PrivateKey>, Problem> {
-    let Some(path) = &config.session.private_key else { return Ok(None) };
-    let problem = |message| Problem::at(["session", "private_key"], message);
-    let pem = std::fs::read(path)
-        .map_err(|error| problem(format!("cannot read {}: {error}", path.display())))?;
-    let key = PrivateKey::from_pem(pem);
-    key.map(Some).map_err(|error| problem(format!("{}: {error}", path.display())))
+/// Logs what can be used, and is probably not meant, or has its consequences.
+fn log_warnings(loaded: &Loaded, found: &Resolved) {
+    if let Some(Problem { path, message, .. }) = &found.unfetched {
+        let key = path.join(".");
+        tracing::warn!(
+            key,
+            reason = message,
+            "logins are answered RetryError until there are keys"
+        );
+    }
+    let mut warnings = loaded.diagnostics();
+    for problem in &found.warnings {
+        problem.warn(loaded, &mut warnings);
+    }
+    warnings.tidy();
+    for line in warnings.lines() {
+        tracing::warn!(warning = %line, "configuration");
+    }
 }

@@ -12,7 +12,7 @@ use futures_util::future::{join, join_all};
 
 use super::authentication::Before;
 use super::callouts::{self, Callee};
-use super::{authentication, components};
+use super::{authentication, components, sizes};
 use crate::auth::jwt::Remote;
 use crate::config::{self, Config, RpcCall, UpstreamConfig};
 use crate::routing::{
@@ -20,7 +20,7 @@ use crate::routing::{
 };
 use crate::session::Services;
 use crate::upstream::reflection::{self, ReflectionError};
-use crate::upstream::{self, Upstream};
+use crate::upstream::{self, Destination, Rules, Upstream};
 
 /// How long a server may take to tell its descriptors.
 const REFLECTION_TIMEOUT: Duration = Duration::from_secs(5);
@@ -53,6 +53,8 @@ pub struct Resolved {
     pub services: Services,
     /// Empty if the configuration can be used.
     pub problems: Vec<Problem>,
+    /// What can be used, and is probably not meant.
+    pub warnings: Vec<Problem>,
     /// Upstreams whose descriptors could not be had yet, with the reason.
     pub pending: Vec<(String, String)>,
     /// The keys that logins are judged with could not be fetched yet. Until
@@ -81,7 +83,14 @@ struct Candidate<'c> {
     name: &'c str,
     config: &'c UpstreamConfig,
     upstream: Arc<Upstream>,
+    rules: Option<Arc<Rules>>,
     wanted: BTreeSet<&'c str>,
+}
+
+impl Candidate<'_> {
+    fn destination(&self) -> Destination {
+        Destination { upstream: Arc::clone(&self.upstream), rules: self.rules.clone() }
+    }
 }
 
 /// An upstream's descriptors.
@@ -109,7 +118,8 @@ impl Resolver {
             .collect();
         let described = join_all(candidates.iter().map(|c| self.describe(c, reflection)));
         let before = Before { is_reload: self.is_reload, remote: self.keys.as_ref() };
-        let keys = authentication::keys(&config.auth, before, reflection);
+        // On the heap: this future is part of those of commands.
+        let keys = Box::pin(authentication::keys(&config.auth, before, reflection));
         let (descriptors, keys) = join(described, keys).await;
         let keys = keys.unwrap_or_else(|problem| {
             problems.push(problem);
@@ -137,12 +147,15 @@ impl Resolver {
                 Known::Yes(descriptors) => Some(Arc::clone(descriptors)),
                 Known::NotYet(_) | Known::Broken => None,
             };
-            let upstream = Arc::clone(&candidate.upstream);
-            Some(Callee { upstream, descriptors, timeout: candidate.config.timeout })
+            let destination = candidate.destination();
+            Some(Callee { destination, descriptors, timeout: candidate.config.timeout })
         };
+        sizes::check(config, &routes, &mut problems);
         let remote = keys.keys.as_ref().and_then(|keys| keys.remote()).cloned();
         let auth = authentication::build(&config.auth, keys.keys, &mut problems, callee);
+        let each_request = authentication::each_request(&config.auth, &mut problems, callee);
         let hooks = callouts::hooks(&config.hooks, &mut problems, callee);
+        let warnings = callouts::doubts(config, callee);
         if reflection == Reflection::AskUnknown {
             set_callees_aside(config, &mut problems, &mut known);
         }
@@ -157,8 +170,9 @@ impl Resolver {
             self.is_reload = true;
             self.keys = remote;
         }
-        let services = Services { routes, auth, hooks, upstreams };
-        Resolved { services, problems, pending, unfetched: keys.unfetched }
+        let holding = components::holding(&config.auth);
+        let services = Services { routes, auth, holding, each_request, hooks, upstreams };
+        Resolved { services, problems, warnings, pending, unfetched: keys.unfetched }
     }
 
     fn candidate<'c>(
@@ -196,12 +210,20 @@ impl Resolver {
                 }
             },
         };
+        let rules = match components::rules(&config.metadata) {
+            Ok(rules) => rules,
+            Err((below, message)) => {
+                let path = ["upstreams", name, "metadata"].map(str::to_owned).into_iter();
+                problems.push(Problem { path: path.chain(below).collect(), message, help: None });
+                return None;
+            }
+        };
         let routed = config.routes.values().map(|route| service_of(&route.rpc));
         let exposed = config.expose.iter().map(String::as_str);
         let called = callouts.iter().filter(|call| call.upstream == name);
         let called = called.map(|call| service_of(&call.rpc));
         let wanted = routed.chain(exposed).chain(called).filter(|name| !name.is_empty());
-        Some(Candidate { name, config, upstream, wanted: wanted.collect() })
+        Some(Candidate { name, config, upstream, rules, wanted: wanted.collect() })
     }
 
     async fn describe(&self, of: &Candidate<'_>, mode: Reflection) -> Result<Known, Problem> {
@@ -235,7 +257,7 @@ impl Resolver {
             }
             _ => {}
         }
-        match ask(&of.upstream, &of.wanted).await {
+        match ask(&of.upstream, of.rules.as_deref(), &of.wanted).await {
             Ok(set) => Descriptors::from_sets([&*set])
                 .map(|descriptors| Known::Yes(Arc::new(descriptors)))
                 .map_err(|error| error.to_string()),
@@ -281,12 +303,16 @@ impl Problem {
 
 /// Asks for the wanted services. If the server does not know one of them, asks
 /// for all that it has, so that a wrong name can be told from the right one.
-async fn ask(server: &Upstream, wanted: &BTreeSet<&str>) -> Result<bytes::Bytes, ReflectionError> {
+async fn ask(
+    server: &Upstream,
+    rules: Option<&Rules>,
+    wanted: &BTreeSet<&str>,
+) -> Result<bytes::Bytes, ReflectionError> {
     let wanted: Vec<_> = wanted.iter().copied().collect();
-    match reflection::fetch(server, &wanted, REFLECTION_TIMEOUT).await {
+    match reflection::fetch(server, rules, &wanted, REFLECTION_TIMEOUT).await {
         Err(ReflectionError::UnknownSymbol { services, .. }) => {
             let all: Vec<_> = services.iter().map(String::as_str).collect();
-            let told = reflection::fetch(server, &all, REFLECTION_TIMEOUT).await?;
+            let told = reflection::fetch(server, rules, &all, REFLECTION_TIMEOUT).await?;
             Ok(told.file_descriptor_set)
         }
         told => Ok(told?.file_descriptor_set),
@@ -298,7 +324,7 @@ fn table(
     candidates: &[Candidate<'_>],
     known: &HashMap<&str, Known>,
     problems: &mut Vec<Problem>,
-) -> RouteTable<Arc<Upstream>> {
+) -> RouteTable<Destination> {
     let public = PublicMethods::new(&config.public_methods).unwrap_or_else(|error| {
         problems.push(Problem::at(["public_methods"], error.to_string()));
         PublicMethods::default()
@@ -325,12 +351,13 @@ fn table(
 }
 
 fn add_routes(
-    builder: &mut TableBuilder<Arc<Upstream>>,
+    builder: &mut TableBuilder<Destination>,
     of: &Candidate<'_>,
     descriptors: &Descriptors,
     problems: &mut Vec<Problem>,
 ) {
     let (name, config) = (of.name, of.config);
+    let destination = of.destination();
     let codes = components::status_codes(&StatusCodes::default(), &config.error_codes);
     let spec = |method: &str, rpc: &str| RouteSpec {
         name: method.to_owned(),
@@ -354,14 +381,14 @@ fn add_routes(
             codes: components::status_codes(&codes, &route.error_codes),
             ..spec(method, &route.rpc)
         };
-        if let Err(error) = builder.route(Arc::clone(&of.upstream), spec, descriptors) {
+        if let Err(error) = builder.route(of.destination(), spec, descriptors) {
             let path = ["upstreams", name, "routes", method];
             problems.push(Problem::at(path, error.to_string()));
         }
     }
     for (nth, service) in config.expose.iter().enumerate() {
         let defaults = spec("", "");
-        if let Err(error) = builder.expose(&of.upstream, service, &defaults, descriptors) {
+        if let Err(error) = builder.expose(&destination, service, &defaults, descriptors) {
             let path = ["upstreams", name, "expose", &nth.to_string()];
             problems.push(Problem::at(path, error.to_string()));
         }

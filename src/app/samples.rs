@@ -73,11 +73,12 @@ impl State {
             Family::gauge(
                 "sessions",
                 "Open sessions, by how far they have come: connected, described (setCxnParams), \
-                 authenticated (setUserParams), closing.",
+                 authenticated (setUserParams), expired (a new login is waited for), closing.",
                 vec![
                     stage("connected", Stage::Connected),
                     stage("described", Stage::Described),
                     stage("authenticated", Stage::Authenticated),
+                    stage("expired", Stage::Expired),
                     stage("closing", Stage::Closing),
                 ],
             ),

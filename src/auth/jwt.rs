@@ -33,10 +33,7 @@ pub use self::url::{KeysUrl, UrlProblem};
 pub use keys::{KeyProblem, KeySet, KeysError, read_secret};
 pub use remote::{Place, Remote, RemoteConfig, RemoteError, RemoteStatus};
 
-use super::{Login, Verdict};
-
-/// How far the clocks of issuer and gateway may be apart.
-const LEEWAY: Duration = Duration::from_secs(30);
+use super::{LEEWAY, Login, Verdict};
 
 /// What tokens must be like.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,7 +139,11 @@ impl Jwt {
         if !is_user {
             return Ok(Verdict::refused("token is for another user"));
         }
-        Ok(Verdict::Accepted { expires_at: expiry(&claims) })
+        Ok(match expiry(&claims) {
+            // Of the last second, in which whole seconds are still equal.
+            Some(at) if at <= SystemTime::now() => Verdict::refused(EXPIRED),
+            expires_at => Verdict::Accepted { expires_at },
+        })
     }
 
     /// The claims of a token that is valid, whoever it is for.
@@ -223,19 +224,20 @@ fn validation(config: &Config) -> Validation {
     validation
 }
 
-/// When a token expires, without leeway.
+/// When a token expires, the leeway included.
 fn expiry(claims: &Map<String, Value>) -> Option<SystemTime> {
     let seconds = claims.get("exp")?.as_f64()?;
     let since_epoch = Duration::try_from_secs_f64(seconds).ok()?;
-    SystemTime::UNIX_EPOCH.checked_add(since_epoch)
+    SystemTime::UNIX_EPOCH.checked_add(since_epoch)?.checked_add(LEEWAY)
 }
 
 const BAD_SIGNATURE: &str = "bad signature";
+const EXPIRED: &str = "token expired";
 
 /// What a client is told of an error.
 fn reason_of(error: &ErrorKind) -> &'static str {
     match error {
-        ErrorKind::ExpiredSignature => "token expired",
+        ErrorKind::ExpiredSignature => EXPIRED,
         ErrorKind::ImmatureSignature => "token is not valid yet",
         ErrorKind::InvalidIssuer => "token is from another issuer",
         ErrorKind::InvalidAudience => "token is for another audience",
@@ -463,7 +465,7 @@ mod tests {
             Verdict::Accepted { expires_at } => expires_at,
             other => panic!("{other:?}"),
         };
-        let then = SystemTime::UNIX_EPOCH + Duration::from_hours(1_139_568);
+        let then = SystemTime::UNIX_EPOCH + Duration::from_hours(1_139_568) + LEEWAY;
         assert_eq!(expires_at(json!({"sub": "zoe", "exp": 4_102_444_800_u64})), Some(then));
         assert_eq!(expires_at(json!({"sub": "zoe"})), None);
         assert_eq!(expires_at(json!({"sub": "zoe", "exp": u64::MAX})), None);

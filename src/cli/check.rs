@@ -7,9 +7,9 @@ use clap::Args;
 use super::failure::Failure;
 use super::output::print;
 use super::{diagnose, runtime};
-use crate::app::{Problem, Reflection, Resolved, Resolver};
+use crate::app::{self, Problem, Reflection, Resolved, Resolver};
 use crate::auth::Authenticator;
-use crate::config::{self, Auth};
+use crate::config::{self, Judge};
 
 /// Check the configuration, resolve every route and print the table.
 #[derive(Debug, Args)]
@@ -42,8 +42,11 @@ impl Check {
         };
         let mode = if self.offline { Reflection::Offline } else { Reflection::Ask };
         let resolved = Resolver::new(1).resolve(&loaded.config, mode).await;
-        for problem in &resolved.problems {
+        for problem in resolved.problems.iter().chain(&app::file_problems(&loaded.config)) {
             problem.report(&loaded, &mut diagnostics);
+        }
+        for warning in &resolved.warnings {
+            warning.warn(&loaded, &mut diagnostics);
         }
         for (upstream, reason) in resolved.pending.iter().filter(|_| !self.offline) {
             let unreachable = Problem {
@@ -63,7 +66,7 @@ impl Check {
         if diagnostics.has_errors() {
             return Err(Failure::failed(""));
         }
-        Ok(format!("{}\n{}", table(&resolved), logins(&loaded.config.auth, &resolved)))
+        Ok(format!("{}\n{}", table(&resolved), logins(&loaded.config.auth.judge, &resolved)))
     }
 }
 
@@ -92,12 +95,12 @@ fn table(resolved: &Resolved) -> String {
 }
 
 /// Who judges logins, and with which keys.
-fn logins(auth: &Auth, resolved: &Resolved) -> String {
-    match (auth, &resolved.services.auth) {
-        (Auth::None(_), _) => "logins: every token is believed".to_owned(),
-        (Auth::Rpc(call), _) => format!("logins: {} ({}) is asked", call.rpc, call.upstream),
-        (Auth::Jwt(_), Authenticator::Jwt(jwt)) => format!("logins: JWT, keys of {}", jwt.keys()),
-        (Auth::Jwt(_), _) => "logins: JWT".to_owned(),
+fn logins(judge: &Judge, resolved: &Resolved) -> String {
+    match (judge, &resolved.services.auth) {
+        (Judge::None(_), _) => "logins: every token is believed".to_owned(),
+        (Judge::Rpc(call), _) => format!("logins: {} ({}) is asked", call.rpc, call.upstream),
+        (Judge::Jwt(_), Authenticator::Jwt(jwt)) => format!("logins: JWT, keys of {}", jwt.keys()),
+        (Judge::Jwt(_), _) => "logins: JWT".to_owned(),
     }
 }
 

@@ -12,7 +12,7 @@ use super::diagnostics::Diagnostics;
 use super::located::{Document, Entry, Node, Value};
 use super::source::Span;
 use super::structure::FileUse;
-use super::{Auth, Config, JwtKeys, suggestions, words};
+use super::{Config, Judge, JwtKeys, suggestions, words};
 use crate::auth::jwt::KeysUrl;
 
 /// Client methods that the gateway answers itself.
@@ -23,6 +23,7 @@ const OWN_METHODS: [&str; 3] =
 pub(super) fn check(config: &Config, document: &Document, diagnostics: &mut Diagnostics) {
     let mut checks = Checks { config, document, diagnostics };
     checks.open_door();
+    checks.nothing_to_judge();
     checks.token_keys();
     checks.encryption();
     checks.push_door();
@@ -32,6 +33,7 @@ pub(super) fn check(config: &Config, document: &Document, diagnostics: &mut Diag
     checks.plaintext_tls();
     checks.nats_logins();
     checks.collector_tls();
+    checks.two_authorizations();
 }
 
 /// Checks that the files that a document names can be read, with `open`.
@@ -86,7 +88,7 @@ struct Checks<'c> {
 impl Checks<'_> {
     /// Believing every token is for one's own machine.
     fn open_door(&mut self) {
-        let Auth::None(none) = &self.config.auth else { return };
+        let Judge::None(none) = &self.config.auth.judge else { return };
         let listen = self.config.edge.listen;
         if none.insecure || listen.ip().is_loopback() || self.is_unsure(&["edge", "listen"]) {
             return;
@@ -106,7 +108,7 @@ impl Checks<'_> {
 
     /// Tokens are checked with the keys of one place.
     fn token_keys(&mut self) {
-        let Auth::Jwt(jwt) = &self.config.auth else { return };
+        let Judge::Jwt(jwt) = &self.config.auth.judge else { return };
         let path = |key| ["auth", "jwt", key];
         let is_unsure = ["keys", "secret", "issuer"].iter().any(|key| self.is_unsure(&path(key)));
         if jwt.keys.is_some() && jwt.secret.is_some() {
@@ -145,6 +147,18 @@ impl Checks<'_> {
                 self.document.key_at(&path("ca")),
                 "`ca` is for keys that are fetched from a URL, and these are in a file",
                 "leave it out",
+            );
+        }
+    }
+
+    /// Whoever believes every token finds nothing when it is judged again.
+    fn nothing_to_judge(&mut self) {
+        let auth = &self.config.auth;
+        if matches!(auth.judge, Judge::None(_)) && !auth.recheck.is_zero() {
+            self.diagnostics.warning(
+                self.document.key_at(&["auth", "recheck"]),
+                "`recheck` has no effect: `none` believes every token, as often as it is judged",
+                "leave it out, or judge logins with `jwt` or `rpc`",
             );
         }
     }
@@ -196,6 +210,7 @@ impl Checks<'_> {
     fn callers(&mut self) {
         for path in [
             ["auth", "rpc", "upstream"],
+            ["auth", "each_request", "upstream"],
             ["hooks", "connected", "upstream"],
             ["hooks", "disconnected", "upstream"],
         ] {
@@ -301,17 +316,40 @@ impl Checks<'_> {
     /// TLS settings do nothing for a plaintext collector.
     fn collector_tls(&mut self) {
         let Some(tracing) = &self.config.tracing else { return };
-        if tracing.tls.is_some() && tracing.otlp.starts_with("http://") {
+        let Some(otlp) = tracing.otlp.as_deref().filter(|otlp| otlp.starts_with("http://")) else {
+            return;
+        };
+        if tracing.tls.is_some() {
             self.diagnostics
                 .error(
                     self.document.at(&["tracing", "otlp"]),
-                    format!(
-                        "`{}` is plaintext, but `tracing` has `tls`",
-                        words::shorten(&tracing.otlp)
-                    ),
+                    format!("`{}` is plaintext, but `tracing` has `tls`", words::shorten(otlp)),
                     "write `https://`, or leave `tls` out",
                 )
                 .note(self.document.key_at(&["tracing", "tls"]), "`tls` is here");
+        }
+    }
+
+    /// A call has one `authorization`.
+    fn two_authorizations(&mut self) {
+        for upstream in entries(self.document.find(&["upstreams"])) {
+            let path = ["upstreams", &upstream.key, "metadata"];
+            let passes = self.document.find(&[&path[..], &["authorization"]].concat());
+            let passes = passes.is_some_and(
+                |node| matches!(&node.value, Value::Scalar(scalar) if scalar.text == "pass"),
+            );
+            let set = [&path[..], &["set", "authorization"]].concat();
+            if passes && self.document.find(&set).is_some() {
+                let at = self.document.key_at(&set);
+                let place = self.document.key_at(&[&path[..], &["authorization"]].concat());
+                self.diagnostics
+                    .error(
+                        at,
+                        "`authorization` is both passed on and set",
+                        "leave one of them out: what is set stands in place of the client's token",
+                    )
+                    .note(place, "it is passed on here");
+            }
         }
     }
 

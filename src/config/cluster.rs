@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::forms::{FilePath, NatsUrl, NonEmpty, SubjectPrefix};
-use super::push::Secret;
+use super::secret::Secret;
 use super::upstreams::OneOrMany;
 
 /// Several gateways acting as one, over NATS.
@@ -27,7 +27,7 @@ pub struct ClusterConfig {
     /// act as one. All NATS subjects begin with it.
     #[schemars(with = "SubjectPrefix")]
     pub name: String,
-    /// A `.creds` file: a NATS user's JWT and its key.
+    /// A `.creds` file: a NATS user's JWT and its key. Read again when it changes.
     #[schemars(with = "Option<FilePath>")]
     pub credentials: Option<PathBuf>,
     /// A NATS user, with its `password`.
@@ -56,12 +56,13 @@ impl Default for ClusterConfig {
     }
 }
 
-/// How the gateway shows itself to NATS and whom it believes.
+/// How the gateway shows itself to NATS and whom it believes. The files are read
+/// again when they change.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("dependentRequired" = {"cert": ["key"], "key": ["cert"]}))]
 pub struct ClusterTls {
-    /// PEM file: authorities that the server's certificate may come from, besides
+    /// PEM file: authorities that the server's certificate may come from. Absent:
     /// the system's.
     #[schemars(with = "Option<FilePath>")]
     pub ca: Option<PathBuf>,

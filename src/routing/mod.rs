@@ -7,12 +7,14 @@
 //! - [`identity`] and [`splice`]: the caller's identity, put into requests on
 //!   the wire format.
 //! - [`shape`]: the wire types of fields, which decoders must not disagree on.
+//! - [`canonical`]: numbers that have one spelling only.
 //! - [`StatusCodes`]: what a gRPC status is to a client.
 //!
 //! All of it is pure. What an upstream is, is not known here: tables are
 //! generic over it.
 
 mod builder;
+pub mod canonical;
 mod descriptors;
 pub mod identity;
 mod pattern;

@@ -215,8 +215,8 @@ fn what_cannot_sign_is_said_without_a_byte_of_it() {
     fs::write(folder.0.path().join("broken.pem"), pem.replace('\n', "\\n")).unwrap();
     fs::write(folder.0.path().join("jwks.secret"), folder.read("jwks.json")).unwrap();
     for (arguments, says) in [
-        (["--key", "broken.pem"], "is no private key in PEM"),
-        (["--key", "jwt.pub.pem"], "is no private key in PEM"),
+        (["--key", "broken.pem"], "its line breaks are written as"),
+        (["--key", "jwt.pub.pem"], "it holds a public key"),
         (["--key", "nowhere.pem"], "cannot read nowhere.pem"),
         (["--secret", "jwks.secret"], "which is no secret"),
     ] {

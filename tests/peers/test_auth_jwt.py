@@ -6,7 +6,7 @@ import time
 import credentials
 import pytest
 from configuration import gateway_config
-from credentials import UNSIGNED, hs256, jwt, rs256, rsa_jwk, symmetric_jwk
+from credentials import LEEWAY, UNSIGNED, hs256, jwt, rs256, rsa_jwk, symmetric_jwk
 from processes import eventually
 from session_client import KEEP_ALIVE, Code, common_resp
 
@@ -130,7 +130,7 @@ def test_a_forged_token_is_refused(jwt_gateway, connect, signing_key, kind):
 
 def test_a_login_ends_when_its_token_expires(jwt_gateway, connect):
     """The session stays; its requests get AuthError until it shows a fresh token."""
-    token = jwt(hs256(SECRET), claims(exp=int(time.time()) + 2), kid="shared")
+    token = jwt(hs256(SECRET), claims(exp=int(time.time()) - LEEWAY + 2), kid="shared")
     client, answer = login(connect, jwt_gateway, token)
     assert answer.code == Code.Success
     assert client.call("/v1/probe/echo").code == Code.Success
@@ -230,7 +230,7 @@ def test_public_text_is_never_a_secret(start_gateway, connect, services, signing
         new.write_bytes(text)
         new.replace(file)
         event = gateway.wait_event(lambda event: event.get("message") == "configuration refused", start=start)
-        said = ("auth.jwt.secret", "UTF-8", "no comments", "PEM", "not text", "no secret")
+        said = ("auth.jwt.secret", "UTF-8", "no comments", "PEM", "line breaks", "not text", "no secret")
         assert any(text in event["problem"] for text in said), event["problem"]
         for secret in (text, text.strip(), text.removeprefix(BOM)):
             assert_refused(*login(connect, gateway, jwt(hs256(secret), claims())))

@@ -45,6 +45,30 @@ def test_an_upstream_that_is_away_is_a_failure_unless_offline(run, services, sta
     assert run("check", "--offline", config=config).returncode == 0
 
 
+JUDGE = {"upstream": "probe", "rpc": "probe.Probe/BeforeConnect", "request": {}}
+
+
+@pytest.mark.parametrize(
+    ("judge", "doubtful"),
+    [
+        ({"accept_when": {"code": 0}, "reason": "msg"}, True),
+        ({"accept_when": {"code": 0}}, True),
+        ({"accept_when": {}, "reason": "msg"}, True),
+        ({"accept_when": {"code": 0, "msg": ""}, "reason": "msg"}, False),
+        ({"accept_when": {"code": 1}, "reason": "msg"}, False),
+        ({"accept_when": {"code": 0}, "reject_when": {"msg": {"not": ""}}, "reason": "msg"}, False),
+        ({"reject_when": {"msg": {"not": ""}}, "reason": "msg"}, False),
+        ({"accept_when": {}}, False),
+    ],
+)
+def test_a_pattern_that_takes_a_refusal_for_a_yes_is_a_warning(run, services, judge, doubtful):
+    checked = run("check", config=gateway_config(services, auth={"rpc": {**JUDGE, **judge}}))
+    assert checked.returncode == 0, checked.stderr
+    assert ("an empty response is a yes" in checked.stderr) == doubtful, checked.stderr
+    if doubtful:
+        assert "warning" in checked.stderr and 'msg: ""' in checked.stderr
+
+
 SIX_MISTAKES = """\
 edge:
   listen: 127.0.0.1:80800

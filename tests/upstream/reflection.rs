@@ -48,7 +48,7 @@ fn demo_reflection() -> tonic_reflection::server::Builder<'static> {
 }
 
 async fn ask(address: SocketAddr, symbols: &[&str]) -> Result<Reflected, ReflectionError> {
-    fetch(&upstream(&[&format!("http://{address}")]), symbols, TIMEOUT).await
+    fetch(&upstream(&[&format!("http://{address}")]), None, symbols, TIMEOUT).await
 }
 
 /// A pool of the files as they came: fails unless imports come first.
@@ -128,7 +128,8 @@ async fn a_server_that_is_not_there_is_worth_another_try() {
 async fn a_server_that_does_not_answer_is_worth_another_try_when_the_time_is_over() {
     let silent = Server::start(Setup::new(handler(|_| std::future::pending())));
     let result =
-        fetch(&upstream(&[&silent.url()]), &["pb.msgService"], Duration::from_millis(200)).await;
+        fetch(&upstream(&[&silent.url()]), None, &["pb.msgService"], Duration::from_millis(200))
+            .await;
     assert!(matches!(result, Err(ReflectionError::Unreachable { .. })), "{result:?}");
 }
 
@@ -150,7 +151,7 @@ async fn a_list_is_asked_until_one_of_it_answers() {
     let dead = crate::support::grpc::bind("127.0.0.1:0".parse().unwrap()).local_addr().unwrap();
     let address = serve(Routes::new(demo_reflection().build_v1().unwrap())).await;
     let upstream = upstream(&[&format!("http://{dead}"), &format!("http://{address}")]);
-    assert_is_demo(&fetch(&upstream, &["pb.msgService"], TIMEOUT).await.unwrap());
+    assert_is_demo(&fetch(&upstream, None, &["pb.msgService"], TIMEOUT).await.unwrap());
 }
 
 #[tokio::test]

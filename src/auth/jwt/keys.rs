@@ -22,6 +22,8 @@ use aws_lc_rs::signature::{
 };
 use jsonwebtoken::{Algorithm, DecodingKey};
 
+use crate::pem::PemError;
+
 /// RFC 7518, 3.2: a secret is at least as long as the hash.
 const MIN_SECRET: usize = 32;
 
@@ -74,17 +76,9 @@ pub enum KeyProblem {
     /// A key set that would make a check of a token expensive.
     #[error("has {0} keys, and more than {max} are not used", max = jwk::MAX_KEYS)]
     TooManyKeys(usize),
-    /// PEM, but not a public key.
-    #[error("holds a {found}, not a PUBLIC KEY: make one with `{command}`")]
-    WrongSection {
-        /// The label of its first section.
-        found: &'static str,
-        /// What makes a public key of it.
-        command: &'static str,
-    },
-    /// PEM that does not decode.
-    #[error("is not well-formed PEM: {0}")]
-    BrokenPem(&'static str),
+    /// PEM, but not of public keys.
+    #[error(transparent)]
+    Pem(#[from] PemError),
     /// A public key of a kind that no supported algorithm uses.
     #[error("public key {0} is not RSA of 2048 to 8192 bits, EC on P-256 or P-384, or Ed25519")]
     UnsupportedKey(usize),

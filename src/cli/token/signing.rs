@@ -9,12 +9,14 @@ use aws_lc_rs::signature::{
 };
 use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, EncodingKey};
+use pem_rfc7468::LineEnding;
 use rustls_pki_types::PrivateKeyDer;
-use rustls_pki_types::pem::PemObject as _;
+use zeroize::Zeroizing;
 
 use crate::auth::jwt::read_secret;
 use crate::cli::failure::Failure;
 use crate::cli::files;
+use crate::pem;
 
 /// A key that signs.
 pub(super) struct SigningKey {
@@ -32,7 +34,7 @@ impl SigningKey {
     /// Reads a private key in PEM.
     pub(super) fn read(path: &Path) -> Result<Self, Failure> {
         let file = files::file(path)?;
-        let unusable = |what: &str| files::unusable(path, &what);
+        let unusable = |what: String| files::unusable(path, &what);
         Self::from_pem(&file).map_err(unusable)
     }
 
@@ -45,12 +47,9 @@ impl SigningKey {
     }
 
     /// What is wrong is said without a byte of the key.
-    pub(super) fn from_pem(pem: &[u8]) -> Result<Self, &'static str> {
-        let pem = pem.strip_prefix(b"\xef\xbb\xbf").unwrap_or(pem);
-        let der = PrivateKeyDer::from_pem_slice(pem).map_err(
-            |_| "is no private key in PEM that can be read: PKCS#8, PKCS#1 or SEC1, not encrypted",
-        )?;
-        let der = der.secret_der();
+    pub(super) fn from_pem(pem: &[u8]) -> Result<Self, String> {
+        let file = pem::private_key(pem).map_err(|error| error.to_string())?;
+        let der = file.secret_der();
         if let Some(key) = elliptic(der, &ECDSA_P256_SHA256_FIXED_SIGNING, Algorithm::ES256)
             .or_else(|| elliptic(der, &ECDSA_P384_SHA384_FIXED_SIGNING, Algorithm::ES384))
         {
@@ -69,15 +68,10 @@ impl SigningKey {
         let pair =
             pair.map_err(|_| "is no key on P-256 or P-384, Ed25519, or RSA of 2048 bits or more")?;
         let public = pair.public_key().as_der().map_err(|_| UNFIT)?;
-        let encoding = EncodingKey::from_rsa_pem(pem).map_err(|_| UNFIT)?;
-        Self::new(encoding, Algorithm::RS256, public.as_ref())
+        Self::new(rsa_encoding(&file).ok_or(UNFIT)?, Algorithm::RS256, public.as_ref())
     }
 
-    fn new(
-        encoding: EncodingKey,
-        algorithm: Algorithm,
-        public: &[u8],
-    ) -> Result<Self, &'static str> {
+    fn new(encoding: EncodingKey, algorithm: Algorithm, public: &[u8]) -> Result<Self, String> {
         let jwk = Jwk::from_encoding_key(&encoding, algorithm).map_err(|_| UNFIT)?;
         let id = jwk.thumbprint(ThumbprintHash::SHA256).map_err(|_| UNFIT)?;
         Ok(Self { encoding, algorithm, id: Some(id), public: public.to_vec() })
@@ -99,12 +93,22 @@ impl SigningKey {
 
 const UNFIT: &str = "is a key that cannot sign tokens";
 
+/// The library takes PKCS#1, or PEM that it takes it out of.
+fn rsa_encoding(file: &PrivateKeyDer<'_>) -> Option<EncodingKey> {
+    let der = file.secret_der();
+    if matches!(file, PrivateKeyDer::Pkcs1(_)) {
+        return Some(EncodingKey::from_rsa_der(der));
+    }
+    let pem = pem_rfc7468::encode_string("PRIVATE KEY", LineEnding::LF, der).map(Zeroizing::new);
+    EncodingKey::from_rsa_pem(pem.ok()?.as_bytes()).ok()
+}
+
 /// A key on this curve, if it is one.
 fn elliptic(
     der: &[u8],
     curve: &'static EcdsaSigningAlgorithm,
     algorithm: Algorithm,
-) -> Option<Result<SigningKey, &'static str>> {
+) -> Option<Result<SigningKey, String>> {
     let pair = EcdsaKeyPair::from_private_key_der(curve, der).ok()?;
     let made = || {
         let pkcs8 = pair.to_pkcs8v1().map_err(|_| UNFIT)?;

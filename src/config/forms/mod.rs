@@ -9,8 +9,8 @@ mod names;
 mod network;
 
 pub(super) use names::{
-    ClientMethod, FieldName, FilePath, Glob, MetadataName, MethodName, NonEmpty, Platform,
-    ServiceName, UpstreamName,
+    ClientMethod, FieldName, FilePath, FixedMetadataName, Glob, MetadataName, MethodName, NonEmpty,
+    Platform, ServiceName, UpstreamName,
 };
 pub(super) use network::{
     Address, DomainName, HttpPath, KeysPlace, ListenAddress, NatsUrl, Network, Origin, OtlpUrl,
@@ -28,13 +28,14 @@ use super::units::{Delay, Interval, Size};
 pub(super) const KEYWORD: &str = "x-form";
 
 /// Every form that a schema can name.
-static FORMS: [&Form; 23] = [
+static FORMS: [&Form; 24] = [
     &Address::FORM,
     &ClientMethod::FORM,
     &Delay::FORM,
     &DomainName::FORM,
     &FieldName::FORM,
     &FilePath::FORM,
+    &FixedMetadataName::FORM,
     &Glob::FORM,
     &HttpPath::FORM,
     &Interval::FORM,
@@ -161,7 +162,7 @@ mod tests {
     use crate::config::schema;
 
     /// For each form texts that have it, and texts that do not.
-    const SAMPLES: [(&str, &[&str], &[&str]); 23] = [
+    const SAMPLES: [(&str, &[&str], &[&str]); 24] = [
         (
             "address",
             &[
@@ -240,7 +241,26 @@ mod tests {
         (
             "metadata-name",
             &["authorization", "x-api-key", "a.b_c", "1"],
-            &["", "X-Api-Key", "a b", "key-bin", "grpc-timeout", "a:", "é"],
+            &[
+                "",
+                "X-Api-Key",
+                "a b",
+                "key-bin",
+                "grpc-timeout",
+                "a:",
+                ":path",
+                "é",
+                "te",
+                "host",
+                "content-type",
+                "user-agent",
+                "connection",
+            ],
+        ),
+        (
+            "fixed-metadata-name",
+            &["authorization", "x-api-key", "a.b_c", "1"],
+            &["", "X-Api-Key", "key-bin", "grpc-timeout", "te", "x-user-id", "traceparent"],
         ),
         (
             "method-name",

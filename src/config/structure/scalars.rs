@@ -6,7 +6,7 @@ use super::{FileUse, Place, Walk, form_of};
 use crate::auth::jwt::KeysUrl;
 use crate::config::forms::{FilePath, Form, KeysPlace};
 use crate::config::located::{Meaning, Node, Scalar, Value};
-use crate::config::schema::allows;
+use crate::config::schema::{self, allows};
 use crate::config::suggestions;
 use crate::config::units::Size;
 use crate::config::words::{self, noun, quoted};
@@ -78,7 +78,8 @@ impl Walk<'_> {
             }
         }
         if scalar.written.is_none() && meaning != Meaning::Text {
-            let text = &scalar.text;
+            let is_secret = schema::is_secret(schema);
+            let text = if is_secret { "…" } else { &scalar.text };
             let message = format!(
                 "`{}`: expected a text, found {}",
                 place.key,

@@ -19,7 +19,7 @@ use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
 use self::client::{Client, Version};
-use super::Upstream;
+use super::{Rules, Upstream};
 use crate::wire;
 
 /// More files than any server has; one that names ever new imports must end.
@@ -80,7 +80,7 @@ fn listed(services: &[String]) -> String {
 }
 
 /// Asks for the files that define `symbols` (full names, without a leading
-/// dot), over a connection of its own.
+/// dot), over a connection of its own. The calls carry what `rules` set.
 ///
 /// Must be called inside a tokio runtime, not necessarily a worker's. Takes no
 /// longer than `timeout`.
@@ -90,13 +90,14 @@ fn listed(services: &[String]) -> String {
 /// May be dropped at any time; the connection is closed.
 pub async fn fetch(
     upstream: &Upstream,
+    rules: Option<&Rules>,
     symbols: &[&str],
     timeout: Duration,
 ) -> Result<Reflected, ReflectionError> {
     let unreachable =
         |reason| ReflectionError::Unreachable { upstream: upstream.name().to_owned(), reason };
     let reflect = async {
-        let connection = client::connect(upstream).await.map_err(unreachable)?;
+        let connection = client::connect(upstream, rules).await.map_err(unreachable)?;
         let reflection = Reflection { upstream: upstream.name(), files: BTreeMap::new() };
         for version in [Version::V1, Version::V1Alpha] {
             let mut client = Client::new(&connection, version);

@@ -55,7 +55,7 @@
 {{- end -}}{{- end -}}
 {{- with $secrets.pushTokens -}}{{- if .secretName -}}
 {{- $tokens := list -}}
-{{- range $n, $_ := .keys -}}{{- $tokens = append $tokens (printf "${PUSH_TOKEN_%d}" $n) -}}{{- end -}}
+{{- range .keys -}}{{- $tokens = append $tokens (dict "token_file" (printf "%s/push-tokens/%s" $folder .)) -}}{{- end -}}
 {{- include "bridgehead.put" (dict "config" $config "section" (list "push") "key" "tokens" "value" $tokens "by" "secrets.pushTokens") -}}
 {{- end -}}{{- end -}}
 {{- end -}}

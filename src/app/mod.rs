@@ -104,6 +104,7 @@ pub struct App {
     workers: Workers,
     tracing: Option<Arc<Tracing>>,
     drain: Drain,
+    /// Apart, as it holds two configurations.
     reloader: Box<Reloader>,
     /// What sessions work with at this moment.
     services: Arc<ArcSwap<Services>>,
@@ -126,9 +127,7 @@ impl App {
 
         let mut resolver = Resolver::new(workers);
         let made = resolver.resolve(config, Reflection::Ask).await;
-        for problem in &made.problems {
-            problem.report(&loaded, &mut diagnostics);
-        }
+        made.problems.iter().for_each(|problem| problem.report(&loaded, &mut diagnostics));
         let node = push::node();
         let mut report = |problem: Problem| problem.report(&loaded, &mut diagnostics);
         let tls = secrets::client_tls(config).map_err(&mut report).unwrap_or_default();

@@ -142,22 +142,21 @@ pub async fn fetch(
     let unreachable =
         |reason| ReflectionError::Unreachable { upstream: upstream.name().to_owned(), reason };
     let reflect = async {
-        let mut connection = client::connect(upstream, rules).await.map_err(unreachable)?;
-        let first = Round { upstream, connection: &connection, version: Version::V1, symbols };
-        // A server that does not answer at all is not asked for ever, either.
-        let first = tokio::time::timeout(timeout / 2, Box::pin(first.ask()));
-        let no_answer = || unreachable("no answer".to_owned());
-        let error = match first.await.unwrap_or_else(|_| Err(no_answer())) {
+        let connection = client::connect(upstream, rules).await.map_err(unreachable)?;
+        let round = |version, patience| Round { upstream, version, patience, symbols };
+        let first = round(Version::V1, timeout / 2);
+        let error = match Box::pin(first.ask(&connection)).await {
             Ok(reflected) => return Ok(reflected),
             Err(error) => error,
         };
         // Whatever it says to the newer version, it may know the older one.
-        if matches!(error, ReflectionError::Unreachable { .. }) {
-            connection = client::connect(upstream, rules).await.map_err(unreachable)?;
-        }
-        let second =
-            Round { upstream, connection: &connection, version: Version::V1Alpha, symbols };
-        Box::pin(second.ask()).await.map_err(|second| match error {
+        let connection = if matches!(error, ReflectionError::Unreachable { .. }) {
+            client::connect(upstream, rules).await.map_err(unreachable)?
+        } else {
+            connection
+        };
+        let second = Box::pin(round(Version::V1Alpha, timeout).ask(&connection)).await;
+        second.map_err(|second| match error {
             ReflectionError::NotImplemented { .. } => second,
             first => first,
         })
@@ -170,8 +169,10 @@ pub async fn fetch(
 /// All that a server is asked in one version of the service.
 struct Round<'a> {
     upstream: &'a Upstream,
-    connection: &'a Connection,
     version: Version,
+    /// How long it may take to list its services. A server may not answer to one
+    /// version at all, and to the other.
+    patience: Duration,
     symbols: &'a [&'a str],
 }
 
@@ -179,9 +180,11 @@ struct Round<'a> {
 type Told = Result<Vec<Vec<u8>>, Status>;
 
 impl Round<'_> {
-    async fn ask(self) -> Result<Reflected, ReflectionError> {
-        let mut client = Client::new(self.connection, self.version);
-        let services = self.services(&mut client).await?;
+    async fn ask(self, connection: &Connection) -> Result<Reflected, ReflectionError> {
+        let mut client = Client::new(connection, self.version);
+        let services = tokio::time::timeout(self.patience, self.services(&mut client)).await;
+        let no_answer = Status::deadline_exceeded("no answer");
+        let services = services.unwrap_or_else(|_| Err(self.failed(&no_answer)))?;
         self.collect(&mut client, services).await
     }
 

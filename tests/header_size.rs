@@ -37,7 +37,7 @@ async fn log_in(gateway: &Gateway, user: &str, device: &str, token: &str) -> Ses
     ] {
         options.headers.push((name.parse().unwrap(), value.parse().unwrap()));
     }
-    options.device.as_mut().unwrap().device_id = device.to_owned();
+    device.clone_into(&mut options.device.as_mut().unwrap().device_id);
     let session = Session::connect(options).await.unwrap();
     session.login(user, token).await.unwrap();
     session

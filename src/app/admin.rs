@@ -19,6 +19,10 @@ use crate::metrics::Metrics;
 use crate::session::Services;
 use crate::session::keys::KeyService;
 use crate::tls::Tls;
+use crate::upstream::Upstream;
+
+/// How many endpoints readiness names.
+const MAX_COMPLAINTS: usize = 20;
 
 /// What the parts of the gateway show to whoever asks how it is.
 #[derive(Clone)]
@@ -98,6 +102,22 @@ pub(super) fn serve(
     Ok((server, address))
 }
 
+/// What is wrong with upstreams' endpoints, as many as somebody can read.
+fn complaints(services: &Services) -> Vec<String> {
+    let of = |upstream: &Arc<Upstream>| {
+        let name = upstream.name().to_owned();
+        let complaints = upstream.status().into_iter().filter_map(|status| status.complaint());
+        complaints.map(move |complaint| format!("{name}: {complaint}")).collect::<Vec<_>>()
+    };
+    let mut all: Vec<_> = services.upstreams.iter().flat_map(of).collect();
+    let more = all.len().saturating_sub(MAX_COMPLAINTS);
+    if more > 0 {
+        all.truncate(MAX_COMPLAINTS);
+        all.push(format!("and {more} more endpoints"));
+    }
+    all
+}
+
 impl State {
     fn readiness(&self) -> Vec<Check> {
         let draining = self.news.is_draining().then(|| "the gateway is going away".to_owned());
@@ -110,14 +130,18 @@ impl State {
             Check::needed("draining", draining.into_iter().collect()),
         ];
         if let Some(keys) = self.services.load().auth.fetched_keys() {
-            let reasons = keys.failure.into_iter().collect();
             // A gateway that has never had them, as with a wrong URL, has
             // nobody log in. One that has goes on with those.
-            checks.push(match keys.keys {
-                0 => Check::needed("keys", reasons),
-                _ => Check::wanted("keys", reasons),
+            checks.push(match (keys.keys, keys.failure) {
+                (0, reason) => {
+                    let reason = reason.unwrap_or_else(|| "they have not been fetched yet".into());
+                    Check::needed("keys", vec![reason])
+                }
+                (_, reason) => Check::wanted("keys", reason.into_iter().collect()),
             });
         }
+        // A service that is away is away for all gateways: see below.
+        checks.push(Check::wanted("upstreams", complaints(&self.services.load())));
         if let Some(cluster) = self.broker.cluster() {
             let alone = "NATS cannot be reached: other gateways' sessions are not";
             let reasons = (!cluster.is_connected()).then(|| alone.to_owned());

@@ -9,7 +9,7 @@ use http::HeaderMap;
 use http::uri::PathAndQuery;
 
 use super::resolve::Problem;
-use crate::auth::{EachRequest, Login};
+use crate::auth::Login;
 use crate::callout::{self, Call, Callout};
 use crate::config::{Config, HooksConfig, Judge, RpcCall};
 use crate::hooks::{Event, Hook, Hooks};
@@ -86,9 +86,6 @@ pub(super) fn doubts(config: &Config, callee: impl Fn(&str) -> Option<Callee>) -
 }
 
 fn placeholders(place: Place) -> Vec<&'static str> {
-    if place == EACH_REQUEST {
-        return EachRequest::placeholders().collect();
-    }
     let event = Event::ALL.into_iter().find(|event| place_of(*event) == place);
     event.map_or_else(|| Login::placeholders().collect(), Event::placeholders)
 }
@@ -168,7 +165,8 @@ fn call(destination: Destination, path: PathAndQuery, timeout: Duration) -> Call
     Arc::new(move |worker, message| {
         let (path, metadata, own) = (path.clone(), Arc::clone(&metadata), Own::default());
         let (retry, trail) = (false, None);
-        let call = upstream::Call { path, metadata, own, message, timeout, retry, trail };
+        let hurried = false;
+        let call = upstream::Call { path, metadata, own, message, timeout, hurried, retry, trail };
         upstream.call(worker, call).map(|result| result.map_err(|error| error.status)).boxed()
     })
 }

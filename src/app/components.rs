@@ -9,13 +9,13 @@ use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use super::secrets;
 use super::stop::Drain;
 use crate::config::{
-    Auth, Authorization, ClientTls, Config, ErrorCodes, OneSessionPer, UpstreamConfig,
-    UpstreamMetadata,
+    Auth, Authorization, ClientTls, Config, ErrorCodes, IdentityDepth, OneSessionPer,
+    UpstreamConfig, UpstreamMetadata,
 };
 use crate::edge;
 use crate::proto::session::response_body;
 use crate::registry;
-use crate::routing::StatusCodes;
+use crate::routing::{Depth, StatusCodes};
 use crate::session::{
     self,
     sweeper::{Holding, Timeouts},
@@ -131,6 +131,14 @@ pub(super) fn status_codes(base: &StatusCodes, overrides: &ErrorCodes) -> Status
     overrides.iter().fold(base.clone(), |codes, (status, code)| {
         codes.with(tonic::Code::from(*status), response_body::Code::from(*code) as i32)
     })
+}
+
+/// How far below a request the identity is filled.
+pub(super) fn depth(depth: IdentityDepth) -> Depth {
+    match depth {
+        IdentityDepth::Top => Depth::Top,
+        IdentityDepth::Nested => Depth::Nested,
+    }
 }
 
 fn bytes(size: u64) -> usize {

@@ -104,7 +104,8 @@ pub struct App {
     workers: Workers,
     tracing: Option<Arc<Tracing>>,
     drain: Drain,
-    reloader: Reloader,
+    /// Apart, as it holds two configurations.
+    reloader: Box<Reloader>,
     /// What sessions work with at this moment.
     services: Arc<ArcSwap<Services>>,
 }
@@ -126,9 +127,7 @@ impl App {
 
         let mut resolver = Resolver::new(workers);
         let made = resolver.resolve(config, Reflection::Ask).await;
-        for problem in &made.problems {
-            problem.report(&loaded, &mut diagnostics);
-        }
+        made.problems.iter().for_each(|problem| problem.report(&loaded, &mut diagnostics));
         let node = push::node();
         let mut report = |problem: Problem| problem.report(&loaded, &mut diagnostics);
         let tls = secrets::client_tls(config).map_err(&mut report).unwrap_or_default();
@@ -156,8 +155,8 @@ impl App {
         let (replaced, on_replaced) = watch::channel(());
         let registry = Registry::new(components::one_session_per(config));
         let metrics = Metrics::new();
-        let broker = cluster::broker(config, node, Arc::clone(&registry), &metrics).await?;
-        let broker = Arc::new(broker);
+        let broker = cluster::broker(config, node, Arc::clone(&registry), &metrics).await;
+        let broker = broker.map(Arc::new)?;
         let push = match push_listener {
             Some(listener) => {
                 Some(push::serve(listener, &door, &broker, &metrics, tracing.clone()).await?)
@@ -187,11 +186,7 @@ impl App {
             broker: Arc::clone(&broker),
             workers: workers.watched(),
             keys,
-            tls: tls
-                .iter()
-                .map(|tls| ("edge", Arc::clone(tls)))
-                .chain(door.certificate())
-                .collect(),
+            tls: tls.iter().cloned().map(|tls| ("edge", tls)).chain(door.certificate()).collect(),
             news: Arc::clone(&news),
         };
         let admin = admin_listener.map(|listener| admin::serve(listener, state)).transpose()?;
@@ -202,7 +197,7 @@ impl App {
             routes = services.load().routes.len(),
             "listening"
         );
-        let reloader = Reloader {
+        let reloader = Box::new(Reloader {
             read,
             files,
             resolver,
@@ -218,7 +213,7 @@ impl App {
             warned: made.warnings,
             metrics,
             news: Arc::clone(&news),
-        };
+        });
         Ok(Self { address, push, admin, news, broker, workers, tracing, drain, reloader, services })
     }
 
@@ -254,7 +249,7 @@ impl App {
         let mut reloader = self.reloader;
         let stop = tokio::select! {
             stop = stop => stop,
-            never = reloader.run() => match never {},
+            never = Box::pin(reloader.run()) => match never {},
         };
         self.news.drain();
         let push = self.push.map(|(server, _)| server);

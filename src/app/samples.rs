@@ -11,7 +11,7 @@ use crate::session::Services;
 use crate::session::sweeper::Stage;
 use crate::session::traffic::Volume;
 use crate::tls::Tls;
-use crate::upstream::{Counts, EndpointStatus, Upstream};
+use crate::upstream::{Counts, EndpointState, EndpointStatus, Upstream};
 
 impl State {
     pub(super) fn sampled(&self) -> Vec<Family> {
@@ -212,9 +212,10 @@ fn upstreams(services: &Services) -> Vec<Family> {
             Sample::new([label(), ("state", state.to_owned())], number(count as u64))
         };
         endpoints.extend([
-            count("up", |it| it.connections > 0 && it.ejected == 0),
-            count("ejected", |it| it.ejected > 0),
-            count("down", |it| it.connections == 0 && it.ejected == 0),
+            count("up", |it| it.state() == EndpointState::Up),
+            count("unresponsive", |it| it.state() == EndpointState::Unresponsive),
+            count("ejected", |it| it.state() == EndpointState::Ejected),
+            count("down", |it| it.state() == EndpointState::Down),
         ]);
         let sum = |of: fn(&EndpointStatus) -> usize| {
             Sample::new([label()], number(status.iter().map(of).sum::<usize>() as u64))
@@ -232,7 +233,7 @@ fn upstreams(services: &Services) -> Vec<Family> {
     vec![
         Family::gauge(
             "upstream_endpoints",
-            "Endpoints by state: up, ejected for a while by a worker after failures, or down.",
+            "Endpoints by state: up, connected but without answers, ejected for a while by a worker, or down.",
             endpoints,
         ),
         Family::gauge("upstream_connections", "Established HTTP/2 connections.", connections),
@@ -248,6 +249,11 @@ fn upstreams(services: &Services) -> Vec<Family> {
             "upstream_disconnects_total",
             "Connections that were ended by the service, or by what is between.",
             |it| it.disconnects,
+        ),
+        counter(
+            "upstream_replacements_total",
+            "Connections that were replaced, because they did not answer.",
+            |it| it.replacements,
         ),
         counter(
             "upstream_ejections_total",

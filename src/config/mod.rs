@@ -54,7 +54,7 @@ pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use edge::{EdgeConfig, TlsConfig};
 pub use environment::Environment;
 pub use error_codes::{ClientCode, ErrorCodes, GrpcStatus};
-pub use identity::IdentityConfig;
+pub use identity::{IdentityConfig, IdentityDepth};
 pub use loading::{
     Loaded, accept, load, load_tolerant, parse, parse_text, parse_tolerant, process_environment,
 };

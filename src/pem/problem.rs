@@ -26,8 +26,16 @@ impl fmt::Display for Wanted {
 }
 
 impl Wanted {
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::PrivateKey => "private key",
+            Self::PublicKey => "public key",
+        }
+    }
+
     /// Makes PEM of DER.
-    fn from_der(self) -> &'static str {
+    fn converting_der(self) -> &'static str {
         match self {
             Self::Certificate => "openssl x509 -inform DER -in FILE -out FILE.pem",
             Self::PrivateKey => "openssl pkey -inform DER -in FILE -out FILE.pem",
@@ -36,7 +44,7 @@ impl Wanted {
     }
 
     /// Takes it out of a PKCS#12 container.
-    fn from_pkcs12(self) -> &'static str {
+    fn opening_pkcs12(self) -> &'static str {
         match self {
             Self::Certificate => "openssl pkcs12 -in FILE -nokeys -out FILE.pem",
             Self::PrivateKey | Self::PublicKey => {
@@ -47,39 +55,83 @@ impl Wanted {
 }
 
 /// Why a file does not hold what is wanted of it. Goes behind the file's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PemError {
     /// Nothing is in it.
+    #[error("the file is empty; {0} is needed here")]
     Empty(Wanted),
     /// Text in UTF-16.
+    #[error("the file is text in UTF-16; save it as UTF-8 or plain ASCII")]
     Utf16,
     /// DER, without the lines of PEM.
+    #[error("the file is DER, not PEM; `{}` converts it", .0.converting_der())]
     Der(Wanted),
     /// A container of keys and certificates (`.p12`, `.pfx`).
+    #[error(
+        "the file is a PKCS#12 container, not PEM; `{}` takes out what is needed",
+        .0.opening_pkcs12()
+    )]
     Pkcs12(Wanted),
     /// A container of Java's.
+    #[error(
+        "the file is a Java key store, not PEM; `keytool -importkeystore -deststoretype PKCS12` \
+         and then `openssl pkcs12` take out what is needed"
+    )]
     JavaKeyStore,
     /// Some other binary file.
+    #[error("the file is binary, not PEM; {0} is needed here")]
     Binary(Wanted),
     /// Text without a `BEGIN` line.
+    #[error("the file is not PEM: it has no `-----BEGIN` line; {0} is needed here")]
     NoSection(Wanted),
     /// The base64 text alone.
+    #[error("the file has base64 text only; put the lines of {0} and its `-----END` around it")]
     BareBase64(Wanted),
     /// A JSON text, such as a JWK.
+    #[error("the file is JSON, not PEM; {0} is needed here")]
     Json(Wanted),
-    /// A key in OpenSSH's own format.
+    /// A public key in the own format of OpenSSH.
+    #[error(
+        "the file is a public key in OpenSSH's own format; `ssh-keygen -e -m PKCS8 -f FILE` \
+         converts it"
+    )]
     OpenSsh,
-    /// A key in PuTTY's own format.
+    /// A key in the own format of `PuTTY`.
+    #[error(
+        "the file is a key in PuTTY's own format; export it from PuTTYgen as an OpenSSH key in \
+         the old format"
+    )]
     Putty,
     /// All in one line.
+    #[error(
+        "its line breaks are lost; `-----BEGIN …-----` and `-----END …-----` need lines of their \
+         own: copy the file again, as it is"
+    )]
     NoLineBreaks,
     /// All in one line, with `\n` for the line breaks.
+    #[error(
+        "its line breaks are written as `\\n`; they must be real ones, as \
+         `printf '%b' \"$TEXT\" > FILE` makes them"
+    )]
     EscapedLineBreaks,
     /// A `BEGIN` or `END` line with something else in it.
+    #[error(
+        "a `-----BEGIN …-----` or `-----END …-----` line has something else in it; it must stand \
+         alone, without quotes or a key before it"
+    )]
     BrokenLine,
     /// A section without an `END` line.
+    #[error(
+        "a section has no `-----END …-----` line; the end of the file, or of that section, is \
+         missing: copy it again"
+    )]
     NoEnd,
     /// The two lines of a section do not fit.
+    #[error(
+        "a section begins as {} and ends as {}; copy the file again, or correct the line",
+        named(.begin),
+        named(.end)
+    )]
     OtherEnd {
         /// What the first line says.
         begin: &'static str,
@@ -87,14 +139,26 @@ pub enum PemError {
         end: &'static str,
     },
     /// A section without anything between its lines.
+    #[error("there is nothing between the lines of {}; copy the file again", named(.0))]
     EmptySection(&'static str),
     /// A character that base64 does not have.
+    #[error(
+        "there is something between the `BEGIN` and `END` lines that is no base64; copy the file \
+         again, as it is"
+    )]
     NotBase64,
     /// Something is missing at the end of a section.
+    #[error("{} is cut off: some of its lines are missing; copy the file again", named(.0))]
     CutOff(&'static str),
     /// What is in a section is not what it should be.
+    #[error("{} is damaged: it decodes to something else; copy the file again", named(.0))]
     Damaged(&'static str),
     /// A section holds something else than its lines say.
+    #[error(
+        "its lines say {}, but what is between them is {}; correct both lines",
+        named(.label),
+        named(.right)
+    )]
     Mislabelled {
         /// What its lines say.
         label: &'static str,
@@ -102,8 +166,14 @@ pub enum PemError {
         right: &'static str,
     },
     /// A private key that needs a passphrase; whether it is PKCS#8.
+    #[error(
+        "the key is encrypted with a passphrase, which nobody could type in here; \
+         `openssl {} -in FILE -out FILE.pem` decrypts it",
+        if *.0 { "pkey" } else { "rsa" }
+    )]
     Encrypted(bool),
     /// Sections of other kinds only.
+    #[error("{}", other_section(.label, *.wanted))]
     OtherSection {
         /// The first one's.
         label: &'static str,
@@ -111,6 +181,7 @@ pub enum PemError {
         wanted: Wanted,
     },
     /// More than one, where one is needed.
+    #[error("it holds {count} {}s; keep the one that is meant", .wanted.noun())]
     Several {
         /// How many there are.
         count: usize,
@@ -119,166 +190,56 @@ pub enum PemError {
     },
 }
 
-impl std::error::Error for PemError {}
-
-impl fmt::Display for PemError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Empty(wanted) => write!(f, "the file is empty; {wanted} is needed here"),
-            Self::Utf16 => {
-                f.write_str("the file is text in UTF-16; save it as UTF-8 or plain ASCII")
-            }
-            Self::Der(wanted) => {
-                write!(f, "the file is DER, not PEM; `{}` converts it", wanted.from_der())
-            }
-            Self::Pkcs12(wanted) => write!(
-                f,
-                "the file is a PKCS#12 container, not PEM; `{}` takes out what is needed",
-                wanted.from_pkcs12()
-            ),
-            Self::JavaKeyStore => f.write_str(
-                "the file is a Java key store, not PEM; `keytool -importkeystore -deststoretype \
-                 PKCS12` and then `openssl pkcs12` take out what is needed",
-            ),
-            Self::Binary(wanted) => {
-                write!(f, "the file is binary, not PEM; {wanted} is needed here")
-            }
-            Self::NoSection(wanted) => write!(
-                f,
-                "the file is not PEM: it has no `-----BEGIN` line; {wanted} is needed here"
-            ),
-            Self::BareBase64(wanted) => write!(
-                f,
-                "the file has base64 text only; put the lines of {wanted} and its `-----END` \
-                 around it"
-            ),
-            Self::Json(wanted) => {
-                write!(f, "the file is JSON, not PEM; {wanted} is needed here")
-            }
-            Self::OpenSsh => f.write_str(
-                "the file is a key in OpenSSH's own format; `ssh-keygen -e -m PKCS8 -f FILE` \
-                 converts a public key",
-            ),
-            Self::Putty => f.write_str(
-                "the file is a key in PuTTY's own format; export it from PuTTYgen as an OpenSSH \
-                 key in the old format",
-            ),
-            Self::NoLineBreaks => f.write_str(
-                "its line breaks are lost; `-----BEGIN …-----` and `-----END …-----` need lines \
-                 of their own: copy the file again, as it is",
-            ),
-            Self::EscapedLineBreaks => f.write_str(
-                "its line breaks are written as `\\n`; they must be real ones, as \
-                 `printf '%b' \"$TEXT\" > FILE` makes them",
-            ),
-            Self::BrokenLine => f.write_str(
-                "a `-----BEGIN …-----` or `-----END …-----` line has something else in it; it \
-                 must stand alone, without quotes or a key before it",
-            ),
-            Self::NoEnd => f.write_str(
-                "a section has no `-----END …-----` line; the end of the file, or of that \
-                 section, is missing: copy it again",
-            ),
-            Self::OtherEnd { begin, end } => write!(
-                f,
-                "a section begins as {} and ends as {}; copy the file again, or correct the line",
-                named(begin),
-                named(end)
-            ),
-            Self::EmptySection(label) => write!(
-                f,
-                "there is nothing between the lines of {}; copy the file again",
-                named(label)
-            ),
-            Self::NotBase64 => f.write_str(
-                "there is something between the `BEGIN` and `END` lines that is no base64; copy \
-                 the file again, as it is",
-            ),
-            Self::CutOff(label) => write!(
-                f,
-                "{} is cut off: some of its lines are missing; copy the file again",
-                named(label)
-            ),
-            Self::Damaged(label) => write!(
-                f,
-                "{} is damaged: it decodes to something else; copy the file again",
-                named(label)
-            ),
-            Self::Mislabelled { label, right } => write!(
-                f,
-                "its lines say {}, but what is between them is {}; correct both lines",
-                named(label),
-                named(right)
-            ),
-            Self::Encrypted(is_pkcs8) => write!(
-                f,
-                "the key is encrypted with a passphrase, which nobody could type in here; \
-                 `openssl {} -in FILE -out FILE.pem` decrypts it",
-                if is_pkcs8 { "pkey" } else { "rsa" }
-            ),
-            Self::OtherSection { label, wanted } => other_section(f, label, wanted),
-            Self::Several { count, wanted: Wanted::PublicKey } => {
-                write!(f, "it holds {count} public keys; keep the one that is meant")
-            }
-            Self::Several { count, .. } => {
-                write!(f, "it holds {count} private keys; keep the one that is meant")
-            }
-        }
-    }
-}
-
 /// A section's label in quotes, unless it is none that is known.
 fn named(label: &str) -> String {
     if label == UNKNOWN { format!("a {label}") } else { format!("`{label}`") }
 }
 
-fn other_section(f: &mut fmt::Formatter<'_>, label: &str, wanted: Wanted) -> fmt::Result {
+fn other_section(label: &str, wanted: Wanted) -> String {
     let is_private = label.ends_with("PRIVATE KEY");
-    match (label, wanted) {
-        ("OPENSSH PRIVATE KEY", Wanted::PrivateKey) => f.write_str(
+    let said = match (label, wanted) {
+        ("OPENSSH PRIVATE KEY", Wanted::PrivateKey) => {
             "it holds a private key in OpenSSH's own format; `ssh-keygen -p -m PEM -f FILE` \
-             converts a copy of it",
-        ),
+             converts a copy of it"
+        }
         ("PUBLIC KEY" | "RSA PUBLIC KEY", Wanted::PrivateKey) => {
-            f.write_str("it holds a public key; the private key that belongs to it is needed here")
+            "it holds a public key; the private key that belongs to it is needed here"
         }
-        ("CERTIFICATE", Wanted::PrivateKey) => f.write_str(
+        ("CERTIFICATE", Wanted::PrivateKey) => {
             "it holds a certificate; its private key is needed here \
-             (`-----BEGIN PRIVATE KEY-----`): are the two files swapped?",
-        ),
-        ("CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST", Wanted::Certificate) => f.write_str(
-            "it holds a certificate request; the certificate that an authority made of it is \
-             needed here",
-        ),
-        ("TRUSTED CERTIFICATE" | "X509 CERTIFICATE", Wanted::Certificate) => write!(
-            f,
-            "it holds a `{label}`; `openssl x509 -in FILE -out FILE.pem` makes an ordinary one \
-             of it"
-        ),
-        ("PKCS7", Wanted::Certificate) => f.write_str(
-            "it holds `PKCS7`; `openssl pkcs7 -print_certs -in FILE -out FILE.pem` takes the \
-             certificates out",
-        ),
-        (_, Wanted::Certificate) if is_private => f.write_str(
-            "it holds a private key; the certificate is needed here \
-             (`-----BEGIN CERTIFICATE-----`): are the two files swapped?",
-        ),
-        (_, Wanted::PublicKey) if is_private => f.write_str(
-            "it holds a private key, which should stay where it is used; the public key is \
-             needed here: `openssl pkey -in FILE -pubout -out public.pem`",
-        ),
-        ("CERTIFICATE", Wanted::PublicKey) => f.write_str(
-            "it holds a certificate; the public key is needed here: \
-             `openssl x509 -in FILE -pubkey -noout`",
-        ),
-        ("RSA PUBLIC KEY", Wanted::PublicKey) => f.write_str(
-            "it holds a `RSA PUBLIC KEY` (PKCS#1); `openssl rsa -RSAPublicKey_in -in FILE \
-             -pubout` makes the `PUBLIC KEY` (SPKI) of it that is needed here",
-        ),
-        (label, wanted) => {
-            write!(f, "it holds {}; {wanted} is needed here", named(label))
+             (`-----BEGIN PRIVATE KEY-----`): are the two files swapped?"
         }
-    }
+        ("CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST", Wanted::Certificate) => {
+            "it holds a certificate request; the certificate that an authority made of it is \
+             needed here"
+        }
+        ("TRUSTED CERTIFICATE" | "X509 CERTIFICATE", Wanted::Certificate) => {
+            "it holds a certificate in a form of OpenSSL's own; \
+             `openssl x509 -in FILE -out FILE.pem` makes an ordinary one of it"
+        }
+        ("PKCS7", Wanted::Certificate) => {
+            "it holds `PKCS7`; `openssl pkcs7 -print_certs -in FILE -out FILE.pem` takes the \
+             certificates out"
+        }
+        (_, Wanted::Certificate) if is_private => {
+            "it holds a private key; the certificate is needed here \
+             (`-----BEGIN CERTIFICATE-----`): are the two files swapped?"
+        }
+        (_, Wanted::PublicKey) if is_private => {
+            "it holds a private key, which should stay where it is used; the public key is needed \
+             here: `openssl pkey -in FILE -pubout -out public.pem`"
+        }
+        ("CERTIFICATE", Wanted::PublicKey) => {
+            "it holds a certificate; the public key is needed here: \
+             `openssl x509 -in FILE -pubkey -noout`"
+        }
+        ("RSA PUBLIC KEY", Wanted::PublicKey) => {
+            "it holds a `RSA PUBLIC KEY` (PKCS#1); `openssl rsa -RSAPublicKey_in -in FILE -pubout` \
+             makes the `PUBLIC KEY` (SPKI) of it that is needed here"
+        }
+        (label, wanted) => return format!("it holds {}; {wanted} is needed here", named(label)),
+    };
+    said.to_owned()
 }
 
 /// Why a file is not the text that it should be.

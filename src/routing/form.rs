@@ -107,40 +107,54 @@ impl Form {
     }
 }
 
+/// An integer as it stands on the wire.
+enum Laid {
+    Varint(u64),
+    Fixed32([u8; 4]),
+    Fixed64([u8; 8]),
+}
+
 impl Integer {
     /// Appends a field, if the text is the one spelling of such a number.
     fn put(self, out: &mut Vec<u8>, at: u32, text: &str) -> bool {
-        self.try_put(out, at, text).is_some()
+        let mut key = |wire_type| wire::put_varint(out, u64::from(at) << 3 | wire_type);
+        match self.laid(text) {
+            None => return false,
+            Some(Laid::Varint(value)) => {
+                key(0);
+                wire::put_varint(out, value);
+            }
+            Some(Laid::Fixed64(bytes)) => {
+                key(1);
+                out.put_slice(&bytes);
+            }
+            Some(Laid::Fixed32(bytes)) => {
+                key(5);
+                out.put_slice(&bytes);
+            }
+        }
+        true
     }
 
-    fn try_put(self, out: &mut Vec<u8>, at: u32, text: &str) -> Option<()> {
-        let varint = match self {
-            Self::Int32 => i64::from(number::<i32>(text)?).cast_unsigned(),
-            Self::Int64 => number::<i64>(text)?.cast_unsigned(),
-            Self::Uint32 => number::<u32>(text)?.into(),
-            Self::Uint64 => number(text)?,
-            Self::Sint32 => zigzag(number::<i32>(text)?.into()),
-            Self::Sint64 => zigzag(number(text)?),
-            Self::Fixed32 => return put_fixed(out, at, &number::<u32>(text)?.to_le_bytes()),
-            Self::Fixed64 => return put_fixed(out, at, &number::<u64>(text)?.to_le_bytes()),
-            Self::Sfixed32 => return put_fixed(out, at, &number::<i32>(text)?.to_le_bytes()),
-            Self::Sfixed64 => return put_fixed(out, at, &number::<i64>(text)?.to_le_bytes()),
-        };
-        wire::put_varint_field(out, at, varint);
-        Some(())
+    fn laid(self, text: &str) -> Option<Laid> {
+        Some(match self {
+            Self::Int32 => Laid::Varint(i64::from(number::<i32>(text)?).cast_unsigned()),
+            Self::Int64 => Laid::Varint(number::<i64>(text)?.cast_unsigned()),
+            Self::Uint32 => Laid::Varint(number::<u32>(text)?.into()),
+            Self::Uint64 => Laid::Varint(number(text)?),
+            Self::Sint32 => Laid::Varint(zigzag(number::<i32>(text)?.into())),
+            Self::Sint64 => Laid::Varint(zigzag(number(text)?)),
+            Self::Fixed32 => Laid::Fixed32(number::<u32>(text)?.to_le_bytes()),
+            Self::Fixed64 => Laid::Fixed64(number::<u64>(text)?.to_le_bytes()),
+            Self::Sfixed32 => Laid::Fixed32(number::<i32>(text)?.to_le_bytes()),
+            Self::Sfixed64 => Laid::Fixed64(number::<i64>(text)?.to_le_bytes()),
+        })
     }
 }
 
 /// Negative and positive numbers in turns, as `sint32` and `sint64` are written.
 fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)).cast_unsigned()
-}
-
-fn put_fixed(out: &mut Vec<u8>, at: u32, bytes: &[u8]) -> Option<()> {
-    let wire_type = if bytes.len() == 4 { 5 } else { 1 };
-    wire::put_varint(out, u64::from(at) << 3 | wire_type);
-    out.put_slice(bytes);
-    Some(())
 }
 
 #[cfg(test)]
@@ -163,7 +177,7 @@ mod tests {
               google.protobuf.BytesValue w = 23; repeated google.protobuf.StringValue x = 24;
             }"#,
         );
-        descriptors.pool().get_message_by_name("t.T").unwrap()
+        descriptors.message("t.T").unwrap()
     }
 
     fn filled(name: &str, text: &str) -> Option<Value> {
@@ -176,7 +190,7 @@ mod tests {
         (!out.is_empty()).then(|| decoded.get_field(&field).into_owned())
     }
 
-    fn held(value: Value) -> Value {
+    fn held(value: &Value) -> Value {
         value.as_message().unwrap().get_field_by_number(1).unwrap().into_owned()
     }
 
@@ -190,7 +204,7 @@ mod tests {
             for name in ["b", "f", "j", "o"] {
                 assert_eq!(filled(name, text), Some(Value::I64(wide)), "{name} {text}");
             }
-            assert_eq!(filled("m", text).map(held), Some(Value::I64(wide)));
+            assert_eq!(filled("m", text).as_ref().map(held), Some(Value::I64(wide)));
         }
         for text in ["0", "1", "4294967295"] {
             let (narrow, wide) = (text.parse::<u32>().unwrap(), text.parse::<u64>().unwrap());
@@ -200,7 +214,7 @@ mod tests {
             for name in ["d", "h"] {
                 assert_eq!(filled(name, text), Some(Value::U64(wide)), "{name} {text}");
             }
-            assert_eq!(filled("n", text).map(held), Some(Value::U32(narrow)));
+            assert_eq!(filled("n", text).as_ref().map(held), Some(Value::U32(narrow)));
         }
         for (name, text) in [("b", "-9223372036854775808"), ("f", "-9223372036854775808")] {
             assert_eq!(filled(name, text), Some(Value::I64(i64::MIN)));
@@ -223,7 +237,7 @@ mod tests {
     #[test]
     fn texts_are_filled_as_they_are() {
         assert_eq!(filled("k", "05"), Some(Value::String("05".into())));
-        assert_eq!(filled("l", "naïve").map(held), Some(Value::String("naïve".into())));
+        assert_eq!(filled("l", "naïve").as_ref().map(held), Some(Value::String("naïve".into())));
         assert_eq!((filled("k", ""), filled("l", "")), (None, None));
     }
 

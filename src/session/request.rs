@@ -211,9 +211,8 @@ fn prepare(
         }
         Lookup::Unknown => return Err(Failure::refused(Refusal::UnknownMethod, "unknown method")),
     };
-    let filled = route.layout().map(|layout| identity.encoded(layout));
     let message = route
-        .prepare(&request.data, filled.as_deref().unwrap_or_default(), &request.req_id)
+        .prepare(&request.data, |layout| identity.encoded(layout), &request.req_id)
         .map_err(|bad| Failure::malformed(bad.to_string()))?;
     let (traceparent, trail) = match spans {
         None => (place.traceparent(None, identity.trace_parent()), None),
@@ -225,6 +224,7 @@ fn prepare(
         own: metadata::of_call(&asked.req_id, &asked.method, traceparent),
         message,
         timeout: route.timeout,
+        hurried: false,
         retry: route.retry,
         trail,
     };

@@ -65,7 +65,7 @@ impl Spans {
             step.set("bridgehead.route", route.name.to_string());
             step.set("bridgehead.rpc", route.rpc.to_string());
             step.set("bridgehead.upstream", route.upstream.name().to_owned());
-            step.set("bridgehead.spliced", route.layout().is_some());
+            step.set("bridgehead.spliced", route.has_identity());
             step.end(&self.tracing);
         }
         self.step = self.request.as_ref().map(|request| {

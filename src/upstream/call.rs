@@ -1,5 +1,6 @@
 //! A call, what can come of it, and the attempts in between.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,12 @@ const ATTEMPTS: u32 = 3;
 /// How long a call that may have reached one waits before it is sent again, at
 /// most; spread over the second half of it.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
+/// A request message of this size or more is not kept for another attempt for
+/// as long as the answer takes, but for [`HELD`].
+const LARGE: usize = 1024;
+/// Within this time a peer that does not process a call says so. Memory is worth
+/// more than another attempt after that.
+const HELD: Duration = Duration::from_secs(1);
 /// The longest timeout; `grpc-timeout` can express little more in milliseconds.
 const MAX_TIMEOUT: Duration = Duration::from_hours(24);
 
@@ -38,6 +45,9 @@ pub struct Call {
     pub message: Bytes,
     /// How long the caller waits, retries included; at most a day.
     pub timeout: Duration,
+    /// Whether the caller is in more of a hurry than the method's route is: to
+    /// run out of this time says nothing about the service.
+    pub hurried: bool,
     /// Whether the method may be executed twice, so that a call whose fate is
     /// unknown may be sent again.
     pub retry: bool,
@@ -68,7 +78,8 @@ pub enum Origin {
 }
 
 /// Makes a call; see [`super::Upstream::call`].
-pub(super) async fn make(pool: &Pool, call: &Call) -> Result<Bytes, CallError> {
+/// The message is taken out of `call` once it is not needed any more.
+pub(super) async fn make(pool: &Pool, call: &mut Call) -> Result<Bytes, CallError> {
     let deadline = Instant::now() + call.timeout.min(MAX_TIMEOUT);
     let mut last = None;
     // When the time is over, the attempt is dropped, and what was sent lingers.
@@ -85,7 +96,7 @@ pub(super) async fn make(pool: &Pool, call: &Call) -> Result<Bytes, CallError> {
 /// Sends the call until it is answered, or its fate forbids another attempt.
 async fn attempts(
     pool: &Pool,
-    call: &Call,
+    call: &mut Call,
     deadline: Instant,
     last: &mut Option<Arc<Endpoint>>,
 ) -> Result<Bytes, CallError> {
@@ -104,16 +115,38 @@ async fn attempts(
         if let Some(trail) = &call.trail {
             trail.sent(endpoint);
         }
-        let sent = request(call, &connection, deadline, retried)
+        let may_repeat = call.retry && !retried;
+        let mut keeps = may_repeat || attempt < ATTEMPTS;
+        let message = if keeps { call.message.clone() } else { std::mem::take(&mut call.message) };
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        // An attempt that had little of the time left says nothing by running out of it.
+        let counts = !call.hurried && remaining * 2 >= call.timeout.min(MAX_TIMEOUT);
+        let sent = request(call, &connection, remaining, retried)
             .map_err(Failure::unsendable)
-            .and_then(|head| InFlight::send(permit, head, call.message.clone(), deadline));
+            .and_then(|head| InFlight::send(permit, head, message, deadline, counts));
         let result = match sent {
-            Ok(in_flight) => in_flight.response().await,
+            Ok(in_flight) => {
+                let mut response = pin!(in_flight.response());
+                // There may be a hundred of them in a hundred calls.
+                let is_burden = keeps && !may_repeat && call.message.len() >= LARGE;
+                match is_burden.then(|| Box::pin(sleep(HELD))) {
+                    None => response.await,
+                    Some(held) => tokio::select! {
+                        biased;
+                        result = &mut response => result,
+                        () = held => {
+                            keeps = false;
+                            call.message = Bytes::new();
+                            response.await
+                        }
+                    },
+                }
+            }
             Err(failure) => Err(failure),
         };
         let failure = match result {
             Ok(message) => {
-                endpoint.succeeded();
+                succeeded(pool, endpoint);
                 return Ok(message);
             }
             Err(failure) => failure,
@@ -123,13 +156,12 @@ async fn attempts(
         }
         pool.failed(&connection, &failure);
         if failure.origin == Origin::Service {
-            endpoint.succeeded();
+            succeeded(pool, endpoint);
         }
         let may_leave_again = match failure.fate {
-            Fate::Unprocessed => attempt < ATTEMPTS,
+            Fate::Unprocessed => attempt < ATTEMPTS && keeps,
             Fate::Unknown => {
-                call.retry
-                    && !retried
+                may_repeat
                     && failure.status.code() == Code::Unavailable
                     && pool.retries.lock().spend(std::time::Instant::now())
             }
@@ -152,11 +184,18 @@ async fn attempts(
     }
 }
 
+/// The endpoint answered.
+fn succeeded(pool: &Pool, endpoint: &Endpoint) {
+    if endpoint.succeeded() {
+        pool.back(endpoint);
+    }
+}
+
 /// The head of one attempt's request.
 fn request(
     call: &Call,
     connection: &Connection,
-    deadline: Instant,
+    remaining: Duration,
     retried: bool,
 ) -> Result<Request<()>, http::Error> {
     let target = &connection.endpoint().target;
@@ -168,7 +207,6 @@ fn request(
     *request.method_mut() = Method::POST;
     *request.version_mut() = Version::HTTP_2;
     *request.uri_mut() = Uri::from_parts(uri)?;
-    let remaining = deadline.saturating_duration_since(Instant::now());
     let timeout = Timeout::new(remaining, call.timeout.min(MAX_TIMEOUT));
     let introduces = connection.is_first_call();
     *request.headers_mut() = call.metadata.of_attempt(&call.own, timeout, retried, introduces);

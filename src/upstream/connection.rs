@@ -4,20 +4,24 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use h2::client::{Builder, SendRequest};
-use h2::{Ping, Reason};
+use h2::{Ping, PingPong, Reason};
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep};
 
 use super::dial::Io;
 use super::endpoint::Endpoint;
 use super::framing::Payload;
+use super::greeting::{self, Ended};
+use super::liveness::Signs;
+use super::tap::{Heard, Tapped};
 use super::waiters::Waiters;
 
 /// How much of one response may be on its way, or read by nobody yet.
@@ -38,6 +42,12 @@ const RESET_PACE: Duration = Duration::from_millis(200);
 /// evil.
 const CROWDED_RESET_PACE: Duration = Duration::from_millis(6);
 
+/// How long a peer that speaks HTTP/2 is waited for to answer the first PING.
+/// One that does not is taken as it is, and not asked again.
+const FIRST_PONG: Duration = Duration::from_secs(1);
+/// How often a peer is looked at that has not spoken yet.
+const FIRST_LOOK: Duration = Duration::from_millis(100);
+
 /// An HTTP/2 connection that a peer has answered on.
 pub(super) struct Connection {
     endpoint: Arc<Endpoint>,
@@ -56,6 +66,74 @@ pub(super) struct Connection {
     blamed: AtomicBool,
     next_reset: Mutex<Instant>,
     waiters: Arc<Waiters>,
+    /// What is received.
+    heard: Arc<Heard>,
+    /// How many calls were answered, whatever the answer.
+    answers: AtomicU64,
+    overdue: Mutex<Overdue>,
+    /// Whether other connections are preferred for now.
+    doubted: AtomicBool,
+    /// Whether another connection to the same endpoint has fallen silent.
+    suspected: AtomicBool,
+    /// Wakes whoever watches over it.
+    stir: Notify,
+    /// Whether that one sleeps until the next call.
+    resting: AtomicBool,
+    driver: OnceLock<AbortHandle>,
+    /// Why it was broken off, if it was.
+    broken_off: OnceLock<String>,
+}
+
+/// How many calls have been answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Answers {
+    connection: u64,
+    /// On all connections of the worker to the endpoint.
+    endpoint: u64,
+}
+
+/// The calls that ran out of time.
+#[derive(Default)]
+struct Overdue {
+    /// Without an answer on the connection meanwhile.
+    here: Row,
+    /// Without an answer of the endpoint meanwhile.
+    anywhere: Row,
+    /// Those of the latter that nobody has taken notice of yet.
+    unnoticed: u32,
+}
+
+/// Calls in a row.
+#[derive(Default)]
+struct Row {
+    /// How many calls had been answered when it began.
+    since: u64,
+    calls: u32,
+}
+
+impl Row {
+    fn add(&mut self, since: u64) {
+        if self.since != since {
+            *self = Self { since, calls: 0 };
+        }
+        self.calls = self.calls.saturating_add(1);
+    }
+
+    /// Its length, if it still goes on.
+    fn len(&self, answers: u64) -> u32 {
+        if self.since == answers { self.calls } else { 0 }
+    }
+}
+
+/// A connection that was made, and what its keeper needs.
+pub(super) struct Opened {
+    pub(super) connection: Arc<Connection>,
+    /// Resolves as soon as it takes no new calls.
+    pub(super) closed: oneshot::Receiver<Closed>,
+    /// Sends further PINGs. `None`: that is not possible.
+    pub(super) pings: Option<PingPong>,
+    /// Whether the peer has answered the first one.
+    pub(super) ponged: bool,
 }
 
 /// Why a connection takes no new calls.
@@ -67,38 +145,59 @@ pub(super) enum Closed {
     Broken(String),
 }
 
+/// How a connection is to be spoken over.
+type Stream = Tapped<Box<dyn Io>>;
+
 impl Connection {
     /// Speaks HTTP/2 over `io` and waits until the peer does too. The caller
-    /// bounds the time.
+    /// bounds the time. The error says what the peer did instead.
     ///
     /// The connection is driven by a task of its own until the last call on it
-    /// has ended and the last reference is gone, or until it breaks. The
-    /// receiver hears as soon as it takes no new calls.
+    /// has ended and the last reference is gone, or until it breaks.
     pub(super) async fn open(
         io: Box<dyn Io>,
         endpoint: Arc<Endpoint>,
         waiters: Arc<Waiters>,
-    ) -> Result<(Arc<Self>, oneshot::Receiver<Closed>), h2::Error> {
-        let (requests, mut http2) = Builder::new()
+    ) -> Result<Opened, String> {
+        let heard = Arc::new(Heard::default());
+        let stream = Tapped::new(io, Arc::clone(&heard));
+        let problem =
+            |error: Option<&h2::Error>| greeting::explain(&heard.first(), &Ended::new(error));
+        let (mut requests, mut http2) = Builder::new()
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(MAX_HEADERS)
             .max_concurrent_reset_streams(REMEMBERED_RESETS)
             .reset_stream_duration(REMEMBERED_FOR)
-            .handshake(io)
-            .await?;
+            .handshake(stream)
+            .await
+            .map_err(|error| problem(Some(&error)))?;
         // A TCP connection proves little: a proxy or a full backlog accepts it
         // as well. The pong to a single ping, which no server minds, proves
         // that HTTP/2 is spoken, and the peer's settings come before it.
-        if let Some(mut pings) = http2.ping_pong() {
-            tokio::select! {
-                pong = pings.ping(Ping::opaque()) => { pong?; }
-                ended = &mut http2 => {
-                    return Err(ended.err().unwrap_or_else(|| Reason::NO_ERROR.into()));
-                }
+        let mut pings = http2.ping_pong();
+        let pong = async {
+            match &mut pings {
+                Some(pings) => pings.ping(Ping::opaque()).await.is_ok(),
+                None => std::future::pending().await,
             }
-        }
+        };
+        let ponged = tokio::select! {
+            biased;
+            ended = &mut http2 => {
+                // h2 says more to a call than to whoever drives it.
+                let refused = requests.poll_ready(&mut Context::from_waker(Waker::noop()));
+                let refused = match refused {
+                    Poll::Ready(Err(error)) => Some(error),
+                    Poll::Ready(Ok(())) | Poll::Pending => None,
+                };
+                return Err(problem(ended.err().or(refused).as_ref()));
+            }
+            true = pong => true,
+            () = speaks_without_pong(&heard) => false,
+        };
+        heard.greeted();
         let connection = Arc::new(Self {
             endpoint,
             gate: Mutex::new(requests.clone()),
@@ -109,10 +208,21 @@ impl Connection {
             blamed: AtomicBool::new(false),
             next_reset: Mutex::new(Instant::now()),
             waiters,
+            heard,
+            answers: AtomicU64::new(0),
+            overdue: Mutex::default(),
+            doubted: AtomicBool::new(false),
+            suspected: AtomicBool::new(false),
+            stir: Notify::new(),
+            resting: AtomicBool::new(false),
+            driver: OnceLock::new(),
+            broken_off: OnceLock::new(),
         });
         let (closing, closed) = oneshot::channel();
-        tokio::spawn(drive(http2, Arc::downgrade(&connection), closing));
-        Ok((connection, closed))
+        let driver = tokio::spawn(drive(http2, Arc::downgrade(&connection), closing));
+        // It has just been made, so this is the first.
+        let _ = connection.driver.set(driver.abort_handle());
+        Ok(Opened { connection, closed, pings, ponged })
     }
 
     pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
@@ -146,12 +256,116 @@ impl Connection {
     /// Takes room for a call.
     pub(super) fn admit(self: &Arc<Self>) -> Permit {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
+        if self.resting.load(Ordering::Relaxed) {
+            self.stir.notify_one();
+        }
         Permit { connection: Arc::clone(self) }
     }
 
     /// Whether its loss is news. True once.
     pub(super) fn blame(&self) -> bool {
         !self.blamed.swap(true, Ordering::Relaxed)
+    }
+
+    /// How many calls were answered so far.
+    pub(super) fn answers(&self) -> Answers {
+        let connection = self.answers.load(Ordering::Relaxed);
+        Answers { connection, endpoint: self.endpoint.answers() }
+    }
+
+    /// Whether a call was answered on it.
+    pub(super) fn has_answered(&self) -> bool {
+        self.answers.load(Ordering::Relaxed) > 0
+    }
+
+    /// A call was answered, whatever the answer.
+    pub(super) fn answered(&self) {
+        self.answers.fetch_add(1, Ordering::Relaxed);
+        self.endpoint.answered();
+    }
+
+    /// A call has run out of the time that its route gives it. `since`: how many
+    /// calls had been answered when it was sent. If others were answered
+    /// meanwhile, it is the method that is slow.
+    pub(super) fn timed_out(&self, since: Answers) {
+        let answers = self.answers();
+        if answers.connection != since.connection {
+            return;
+        }
+        let mut overdue = self.overdue.lock();
+        overdue.here.add(since.connection);
+        if answers.endpoint == since.endpoint {
+            overdue.anywhere.add(since.endpoint);
+            overdue.unnoticed = overdue.unnoticed.saturating_add(1);
+        }
+        drop(overdue);
+        self.stir.notify_one();
+    }
+
+    /// How many calls have run out of time since this was asked last, without
+    /// an answer of the endpoint meanwhile.
+    pub(super) fn take_overdue(&self) -> u32 {
+        std::mem::take(&mut self.overdue.lock().unnoticed)
+    }
+
+    /// What has been seen on it. A suspicion is told once.
+    pub(super) fn signs(&self, can_ask: bool) -> Signs {
+        let answers = self.answers();
+        let overdue = self.overdue.lock();
+        Signs {
+            waiting: self.in_flight() > 0,
+            received: self.heard.reads(),
+            answers: answers.connection,
+            timeouts: overdue.here.len(answers.connection),
+            forsaken: overdue.anywhere.len(answers.endpoint),
+            suspected: self.suspected.swap(false, Ordering::Relaxed),
+            can_ask,
+        }
+    }
+
+    /// Has it looked at soon, because another connection to the same endpoint
+    /// has fallen silent.
+    pub(super) fn suspect(&self) {
+        self.suspected.store(true, Ordering::Relaxed);
+        self.stir.notify_one();
+    }
+
+    /// Whether others are preferred for now.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.doubted.load(Ordering::Relaxed)
+    }
+
+    /// Prefers others, or not any more. Returns whether that is a change.
+    pub(super) fn doubt(&self, doubted: bool) -> bool {
+        self.doubted.swap(doubted, Ordering::Relaxed) != doubted
+    }
+
+    /// Resolves when there is something new to look at; when `rest`, at the next
+    /// call too.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time; one wake-up that was missed is kept.
+    pub(super) async fn stirred(&self, rest: bool) {
+        self.resting.store(rest, Ordering::Relaxed);
+        if !(rest && self.in_flight() > 0) {
+            self.stir.notified().await;
+        }
+        self.resting.store(false, Ordering::Relaxed);
+    }
+
+    /// Ends it under all of its calls.
+    pub(super) fn break_off(&self, why: String) {
+        let _ = self.broken_off.set(why);
+        self.closing.store(true, Ordering::Relaxed);
+        if let Some(driver) = self.driver.get() {
+            driver.abort();
+        }
+    }
+
+    /// Why it was broken off; `None`: it was not.
+    pub(super) fn broken_off(&self) -> Option<&str> {
+        self.broken_off.get().map(String::as_str)
     }
 
     /// When the next abandoned call may be reset. Each caller gets a turn of
@@ -193,8 +407,17 @@ impl From<h2::Error> for Closed {
     }
 }
 
+/// Resolves when the peer has begun to speak HTTP/2 and had its time to answer
+/// a PING.
+async fn speaks_without_pong(heard: &Heard) {
+    while !greeting::is_http2(&heard.first()) {
+        sleep(FIRST_LOOK).await;
+    }
+    sleep(FIRST_PONG).await;
+}
+
 async fn drive(
-    mut http2: h2::client::Connection<Box<dyn Io>, Payload>,
+    mut http2: h2::client::Connection<Stream, Payload>,
     connection: Weak<Connection>,
     closing: oneshot::Sender<Closed>,
 ) {

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::{self, InvalidMessage};
 
 use super::address::{Address, HostPort};
 use super::resolver::{self, ResolveError, Resolver};
@@ -44,6 +45,10 @@ pub(super) enum DialError {
     Connect { to: String, error: io::Error },
     #[error("TLS handshake with {to} failed: {error}")]
     Tls { to: String, error: io::Error },
+    #[error(
+        "{to} does not speak TLS here: write http:// instead of https://, or dns:/// without `tls`"
+    )]
+    NoTls { to: String },
     #[error("{to} does not offer HTTP/2 over TLS (ALPN `h2`)")]
     NoHttp2 { to: String },
 }
@@ -155,9 +160,21 @@ async fn secure(stream: TcpStream, tls: &Secured, label: &str) -> Result<Box<dyn
         .connector
         .connect(tls.name.clone(), stream)
         .await
-        .map_err(|error| DialError::Tls { to: label.to_owned(), error })?;
+        .map_err(|error| refused(label.to_owned(), error))?;
     match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => Ok(Box::new(stream)),
         _ => Err(DialError::NoHttp2 { to: label.to_owned() }),
+    }
+}
+
+/// A TLS handshake that failed.
+fn refused(to: String, error: io::Error) -> DialError {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    match inner {
+        // The first byte is that of no TLS record.
+        Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+            DialError::NoTls { to }
+        }
+        _ => DialError::Tls { to, error },
     }
 }

@@ -1,6 +1,7 @@
 //! One endpoint of an upstream, as one worker sees it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -16,9 +17,19 @@ pub(super) struct Endpoint {
     /// Which of the upstream's addresses it came from.
     pub(super) source: usize,
     pub(super) health: Mutex<Health>,
-    phases: Mutex<Vec<Phase>>,
+    /// How many calls were answered, whatever the answer.
+    answers: AtomicU64,
+    slots: Mutex<Vec<Slot>>,
     retired: watch::Sender<bool>,
     journal: Arc<Journal>,
+}
+
+/// The place of one of its connections.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    phase: Phase,
+    /// Whether its connection has fallen silent and is not replaced yet.
+    silent: bool,
 }
 
 /// How far one of an endpoint's connections is.
@@ -44,7 +55,8 @@ impl Endpoint {
             target,
             source,
             health: Mutex::default(),
-            phases: Mutex::new(vec![Phase::Connecting; connections]),
+            answers: AtomicU64::new(0),
+            slots: Mutex::new(vec![Slot { phase: Phase::Connecting, silent: false }; connections]),
             retired: watch::Sender::new(false),
             journal,
         }
@@ -58,24 +70,47 @@ impl Endpoint {
         &self.journal
     }
 
-    /// The endpoint answered.
-    pub(super) fn succeeded(&self) {
-        self.health.lock().succeeded();
+    /// How many calls were answered so far.
+    pub(super) fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
+    }
+
+    /// A call was answered, whatever the answer.
+    pub(super) fn answered(&self) {
+        self.answers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The endpoint answered well, or with a status. Returns whether it gets another share of the
+    /// calls because of that; see [`super::pool::Pool::sort_out`].
+    pub(super) fn succeeded(&self) -> bool {
+        self.health.lock().succeeded()
     }
 
     pub(super) fn is_ejected(&self, now: Instant) -> bool {
         self.health.lock().is_ejected(now)
     }
 
+    /// Whether it does not answer: calls have run out of time in a row, or a
+    /// connection has fallen silent.
+    pub(super) fn is_unresponsive(&self, now: Instant) -> bool {
+        self.health.lock().is_overdue(now) || self.slots.lock().iter().any(|slot| slot.silent)
+    }
+
     pub(super) fn set_phase(&self, connection: usize, phase: Phase) {
-        if let Some(slot) = self.phases.lock().get_mut(connection) {
-            *slot = phase;
+        if let Some(slot) = self.slots.lock().get_mut(connection) {
+            slot.phase = phase;
+        }
+    }
+
+    pub(super) fn set_silent(&self, connection: usize, silent: bool) {
+        if let Some(slot) = self.slots.lock().get_mut(connection) {
+            slot.silent = silent;
         }
     }
 
     /// Whether a connection to it can be expected soon.
     pub(super) fn is_connecting(&self) -> bool {
-        self.phases.lock().contains(&Phase::Connecting)
+        self.slots.lock().iter().any(|slot| slot.phase == Phase::Connecting)
     }
 
     /// Takes the endpoint out of service for good. Calls on its connections

@@ -10,9 +10,10 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use super::connection::Permit;
-use super::failure::{Failure, Fate, code_of_http, says_ok, status_of};
+use super::failure::{Failure, Fate, code_of_http};
 use super::framing::{self, Assembly, Violation};
-use super::linger::{self, Abandoned};
+use super::linger::{self, Abandoned, Evidence};
+use super::status::{says_ok, status_of};
 use super::stream::ClientStream;
 
 /// A request that was sent. Its stream must not be dropped before it has ended:
@@ -22,6 +23,7 @@ pub(super) struct InFlight {
     stream: Option<ClientStream>,
     permit: Option<Permit>,
     deadline: Instant,
+    evidence: Evidence,
 }
 
 /// A response that is no message.
@@ -33,12 +35,14 @@ enum Ended {
 }
 
 impl InFlight {
-    /// Sends a request, all of it at once.
+    /// Sends a request, all of it at once. `counts`: whether it speaks against
+    /// the connection if there is no answer by the deadline.
     pub(super) fn send(
         permit: Permit,
         head: Request<()>,
         message: Bytes,
         deadline: Instant,
+        counts: bool,
     ) -> Result<Self, Failure> {
         let payload = framing::frame(message).map_err(Failure::unsendable)?;
         let connection = permit.connection();
@@ -50,7 +54,9 @@ impl InFlight {
         // Fails only when the stream has just been closed, and then the
         // response says why.
         let _ = request.send_data(payload, true);
-        Ok(Self { stream: Some(ClientStream::Awaited(response)), permit: Some(permit), deadline })
+        let evidence = Evidence { since: counts.then(|| connection.answers()) };
+        let stream = Some(ClientStream::Awaited(response));
+        Ok(Self { stream, permit: Some(permit), deadline, evidence })
     }
 
     /// Reads the response.
@@ -68,10 +74,18 @@ impl InFlight {
 
     async fn read(&mut self) -> Result<Bytes, Ended> {
         let Some(stream) = &mut self.stream else { return Err(Ended::violation(Violation::None)) };
-        let unanswered = |error: h2::Error| Ended::Stream(Failure::broken(&error));
+        let permit = &self.permit;
+        let unanswered = |error: h2::Error| {
+            let connection = permit.as_ref().map(Permit::connection);
+            let why = connection.and_then(|connection| connection.broken_off());
+            Ended::Stream(Failure::broken(&error).because(why))
+        };
         let Some(head) = stream.head().await.map_err(unanswered)? else {
             return Err(Ended::violation(Violation::None));
         };
+        if let Some(permit) = permit {
+            permit.connection().answered();
+        }
         // From here on the call has been processed, whatever the peer says.
         let broken = |error: h2::Error| {
             Ended::Stream(Failure { fate: Fate::Unknown, ..Failure::broken(&error) })
@@ -106,7 +120,8 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         if let (Some(stream), Some(permit)) = (self.stream.take(), self.permit.take()) {
-            linger::adopt(Abandoned { stream, permit, deadline: self.deadline });
+            let (deadline, evidence) = (self.deadline, self.evidence);
+            linger::adopt(Abandoned { stream, permit, deadline, evidence });
         }
     }
 }

@@ -1,17 +1,14 @@
-//! What a failed attempt means: its gRPC status, who said it, and whether the
-//! service can have executed the call. Pure.
+//! What a failed attempt means: who says so, and whether the service can have
+//! executed the call. Pure. The status of an answer is read in `status`.
 //!
 //! <https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>
 //! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#errors>
 
 use h2::Reason;
-use http::{HeaderMap, HeaderName, StatusCode};
-use tonic::metadata::MetadataMap;
+use http::StatusCode;
 use tonic::{Code, Status};
 
 use super::call::Origin;
-
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// One attempt that did not bring a response message.
 #[derive(Debug)]
@@ -74,6 +71,14 @@ impl Failure {
         }
     }
 
+    /// The same, where it is known why the connection was broken off.
+    pub(super) fn because(self, why: Option<&str>) -> Self {
+        match why {
+            Some(why) => Self { status: Status::new(self.status.code(), why), ..self },
+            None => self,
+        }
+    }
+
     /// The stream or its connection failed under the call.
     pub(super) fn broken(error: &h2::Error) -> Self {
         let reason = error.reason();
@@ -126,73 +131,9 @@ pub(super) fn code_of_http(status: StatusCode) -> Code {
     }
 }
 
-/// Whether trailers, or headers, say that all is well.
-pub(super) fn says_ok(headers: &HeaderMap) -> bool {
-    headers.get(GRPC_STATUS).is_some_and(|status| status.as_bytes() == b"0")
-}
-
-/// Reads the status out of trailers, or of the headers of an answer that has
-/// nothing else. `None` without a `grpc-status`; `Ok` is a status as well.
-pub(super) fn status_of(headers: HeaderMap) -> Option<Status> {
-    if says_ok(&headers) {
-        return Some(Status::ok(""));
-    }
-    headers.get(GRPC_STATUS)?;
-    Status::from_header_map(&without_bad_details(headers))
-}
-
-/// Drops status details that are not base64: tonic panics over them.
-pub(super) fn without_bad_details(headers: HeaderMap) -> HeaderMap {
-    const DETAILS: &str = "grpc-status-details-bin";
-
-    let mut metadata = MetadataMap::from_headers(headers);
-    if metadata.get_bin(DETAILS).is_some_and(|details| details.to_bytes().is_err()) {
-        metadata.remove_bin(DETAILS);
-    }
-    metadata.into_headers()
-}
-
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
-
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
-    }
-
-    #[test]
-    fn a_status_comes_with_its_decoded_message_and_details() {
-        let status = status_of(headers(&[
-            ("grpc-status", "5"),
-            ("grpc-message", "no%20such%20user"),
-            ("grpc-status-details-bin", "aGVsbG8"),
-            ("x-more", "1"),
-        ]))
-        .unwrap();
-        assert_eq!(status.code(), Code::NotFound);
-        assert_eq!(status.message(), "no such user");
-        assert_eq!(status.details(), b"hello");
-        assert_eq!(status.metadata().get("x-more").unwrap(), "1");
-    }
-
-    #[test]
-    fn a_status_that_a_service_got_wrong_is_still_one() {
-        let status = status_of(headers(&[("grpc-status", "3"), ("grpc-status-details-bin", "%")]));
-        assert_eq!(status.unwrap().code(), Code::InvalidArgument);
-        let status = status_of(headers(&[("grpc-status", "99"), ("grpc-message", "%zz%f")]));
-        assert_eq!(status.unwrap().code(), Code::Unknown);
-        let mut bytes = headers(&[("grpc-status", "13")]);
-        bytes.insert("grpc-message", HeaderValue::from_bytes(b"\xff%ff").unwrap());
-        bytes.insert("grpc-status-details-bin", HeaderValue::from_bytes(b"\xff").unwrap());
-        assert!(status_of(bytes).is_some());
-    }
-
-    #[test]
-    fn no_grpc_status_is_no_status() {
-        assert!(status_of(headers(&[("content-type", "application/grpc")])).is_none());
-    }
 
     #[test]
     fn http_statuses_map_as_grpc_says() {

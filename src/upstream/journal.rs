@@ -23,6 +23,7 @@ pub(super) struct Journal {
     connects: AtomicU64,
     failures: AtomicU64,
     disconnects: AtomicU64,
+    replacements: AtomicU64,
     ejections: AtomicU64,
 }
 
@@ -38,6 +39,8 @@ pub struct Counts {
     pub failures: u64,
     /// Connections that were ended by the service, or by what is between.
     pub disconnects: u64,
+    /// Connections that were replaced, because they did not answer.
+    pub replacements: u64,
     /// Endpoints that a worker left alone for a while.
     pub ejections: u64,
 }
@@ -50,6 +53,8 @@ struct Record {
     /// Whether attempts fail, or succeed for a moment only.
     failing: bool,
     warned: Option<Instant>,
+    /// When it was last said that it does not answer.
+    unanswering: Option<Instant>,
     problem: Option<String>,
 }
 
@@ -62,6 +67,7 @@ impl Journal {
             connects: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             disconnects: AtomicU64::new(0),
+            replacements: AtomicU64::new(0),
             ejections: AtomicU64::new(0),
         }
     }
@@ -79,6 +85,7 @@ impl Journal {
             connects: read(&self.connects),
             failures: read(&self.failures),
             disconnects: read(&self.disconnects),
+            replacements: read(&self.replacements),
             ejections: read(&self.ejections),
         }
     }
@@ -139,6 +146,44 @@ impl Journal {
         });
     }
 
+    /// A connection does not answer, and is used no more unless it does again.
+    pub(super) fn unanswering(&self, endpoint: &Arc<str>, why: &str) {
+        self.with(endpoint, |record| {
+            record.connections = record.connections.saturating_sub(1);
+            record.announced &= record.connections > 0;
+            record.problem = Some(why.to_owned());
+            if record.unanswering.is_some_and(|warned| warned.elapsed() < REPEAT) {
+                debug!(upstream = self.upstream, %endpoint, why, "still does not answer");
+            } else {
+                record.unanswering = Some(Instant::now());
+                warn!(
+                    upstream = self.upstream, %endpoint, why,
+                    "does not answer, trying another connection"
+                );
+            }
+        });
+    }
+
+    /// A connection that did not answer does again.
+    pub(super) fn answers_again(&self, endpoint: &Arc<str>) {
+        self.with(endpoint, |record| {
+            record.connections += 1;
+            record.failing = false;
+            record.warned = None;
+            record.unanswering = None;
+            record.problem = None;
+            if !std::mem::replace(&mut record.announced, true) {
+                info!(upstream = self.upstream, %endpoint, "answers again");
+            }
+        });
+    }
+
+    /// A connection that does not answer has a successor.
+    pub(super) fn replaced(&self, endpoint: &Arc<str>) {
+        self.replacements.fetch_add(1, Ordering::Relaxed);
+        debug!(upstream = self.upstream, %endpoint, "a connection was replaced");
+    }
+
     /// Connecting, or resolving, failed.
     pub(super) fn failed(&self, endpoint: &Arc<str>, error: &str) {
         self.failures.fetch_add(1, Ordering::Relaxed);
@@ -155,9 +200,14 @@ impl Journal {
     }
 
     /// An endpoint is left alone for a while.
-    pub(super) fn ejected(&self, endpoint: &Arc<str>, time: Duration) {
+    pub(super) fn ejected(&self, endpoint: &Arc<str>, time: Duration, why: &str) {
         self.ejections.fetch_add(1, Ordering::Relaxed);
-        info!(upstream = self.upstream, %endpoint, ?time, "ejected after repeated failures");
+        warn!(upstream = self.upstream, %endpoint, ?time, why, "ejected after repeated failures");
+    }
+
+    /// An endpoint that was ejected is in use again.
+    pub(super) fn in_use_again(&self, endpoint: &Arc<str>) {
+        info!(upstream = self.upstream, %endpoint, "in use again");
     }
 
     /// The last thing that went wrong with an endpoint since it was connected.

@@ -13,7 +13,8 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
-use super::connection::Permit;
+use super::connection::{Answers, Permit};
+use super::status::says_over;
 use super::stream::ClientStream;
 
 /// How long after its deadline the server may still end a call.
@@ -28,6 +29,17 @@ pub(super) struct Abandoned {
     pub(super) permit: Permit,
     /// The deadline the server was told.
     pub(super) deadline: Instant,
+    /// What a time-out would say.
+    pub(super) evidence: Evidence,
+}
+
+/// What it says of a connection if a call on it runs out of time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Evidence {
+    /// How many calls on it had been answered when this one was sent; `None`:
+    /// nothing is said, since the time was not the route's own or most of it was
+    /// gone before.
+    pub(super) since: Option<Answers>,
 }
 
 /// Lets a call run out in the background. Never blocks; may be called from
@@ -42,9 +54,28 @@ pub(super) fn adopt(abandoned: Abandoned) {
 async fn run_out(mut abandoned: Abandoned) {
     // Reading matters too: unread data would use up the flow-control window
     // that all calls on the connection share.
-    if timeout_at(abandoned.deadline + GRACE, abandoned.stream.drain()).await.is_err() {
+    if timeout_at(abandoned.deadline, abandoned.end()).await.is_ok() {
+        return;
+    }
+    if let Some(since) = abandoned.evidence.since {
+        abandoned.permit.connection().timed_out(since);
+    }
+    if timeout_at(abandoned.deadline + GRACE, abandoned.end()).await.is_err() {
         let turn = abandoned.permit.connection().next_reset();
         // Whether it ended or its turn came: either way it is dropped now.
-        let _ = timeout_at(turn, abandoned.stream.drain()).await;
+        let _ = timeout_at(turn, abandoned.end()).await;
+    }
+}
+
+impl Abandoned {
+    /// Reads to the end and keeps nothing. May be dropped and called again.
+    async fn end(&mut self) {
+        match self.stream.head().await {
+            Err(_) => return,
+            // A server says that the time is over even if its handlers hang.
+            Ok(Some(head)) if !says_over(&head.headers) => self.permit.connection().answered(),
+            Ok(_) => {}
+        }
+        while let Some(Ok(_)) = self.stream.data().await {}
     }
 }

@@ -16,9 +16,11 @@
 //!   and `rules`, how those of an upstream differ; `trail`: what became of them
 //! - `pool`: one worker's connections; `balance` and `health` choose, `waiters`
 //!   queue, `retry` rations
-//! - `exchange`: one attempt; `framing` and `failure` speak gRPC, `stream` HTTP/2
+//! - `exchange`: one attempt; `framing`, `status` and `failure` speak gRPC,
+//!   `stream` HTTP/2
 //! - `linger`: what becomes of a call that nobody waits for any more
-//! - `connection`: one HTTP/2 connection
+//! - `connection`: one HTTP/2 connection; `liveness` judges by what `monitor` and
+//!   `tap` see of it whether it is alive
 //!
 //! Connections come from here:
 //!
@@ -26,7 +28,8 @@
 //! - `resolver`, `resolve`: names to endpoints, again and again
 //! - `reconnect`, `backoff`: one connection kept open; `endpoint`, `journal`
 //!   know and tell how it is
-//! - `dial`: TCP, TLS, Unix sockets
+//! - `dial`: TCP, TLS, Unix sockets; `greeting`: what a peer is that does not
+//!   speak HTTP/2
 
 mod address;
 mod backoff;
@@ -38,10 +41,13 @@ mod endpoint;
 mod exchange;
 mod failure;
 mod framing;
+mod greeting;
 mod health;
 mod journal;
 mod linger;
+mod liveness;
 mod metadata;
+mod monitor;
 mod pool;
 mod reconnect;
 pub mod reflection;
@@ -50,7 +56,9 @@ mod resolver;
 mod retry;
 mod rules;
 mod source;
+mod status;
 mod stream;
+mod tap;
 mod tls;
 mod trail;
 mod waiters;
@@ -143,8 +151,51 @@ pub struct EndpointStatus {
     pub in_flight: usize,
     /// How many workers have ejected it for now.
     pub ejected: usize,
+    /// How many workers get no answers from it: calls run out of time one after
+    /// the other, or a connection has fallen silent.
+    pub unresponsive: usize,
     /// What went wrong last, unless it was mended since.
     pub problem: Option<String>,
+}
+
+/// How an endpoint is, for the gateway as a whole: as its worst worker sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndpointState {
+    /// Connected, and nothing speaks against it.
+    Up,
+    /// Connected, but a worker gets no answers.
+    Unresponsive,
+    /// A worker sends it nothing for a while.
+    Ejected,
+    /// Not connected.
+    Down,
+}
+
+impl EndpointStatus {
+    /// The endpoint in a word.
+    pub fn state(&self) -> EndpointState {
+        match self {
+            Self { ejected: 1.., .. } => EndpointState::Ejected,
+            Self { connections: 0, .. } => EndpointState::Down,
+            Self { unresponsive: 1.., .. } => EndpointState::Unresponsive,
+            _ => EndpointState::Up,
+        }
+    }
+
+    /// Why it is not as it should be; `None`: it is, or nothing is known yet.
+    pub fn complaint(&self) -> Option<String> {
+        let Self { address, problem, .. } = self;
+        let said = match self.state() {
+            EndpointState::Up => return None,
+            EndpointState::Unresponsive => "does not answer",
+            EndpointState::Ejected => "is left alone for a while after failures",
+            // It is being connected for the first time.
+            EndpointState::Down if problem.is_none() => return None,
+            EndpointState::Down => "is not connected",
+        };
+        let problem = problem.as_ref().map(|problem| format!(": {problem}"));
+        Some(format!("{address} {said}{}", problem.unwrap_or_default()))
+    }
 }
 
 impl Upstream {
@@ -211,7 +262,7 @@ impl Upstream {
     pub fn call(
         self: &Arc<Self>,
         worker: usize,
-        call: Call,
+        mut call: Call,
     ) -> impl Future<Output = Result<Bytes, CallError>> + Send + use<> {
         let upstream = Arc::clone(self);
         async move {
@@ -223,7 +274,7 @@ impl Upstream {
                 });
             };
             drop(upstream);
-            call::make(&pool, &call).await
+            call::make(&pool, &mut call).await
         }
     }
 
@@ -244,6 +295,7 @@ impl Upstream {
                 status.connections += connections;
                 status.in_flight += in_flight;
                 status.ejected += usize::from(endpoint.is_ejected(now));
+                status.unresponsive += usize::from(endpoint.is_unresponsive(now));
                 if let Some(resolved) = resolved.get_mut(endpoint.source) {
                     *resolved = true;
                 }
@@ -267,6 +319,7 @@ impl Upstream {
             connections: 0,
             in_flight: 0,
             ejected: 0,
+            unresponsive: 0,
             problem: self.journal.problem(address),
         })
     }
@@ -319,6 +372,42 @@ mod tests {
     }
 
     #[test]
+    fn an_endpoint_is_as_its_worst_worker_sees_it() {
+        let sound = EndpointStatus {
+            address: "http://msg:1".into(),
+            connections: 2,
+            in_flight: 0,
+            ejected: 0,
+            unresponsive: 0,
+            problem: None,
+        };
+        let problem = || Some("no answer".to_owned());
+        assert_eq!((sound.state(), sound.complaint()), (EndpointState::Up, None));
+        let new = EndpointStatus { connections: 0, ..sound.clone() };
+        assert_eq!((new.state(), new.complaint()), (EndpointState::Down, None));
+        for (status, state, complaint) in [
+            (
+                EndpointStatus { unresponsive: 1, problem: problem(), ..sound.clone() },
+                EndpointState::Unresponsive,
+                "http://msg:1 does not answer: no answer",
+            ),
+            (
+                EndpointStatus { ejected: 1, unresponsive: 1, ..sound.clone() },
+                EndpointState::Ejected,
+                "http://msg:1 is left alone for a while after failures",
+            ),
+            (
+                EndpointStatus { connections: 0, unresponsive: 1, problem: problem(), ..sound },
+                EndpointState::Down,
+                "http://msg:1 is not connected: no answer",
+            ),
+        ] {
+            assert_eq!(status.state(), state);
+            assert_eq!(status.complaint().as_deref(), Some(complaint));
+        }
+    }
+
+    #[test]
     fn nothing_is_connected_before_somebody_asks() {
         // Outside of any runtime, where connecting would panic.
         let upstream = Upstream::new(config(&["http://msg:8080"]), 4).unwrap();
@@ -327,6 +416,7 @@ mod tests {
             connections: 0,
             in_flight: 0,
             ejected: 0,
+            unresponsive: 0,
             problem: None,
         };
         assert_eq!(upstream.status(), [expected]);
@@ -342,6 +432,7 @@ mod tests {
             own: Own::default(),
             message: Bytes::new(),
             timeout: std::time::Duration::from_secs(1),
+            hurried: false,
             retry: false,
             trail: None,
         };

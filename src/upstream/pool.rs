@@ -2,7 +2,7 @@
 //! the next call.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -12,7 +12,7 @@ use super::connection::{Connection, Permit};
 use super::dial::Target;
 use super::endpoint::Endpoint;
 use super::failure::{Failure, Fault};
-use super::health;
+use super::health::{self, Health, Share};
 use super::journal::Journal;
 use super::reconnect;
 use super::resolve;
@@ -39,8 +39,11 @@ struct State {
     unresolved: usize,
     /// Every connection that takes calls.
     connections: Vec<Arc<Connection>>,
-    /// Those of endpoints that are not ejected; all, if all are ejected.
+    /// Those that nothing speaks against; if there are none, those of endpoints
+    /// that are not ejected; if there are none either, all.
     eligible: Vec<Arc<Connection>>,
+    /// Those of endpoints on trial.
+    trials: Vec<Arc<Connection>>,
     /// When the first ejection ends.
     reinstate: Option<Instant>,
     /// The last failure to connect or to resolve.
@@ -125,6 +128,12 @@ impl Pool {
         if state.reinstate.is_some_and(|at| at <= Instant::now()) {
             state.sort_out();
         }
+        if !state.trials.is_empty()
+            && avoid.is_none()
+            && let Some(connection) = state.trial()
+        {
+            return Choice::Found(connection.admit());
+        }
         if let Some(avoid) = avoid {
             let others: Vec<_> = state
                 .eligible
@@ -162,21 +171,78 @@ impl Pool {
             Fault::Call => true,
             Fault::Connection => connection.blame(),
         };
-        if !counts {
-            return;
+        if counts {
+            let why = failure.status.message();
+            self.judge(connection.endpoint(), why, |health, now, may_eject| {
+                health.failed(now, may_eject)
+            });
         }
+    }
+
+    /// Judges an endpoint by so many calls that ran out of time, while nothing
+    /// else was answered on their connection.
+    pub(super) fn timed_out(&self, connection: &Connection, calls: u32) {
+        self.judge(connection.endpoint(), "calls run out of time", |health, now, may_eject| {
+            health.timed_out(now, calls, may_eject)
+        });
+    }
+
+    fn judge(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        why: &str,
+        judge: impl FnOnce(&mut Health, Instant, &dyn Fn() -> bool) -> Option<Duration>,
+    ) {
         let now = Instant::now();
-        let endpoint = connection.endpoint();
         let mut state = self.state.lock();
         let may_eject = || {
             let total = state.endpoints.len();
             let ejected = state.endpoints.iter().filter(|other| !Arc::ptr_eq(other, endpoint));
             health::may_eject(total, ejected.filter(|other| other.is_ejected(now)).count())
         };
-        let ejected = endpoint.health.lock().failed(now, may_eject);
+        let ejected = judge(&mut endpoint.health.lock(), now, &may_eject);
         if let Some(time) = ejected {
-            self.journal.ejected(endpoint.label(), time);
+            self.journal.ejected(endpoint.label(), time, why);
             state.sort_out();
+        }
+    }
+
+    /// An endpoint gives a sign of life.
+    pub(super) fn stirred(&self, endpoint: &Endpoint) {
+        if endpoint.health.lock().stirred() {
+            self.sort_out();
+        }
+    }
+
+    /// An endpoint that was ejected has answered.
+    pub(super) fn back(&self, endpoint: &Endpoint) {
+        if !endpoint.is_ejected(Instant::now()) {
+            self.journal.in_use_again(endpoint.label());
+        }
+        self.sort_out();
+    }
+
+    /// Finds out again which connections take calls, since the share of an
+    /// endpoint has changed.
+    pub(super) fn sort_out(&self) {
+        self.state.lock().sort_out();
+        self.waiters.wake_all();
+    }
+
+    /// Prefers other connections to this one, or not any more.
+    pub(super) fn doubt(&self, connection: &Connection, doubted: bool) {
+        if connection.doubt(doubted) {
+            self.sort_out();
+        }
+    }
+
+    /// A connection has fallen silent: the others to the same endpoint are asked
+    /// whether they are alive.
+    pub(super) fn suspect(&self, endpoint: &Arc<Endpoint>) {
+        for connection in &self.state.lock().connections {
+            if Arc::ptr_eq(connection.endpoint(), endpoint) {
+                connection.suspect();
+            }
         }
     }
 
@@ -255,6 +321,12 @@ impl Pool {
         self.stale.send_replace(());
     }
 
+    /// The same for a connection that does not answer: it may come back.
+    pub(super) fn withdrawn(&self, connection: &Arc<Connection>, problem: Arc<str>) {
+        self.state.lock().problem = Some(problem);
+        self.disconnected(connection);
+    }
+
     /// A connection could not be made.
     pub(super) fn unreachable(&self, problem: Arc<str>) {
         self.state.lock().problem = Some(problem);
@@ -282,20 +354,37 @@ impl State {
     /// Finds the eligible connections again.
     fn sort_out(&mut self) {
         let now = Instant::now();
-        self.reinstate = None;
-        for endpoint in &self.endpoints {
-            let mut health = endpoint.health.lock();
-            health.reinstate(now);
-            self.reinstate = match (self.reinstate, health.ejected_until(now)) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            };
+        self.eligible.clear();
+        self.trials.clear();
+        let mut doubted = Vec::new();
+        for connection in &self.connections {
+            match (connection.endpoint().health.lock().share(now), connection.is_doubted()) {
+                (Share::All, false) => self.eligible.push(Arc::clone(connection)),
+                (Share::All, true) => doubted.push(Arc::clone(connection)),
+                (Share::Trial, false) => self.trials.push(Arc::clone(connection)),
+                (Share::Trial, true) | (Share::None(_), _) => {}
+            }
         }
-        let spared = |connection: &&Arc<Connection>| !connection.endpoint().is_ejected(now);
-        self.eligible = self.connections.iter().filter(spared).cloned().collect();
+        if self.eligible.is_empty() {
+            self.eligible = doubted;
+        }
         if self.eligible.is_empty() {
             self.eligible.clone_from(&self.connections);
         }
+        let end = |endpoint: &Arc<Endpoint>| match endpoint.health.lock().share(now) {
+            Share::None(until) => Some(until),
+            Share::All | Share::Trial => None,
+        };
+        self.reinstate = self.endpoints.iter().filter_map(end).min();
+    }
+
+    /// A connection to an endpoint on trial, if it is to get a call now.
+    fn trial(&self) -> Option<&Arc<Connection>> {
+        let now = Instant::now();
+        let is_tried = |connection: &&Arc<Connection>| {
+            connection.room().is_some() && connection.endpoint().health.lock().try_it(now)
+        };
+        self.trials.iter().find(is_tried)
     }
 }
 

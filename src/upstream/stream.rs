@@ -57,12 +57,4 @@ impl ClientStream {
             Self::Arriving(body) => body.trailers().await,
         }
     }
-
-    /// Reads to the end and keeps nothing.
-    pub(super) async fn drain(&mut self) {
-        if self.head().await.is_err() {
-            return;
-        }
-        while let Some(Ok(_)) = self.data().await {}
-    }
 }

@@ -69,6 +69,40 @@ def test_a_pattern_that_takes_a_refusal_for_a_yes_is_a_warning(run, services, ju
         assert "warning" in checked.stderr and 'msg: ""' in checked.stderr
 
 
+def echo_routes(services, rpc, **sections):
+    return gateway_config(services, upstream={"routes": {"/v1/x": f"probe.Probe/{rpc}"}}, **sections)
+
+
+@pytest.mark.parametrize(
+    ("rpc", "identity", "says"),
+    [
+        ("Echo", {}, None),
+        ("EchoBare", {}, None),
+        ("EchoNumbers", {}, ["`language` of probe.NumberIdentity stays empty", "`platform`"]),
+        ("EchoSnake", {}, ["`platform` of probe.SnakeIdentity stays empty"]),
+        ("EchoBatch", {}, ["only below its top level, at `items.commonReq`", "depth: nested"]),
+        ("EchoBatch", {"depth": "nested"}, None),
+        ("Echo", {"depth": "nested"}, None),
+        ("Echo", {"request_field": "caller"}, ["no routed method has a field `caller`"]),
+        ("Echo", {"request_field": "commonReqq"}, ["did you mean `commonReq`"]),
+    ],
+)
+def test_an_identity_that_would_not_be_filled_is_a_warning(run, services, rpc, identity, says):
+    sections = {"identity": identity} if identity else {}
+    checked = run("check", config=echo_routes(services, rpc, **sections))
+    assert checked.returncode == 0, checked.stderr
+    assert ("warning" in checked.stderr) == (says is not None), checked.stderr
+    for text in says or []:
+        assert text in checked.stderr
+
+
+def test_a_field_that_cannot_hold_the_identity_is_a_failure_however_deep(run, services):
+    identity = {"request_field": "text", "depth": "nested"}
+    checked = run("check", config=echo_routes(services, "EchoBatch", identity=identity))
+    assert checked.returncode == 1
+    assert "field `text` of probe.EchoReq cannot hold the identity" in checked.stderr
+
+
 SIX_MISTAKES = """\
 edge:
   listen: 127.0.0.1:80800

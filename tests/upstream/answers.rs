@@ -6,7 +6,7 @@ use crate::support::raw::{Exchange, grpc_head, headers, serve};
 use bridgehead::upstream::{Call, CallError, Metadata, Origin};
 use bytes::Bytes;
 use h2::Reason;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderValue, Response};
 use std::sync::Arc;
 use tonic::{Code, Status};
 
@@ -117,6 +117,51 @@ async fn a_status_with_details_that_are_not_base64_is_still_a_status() {
     })
     .await;
     assert_eq!(result, (Code::InvalidArgument, Origin::Service));
+}
+
+#[tokio::test]
+async fn the_code_of_a_status_stands_whatever_its_message_is_like() {
+    async fn told(message: &'static [u8], in_head: bool) -> (Code, String, Origin) {
+        let error = answered(move |exchange| {
+            let mut status = headers(&[("grpc-status", "7")]);
+            status.insert("grpc-message", HeaderValue::from_bytes(message).unwrap());
+            if in_head {
+                let mut head = grpc_head();
+                head.headers_mut().extend(status);
+                exchange.answer_head(head);
+            } else {
+                exchange.answer(grpc_head(), b"", status);
+            }
+        })
+        .await
+        .unwrap_err();
+        (error.status.code(), error.status.message().to_owned(), error.origin)
+    }
+    for in_head in [false, true] {
+        for (encoded, message) in [
+            (&b"caf%E9"[..], "caf\u{fffd}"),
+            (b"caf\xe9", "caf\u{fffd}"),
+            (b"caf%C3%A9", "café"),
+            (b"100%", "100%"),
+            (b"%zz %2", "%zz %2"),
+        ] {
+            let expected = (Code::PermissionDenied, message.to_owned(), Origin::Service);
+            assert_eq!(told(encoded, in_head).await, expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_status_that_is_no_code_is_the_services_and_unknown() {
+    for (status, code) in [("abc", Code::Unknown), ("99", Code::Unknown), ("05", Code::NotFound)] {
+        let address = serve(move |mut exchange| async move {
+            exchange.read().await;
+            exchange.answer(grpc_head(), b"", headers(&[("grpc-status", status)]));
+        })
+        .await;
+        let error = ask(&upstream(&[&format!("http://{address}")]), "").await.unwrap_err();
+        assert_eq!((error.status.code(), error.origin), (code, Origin::Service));
+    }
 }
 
 #[tokio::test]

@@ -136,6 +136,16 @@ async fn a_certificate_nobody_trusted_signed_is_refused() {
 }
 
 #[tokio::test]
+async fn a_plain_port_behind_https_is_said_to_be_one() {
+    let server = Server::start(Setup::new(says("plain")));
+    let tls = TlsConfig { ca: Some(Authority::new().ca()), ..TlsConfig::default() };
+    let address = format!("https://{}", server.address);
+    let error = ask(&secure_upstream(&address, tls), "hello").await.unwrap_err();
+    assert_eq!(error.status.code(), Code::Unavailable);
+    assert!(error.status.message().contains("write http:// instead of https://"), "{error}");
+}
+
+#[tokio::test]
 async fn a_peer_that_is_no_http2_server_is_named_in_the_error() {
     let listener = bind("127.0.0.1:0".parse().unwrap());
     let address = listener.local_addr().unwrap();

@@ -86,7 +86,9 @@ impl Catalogue {
                 .map_err(|error| CatalogueError::Unreadable { path: path.clone(), error })
         };
         let sets: Vec<_> = files.iter().map(read).collect::<Result<_, _>>()?;
-        let descriptors = Descriptors::from_sets(sets.iter().map(Vec::as_slice))?;
+        let names: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+        let sets = names.iter().map(String::as_str).zip(sets.iter().map(Vec::as_slice));
+        let descriptors = Descriptors::from_named_sets(sets)?;
         Ok(Self { files: Some(descriptors), ..Self::default() })
     }
 
@@ -180,7 +182,7 @@ impl Catalogue {
     }
 
     fn pools(&self) -> impl Iterator<Item = &DescriptorPool> {
-        let files = self.files.iter().map(Descriptors::pool);
+        let files = self.files.iter().flat_map(Descriptors::pools);
         files.chain(self.methods.values().map(|messages| messages.request.parent_pool()))
     }
 }

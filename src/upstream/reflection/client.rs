@@ -2,6 +2,7 @@
 //! questions over it.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::stream;
@@ -24,9 +25,11 @@ use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
 
 use super::super::dial::{CONNECT_TIMEOUT, Target};
-use super::super::failure::without_bad_details;
+use super::super::greeting;
 use super::super::resolver;
 use super::super::source::Source;
+use super::super::status::made_readable;
+use super::super::tap::{Heard, Tapped};
 use super::super::{Rules, Upstream};
 
 /// The largest answer: a file with all of its imports.
@@ -38,6 +41,7 @@ pub(super) struct Connection {
     origin: Uri,
     /// Of every call.
     metadata: MetadataMap,
+    heard: Arc<Heard>,
     _driver: JoinSet<()>,
 }
 
@@ -79,17 +83,19 @@ async fn open(target: &Target, metadata: &HeaderMap) -> Result<Connection, Strin
         .path_and_query("/")
         .build()
         .map_err(|error| error.to_string())?;
+    let heard = Arc::new(Heard::default());
+    let stream = TokioIo::new(Tapped::new(io, Arc::clone(&heard)));
     let (requests, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(io))
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), stream)
             .await
-            .map_err(|error| format!("{} does not speak HTTP/2: {error}", target.label))?;
+            .map_err(|error| format!("{}: {error}", target.label))?;
     let mut driver = JoinSet::new();
     driver.spawn(async move {
         // How it ended, the calls on it say.
         let _ = connection.await;
     });
     let metadata = MetadataMap::from_headers(metadata.clone());
-    Ok(Connection { service: Http2(requests), origin, metadata, _driver: driver })
+    Ok(Connection { service: Http2(requests), origin, metadata, heard, _driver: driver })
 }
 
 /// A version of the reflection service. Their messages are the same.
@@ -134,6 +140,7 @@ impl<'a> Client<'a> {
         question: MessageRequest,
     ) -> Result<MessageResponse, Status> {
         let answer = self.converse(question).await;
+        let answer = answer.map_err(|status| self.connection.explained(status));
         if answer.is_err() {
             self.conversation = None;
         }
@@ -168,6 +175,17 @@ impl<'a> Client<'a> {
 }
 
 impl Connection {
+    /// Says what the peer is, where the call has failed because it does not
+    /// speak HTTP/2, or not for long.
+    fn explained(&self, status: Status) -> Status {
+        // A status that tonic made of a transport's error carries that error.
+        let is_transport = std::error::Error::source(&status).is_some();
+        match greeting::unwelcome(&self.heard.first()) {
+            Some(problem) if is_transport => Status::unavailable(problem),
+            _ => status,
+        }
+    }
+
     async fn converse(
         &self,
         version: Version,
@@ -213,9 +231,9 @@ impl tower_service::Service<http::Request<Body>> for Http2 {
 /// Takes out of a response what would make tonic panic.
 fn harmless(response: http::Response<Incoming>) -> http::Response<Body> {
     let (mut head, body) = response.into_parts();
-    head.headers = without_bad_details(head.headers);
+    head.headers = made_readable(head.headers);
     let body = body.map_frame(|frame| match frame.into_trailers() {
-        Ok(trailers) => Frame::trailers(without_bad_details(trailers)),
+        Ok(trailers) => Frame::trailers(made_readable(trailers)),
         Err(frame) => frame,
     });
     http::Response::from_parts(head, Body::new(body))

@@ -347,6 +347,7 @@ pub fn call(message: impl Into<Bytes>) -> Call {
         own: Own::default(),
         message: message.into(),
         timeout: Duration::from_secs(5),
+        hurried: false,
         retry: false,
         trail: None,
     }

@@ -1,0 +1,133 @@
+//! Watches over one connection: looks at it as long as calls wait, and sends the
+//! PINGs. What follows from it is decided in [`super::liveness`] and done in
+//! [`super::reconnect`].
+
+use std::future::poll_fn;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use h2::{Ping, PingPong};
+use tokio::time::{Instant, sleep};
+
+use super::connection::Connection;
+use super::liveness::{LOOK, Liveness, Standing};
+use super::pool::Pool;
+
+/// One connection's watch.
+pub(super) struct Monitor {
+    connection: Arc<Connection>,
+    pool: Weak<Pool>,
+    liveness: Liveness,
+    standing: Standing,
+    pings: Option<PingPong>,
+    /// Whether the peer answers PINGs.
+    ponged: bool,
+    /// Whether a PING is under way.
+    asked: bool,
+    /// How many calls had been answered at the last look.
+    answers: u64,
+}
+
+impl Monitor {
+    /// `pings` sends PINGs; `ponged`: the peer has answered the first one.
+    pub(super) fn new(
+        connection: Arc<Connection>,
+        pool: Weak<Pool>,
+        pings: Option<PingPong>,
+        ponged: bool,
+    ) -> Self {
+        Self {
+            connection,
+            pool,
+            liveness: Liveness::new(Instant::now().into_std()),
+            standing: Standing::Sound,
+            pings,
+            ponged,
+            asked: !ponged,
+            answers: 0,
+        }
+    }
+
+    /// Waits until something else is to be thought of the connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time; nothing is missed.
+    pub(super) async fn changed(&mut self) -> Standing {
+        loop {
+            let rest = self.look();
+            if let Some(standing) = rest.changed {
+                return standing;
+            }
+            let tick =
+                async { if rest.rest { std::future::pending().await } else { sleep(LOOK).await } };
+            let (pings, asked) = (&mut self.pings, self.asked);
+            let pong = poll_fn(|context| match pings {
+                Some(pings) if asked => pings.poll_pong(context).map(drop),
+                _ => Poll::Pending,
+            });
+            tokio::select! {
+                () = self.connection.stirred(rest.rest) => {}
+                () = tick => {}
+                () = pong => self.answered(),
+            }
+        }
+    }
+
+    /// How long nothing has been received, while somebody waited for it.
+    pub(super) fn quiet(&self) -> Duration {
+        self.liveness.quiet()
+    }
+
+    fn look(&mut self) -> Looked {
+        if self.asked
+            && let Some(pings) = &mut self.pings
+            && pings.poll_pong(&mut Context::from_waker(Waker::noop())).is_ready()
+        {
+            self.answered();
+        }
+        let can_ask = self.pings.is_some() && self.ponged && !self.asked;
+        let signs = self.connection.signs(can_ask);
+        self.report(signs.answers);
+        let look = self.liveness.look(Instant::now().into_std(), signs);
+        if look.ask
+            && let Some(pings) = &mut self.pings
+        {
+            // Fails on a connection that is closed, of which others are told.
+            self.asked = pings.send_ping(Ping::opaque()).is_ok();
+        }
+        let changed = (look.standing != self.standing).then_some(look.standing);
+        self.standing = look.standing;
+        Looked { changed, rest: look.rest }
+    }
+
+    /// The PING was answered, or the connection is closed, of which others are
+    /// told.
+    fn answered(&mut self) {
+        self.asked = false;
+        self.ponged = true;
+    }
+
+    /// Tells the pool what speaks for the endpoint and against it.
+    fn report(&mut self, answers: u64) {
+        let overdue = self.connection.take_overdue();
+        let has_answered = answers != self.answers;
+        self.answers = answers;
+        if (overdue > 0 || has_answered)
+            && let Some(pool) = self.pool.upgrade()
+        {
+            if has_answered {
+                pool.stirred(self.connection.endpoint());
+            }
+            if overdue > 0 {
+                pool.timed_out(&self.connection, overdue);
+            }
+        }
+    }
+}
+
+struct Looked {
+    changed: Option<Standing>,
+    rest: bool,
+}

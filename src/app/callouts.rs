@@ -87,7 +87,11 @@ pub(super) fn doubts(config: &Config, callee: impl Fn(&str) -> Option<Callee>) -
 
 fn placeholders(place: Place) -> Vec<&'static str> {
     let event = Event::ALL.into_iter().find(|event| place_of(*event) == place);
-    event.map_or_else(|| Login::placeholders().collect(), Event::placeholders)
+    match event {
+        Some(event) => event.placeholders(),
+        None if place == EACH_REQUEST => EachRequest::placeholders().collect(),
+        None => Login::placeholders().collect(),
+    }
 }
 
 /// Makes a callout of `callee`, and the way to call it. `None` if its

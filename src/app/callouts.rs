@@ -9,7 +9,7 @@ use http::HeaderMap;
 use http::uri::PathAndQuery;
 
 use super::resolve::Problem;
-use crate::auth::Login;
+use crate::auth::{EachRequest, Login};
 use crate::callout::{self, Call, Callout};
 use crate::config::{Config, HooksConfig, Judge, RpcCall};
 use crate::hooks::{Event, Hook, Hooks};

@@ -57,7 +57,7 @@ def made(tmp_path_factory):
         "public key": public,
         "credentials": creds.encode(),
         "token": b"a-token-that-nobody-knows\n",
-        "secret": b"a secret of more than thirty-two bytes\n",
+        "secret": b"kq7Vt0wXr2LmZ9sYc4Hd8NfGb1JpEuA6\n",
         "descriptors": descriptors,
     }
 

@@ -70,7 +70,7 @@ async fn the_longest_session_gets_through_where_8_kib_are_taken_and_harms_nobody
     }));
     let other = log_in(&gateway, "other", "d", "t").await;
     let token = "t".repeat(4096);
-    for (user, device) in [("u".repeat(256), "d".repeat(256)), ("é".repeat(42), "%".repeat(85))] {
+    for (user, device) in [("u".repeat(512), "d".repeat(256)), ("é".repeat(85), "%".repeat(85))] {
         let session = log_in(&gateway, &user, &device, &token).await;
         for _ in 0..50 {
             say(&session).await;

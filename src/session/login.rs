@@ -39,7 +39,7 @@ pub(super) fn set_user_params(
     let params = SetUserParamsReq::decode(request.data.clone())
         .map_err(|_| Failure::malformed("not a SetUserParamsReq"))?;
     if !metadata::fits(&params.user_id, MAX_USER_ID) {
-        return Err(Failure::malformed("userId is longer than 256 bytes, percent-encoded"));
+        return Err(Failure::malformed("userId is longer than 512 bytes, percent-encoded"));
     }
     let asked = Asked::of(request);
     if params.token.len() > MAX_TOKEN {

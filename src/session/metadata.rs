@@ -28,7 +28,7 @@ static OF_CALL: [HeaderName; OWN] = [X_REQUEST_ID, X_METHOD, TRACEPARENT];
 /// Longer tokens are refused at the login.
 pub(super) const MAX_TOKEN: usize = 4096;
 /// The same of user ids, as they are written in a header.
-pub(super) const MAX_USER_ID: usize = 256;
+pub(super) const MAX_USER_ID: usize = 512;
 /// The same of device ids, refused by setCxnParams.
 pub(super) const MAX_DEVICE_ID: usize = 256;
 /// Longer request ids are cut in metadata, never in answers.

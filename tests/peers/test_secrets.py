@@ -322,6 +322,9 @@ def assert_hidden(said, file):
         secret = secret.strip()
         for start in range(len(secret) - 7):
             run = secret[start : start + 8]
+            # A word of messages, which descriptors of well-known types have in them, too.
+            if run == b"protobuf":
+                continue
             forms = [
                 run.hex(),
                 run.hex(" "),

@@ -275,6 +275,7 @@ def test_a_slow_server_holds_up_the_start_for_some_seconds_only(with_admin, conn
     start = time.monotonic()
     gateway = with_admin(config_for(services, keys=provider.url))
     assert time.monotonic() - start < 8
+    assert readiness(gateway)[0] == 503
     assert login_code(connect, gateway, keys[0].token()) == Code.RetryError
     eventually(lambda: login_code(connect, gateway, keys[0].token()) == Code.Success, interval=0.2)
     assert provider.fetches() == 1

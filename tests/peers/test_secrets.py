@@ -57,7 +57,7 @@ def made(tmp_path_factory):
         "public key": public,
         "credentials": creds.encode(),
         "token": b"a-token-that-nobody-knows\n",
-        "secret": b"a secret of more than thirty-two bytes\n",
+        "secret": b"kq7Vt0wXr2LmZ9sYc4Hd8NfGb1JpEuA6\n",
         "descriptors": descriptors,
     }
 
@@ -322,6 +322,9 @@ def assert_hidden(said, file):
         secret = secret.strip()
         for start in range(len(secret) - 7):
             run = secret[start : start + 8]
+            # A word of messages, which descriptors of well-known types have in them, too.
+            if run == b"protobuf":
+                continue
             forms = [
                 run.hex(),
                 run.hex(" "),

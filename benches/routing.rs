@@ -136,7 +136,7 @@ mod identity {
     fn decode_set_and_encode(bencher: Bencher, size: usize) {
         let input = route(false).input.clone();
         let field = input.get_field_by_name("commonReq").unwrap();
-        let of_session = route(false).layout().unwrap().encode(member);
+        let of_session = route(false).layouts()[0].encode(member);
         let identity = field.kind().as_message().unwrap().clone();
         let identity = Value::Message(DynamicMessage::decode(identity, &*of_session).unwrap());
         let request = request(size);
@@ -150,11 +150,11 @@ mod identity {
 
     fn prepare(bencher: Bencher, size: usize, validate: bool) {
         let route = route(validate);
-        let of_session = route.layout().unwrap().encode(member);
+        let of_session = route.layouts()[0].encode(member);
         let request = request(size);
         bencher
             .counter(BytesCount::new(request.len()))
-            .bench(|| route.prepare(black_box(&request), black_box(&of_session), REQ_ID));
+            .bench(|| route.prepare(black_box(&request), |_| black_box(&of_session), REQ_ID));
     }
 }
 

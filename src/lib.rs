@@ -21,7 +21,8 @@
 //! - Pure core: [`websocket`], the frames of a connection; [`envelope`], what
 //!   travels inside a frame; [`routing`], which method goes where; [`callout`],
 //!   RPCs that the configuration makes up.
-//! - Leaves: [`metrics`], what is counted; [`proto`], generated messages; [`wire`], the protobuf wire
+//! - Leaves: [`metrics`], what is counted; [`pem`], the reader of keys and
+//!   certificates; [`proto`], generated messages; [`wire`], the protobuf wire
 //!   format.
 //!
 //! The library is there for the binary and its tests; its interface is not
@@ -60,5 +61,6 @@ pub mod websocket;
 
 // leaves
 pub mod metrics;
+pub mod pem;
 pub mod proto;
 pub mod wire;

@@ -1,24 +1,37 @@
 //! TLS for those that connect to the gateway: certificates and keys from PEM
 //! files, read again when they change. What is served over it is not known here.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::CertificateDer;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::CryptoProvider;
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
-use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
-use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::sign::SingleCertAndKey;
+use tokio_rustls::rustls::{self, ServerConfig};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// Why a certificate or key cannot be used.
+use crate::pem::{self, PemError, Unfit};
+
+/// Why a certificate or key cannot be used. No error repeats what is in a file.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file that cannot be read, or holds no PEM of the kind it should.
+    /// A file that cannot be read.
+    #[error("{what} `{}`: {source}", path.display())]
+    Unreadable {
+        /// `certificate`, `private key` or `client authorities`.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file that holds no PEM of the kind it should.
     #[error("{what} `{}`: {source}", path.display())]
     Pem {
         /// `certificate`, `private key` or `client authorities`.
@@ -26,23 +39,15 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: rustls_pki_types::pem::Error,
-    },
-    /// A certificate file without a certificate.
-    #[error("{what} `{}`: no certificate in this file", path.display())]
-    Empty {
-        /// `certificate` or `client authorities`.
-        what: &'static str,
-        /// The file.
-        path: PathBuf,
+        source: PemError,
     },
     /// Authorities that no client can be judged by.
     #[error("client authorities `{}`: {source}", path.display())]
     ClientCa {
         /// The file.
         path: PathBuf,
-        /// What rustls says.
-        source: VerifierBuilderError,
+        /// What is wrong with them.
+        source: Unfit,
     },
     /// A certificate and a key that do not belong together, or are not fit for use.
     #[error("certificate `{}` and private key `{}`: {source}", cert.display(), key.display())]
@@ -51,9 +56,12 @@ pub enum TlsError {
         cert: PathBuf,
         /// The key's file.
         key: PathBuf,
-        /// What rustls says.
-        source: rustls::Error,
+        /// What is wrong with them.
+        source: Unfit,
     },
+    /// The library refuses its own defaults.
+    #[error("TLS cannot be set up: {0}")]
+    Library(rustls::Error),
 }
 
 /// What a listener's TLS is made from.
@@ -119,23 +127,20 @@ impl Tls {
 
 fn read(files: &Files, protocol: Protocol) -> Result<(Arc<ServerConfig>, i64), TlsError> {
     let Files { cert, key, client_ca } = files;
-    let chain = certificates("certificate", cert)?;
+    let chain = holding("certificate", cert, pem::certificates)?;
     let expires = earliest_end(&chain);
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsError::Pem {
-        what: "private key",
-        path: key.into(),
-        source,
-    })?;
+    let private = holding("private key", key, pem::private_key)?;
     let unusable = |source| TlsError::Unusable { cert: cert.into(), key: key.into(), source };
+    let pair = pem::identity(chain, private).map_err(unusable)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(unusable)?;
+        .map_err(TlsError::Library)?;
     let builder = match client_ca {
         None => builder.with_no_client_auth(),
         Some(path) => builder.with_client_cert_verifier(verifier(path, provider)?),
     };
-    let mut config = builder.with_single_cert(chain, private).map_err(unusable)?;
+    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
     config.alpn_protocols = vec![match protocol {
         Protocol::Http1 => b"http/1.1".to_vec(),
         Protocol::Http2 => b"h2".to_vec(),
@@ -157,22 +162,24 @@ fn verifier(
     path: &Path,
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    let mut roots = RootCertStore::empty();
     let wrong = |source| TlsError::ClientCa { path: path.into(), source };
-    for certificate in certificates("client authorities", path)? {
-        roots.add(certificate).map_err(|_| wrong(VerifierBuilderError::NoRootAnchors))?;
-    }
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().map_err(wrong)
+    let certificates = holding("client authorities", path, pem::certificates)?;
+    let roots = pem::authorities(certificates).map_err(wrong)?;
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .map_err(|_| wrong(Unfit::Authority))
 }
 
-fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let found = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|source| TlsError::Pem { what, path: path.into(), source })?;
-    if found.is_empty() {
-        return Err(TlsError::Empty { what, path: path.into() });
-    }
-    Ok(found)
+/// What `parse` finds in a file.
+fn holding<T>(
+    what: &'static str,
+    path: &Path,
+    parse: impl FnOnce(&[u8]) -> Result<T, PemError>,
+) -> Result<T, TlsError> {
+    let file = std::fs::read(path);
+    let file = file.map_err(|source| TlsError::Unreadable { what, path: path.into(), source })?;
+    let file = zeroize::Zeroizing::new(file);
+    parse(&file).map_err(|source| TlsError::Pem { what, path: path.into(), source })
 }
 
 #[cfg(test)]

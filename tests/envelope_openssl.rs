@@ -15,6 +15,7 @@ use std::process::{Command, Stdio};
 
 use bridgehead::envelope::rsa::generate_key;
 use bridgehead::envelope::{Cipher, KeyError, PrivateKey, PublicKey};
+use bridgehead::pem::{Algorithm, PemError};
 use tempfile::TempDir;
 
 /// Runs `openssl` with `input` on its stdin; returns its stdout.
@@ -187,7 +188,7 @@ fn text_around_a_key_other_keys_before_it_and_windows_line_ends_are_read_past() 
 #[test]
 fn a_public_key_in_the_place_of_the_private_one_is_named() {
     let error = refused(public_of(&new_pkcs8()));
-    assert!(matches!(error, KeyError::PublicKey), "{error:?}");
+    assert!(error.to_string().contains("holds a public key"), "{error}");
 }
 
 #[test]
@@ -195,7 +196,7 @@ fn a_private_key_in_the_place_of_the_public_one_is_named() {
     let pkcs8 = new_pkcs8();
     for pem in [to_pkcs1(&pkcs8), pkcs8] {
         let error = PublicKey::from_pem(pem).unwrap_err();
-        assert!(matches!(error, KeyError::PrivateKey), "{error:?}");
+        assert!(error.to_string().contains("holds a private key"), "{error}");
     }
 }
 
@@ -211,7 +212,7 @@ fn a_key_with_a_passphrase_is_named_in_either_format() {
     assert!(pkcs1.contains("Proc-Type: 4,ENCRYPTED"));
     for pem in [pkcs8, pkcs1] {
         let error = refused(pem);
-        assert!(matches!(error, KeyError::Encrypted), "{error:?}");
+        assert!(matches!(error, KeyError::Pem(PemError::Encrypted(_))), "{error:?}");
     }
 }
 
@@ -234,13 +235,15 @@ fn keys_of_other_algorithms_are_no_rsa_keys() {
     let ed25519 = openssl_text(&["genpkey", "-algorithm", "ED25519"], b"");
     let sec1 = openssl_text(&["ec"], ec.as_bytes());
     assert!(sec1.contains("BEGIN EC PRIVATE KEY"));
-    for pem in [&sec1, &ec, &ed25519] {
+    for (pem, algorithm) in
+        [(&sec1, Algorithm::Ec), (&ec, Algorithm::Ec), (&ed25519, Algorithm::Ed25519)]
+    {
         let error = refused(pem);
-        assert!(matches!(error, KeyError::NotRsa), "{error:?}");
+        assert!(matches!(error, KeyError::NotRsa(found) if found == algorithm), "{error:?}");
     }
     for pem in [&ec, &ed25519] {
         let error = PublicKey::from_pem(public_of(pem)).unwrap_err();
-        assert!(matches!(error, KeyError::NotRsa), "{error:?}");
+        assert!(matches!(error, KeyError::NotRsa(_)), "{error:?}");
     }
 }
 
@@ -248,9 +251,11 @@ fn keys_of_other_algorithms_are_no_rsa_keys() {
 fn files_that_are_no_keys_say_what_they_are() {
     let pkcs8 = new_pkcs8();
     let der = openssl(&["pkey", "-outform", "DER"], pkcs8.as_bytes());
-    for not_pem in [&b""[..], b"hello", &der] {
+    for (not_pem, says) in
+        [(&b""[..], "is empty"), (b"hello", "is not PEM"), (&der, "is DER, not PEM")]
+    {
         let error = refused(not_pem);
-        assert!(matches!(error, KeyError::NotPem), "{error:?}");
+        assert!(error.to_string().contains(says), "{error}");
     }
 
     let files = Files::new();
@@ -258,14 +263,11 @@ fn files_that_are_no_keys_say_what_they_are() {
     let certificate =
         openssl(&["req", "-x509", "-key", &path, "-subj", "/CN=x", "-days", "1"], b"");
     let error = refused(&certificate);
-    assert!(
-        matches!(&error, KeyError::WrongSection { found, .. } if found == "CERTIFICATE"),
-        "{error:?}"
-    );
+    assert!(error.to_string().contains("holds a certificate"), "{error}");
 
     let cut = &pkcs8[..pkcs8.len() / 2];
     let error = refused(cut);
-    assert!(matches!(error, KeyError::BrokenPem(_)), "{error:?}");
+    assert!(matches!(error, KeyError::Pem(PemError::NoEnd)), "{error:?}");
 }
 
 #[test]

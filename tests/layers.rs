@@ -14,7 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("activity", &["session", "broker", "auth", "hooks"]),
     ("state and upstream I/O", &["upstream", "registry", "outbox", "trace"]),
     ("pure core", &["envelope", "routing", "callout", "websocket"]),
-    ("leaves", &["metrics", "proto", "wire"]),
+    ("leaves", &["metrics", "pem", "proto", "wire"]),
 ];
 
 /// The number of layers above the pure core.
@@ -116,10 +116,15 @@ fn source_files(dir: &Path, found: &mut Vec<PathBuf>) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             source_files(&path, found);
-        } else if path.extension().is_some_and(|ext| ext == "rs") {
+        } else if path.extension().is_some_and(|ext| ext == "rs") && !is_of_tests(&path) {
             found.push(path);
         }
     }
+}
+
+/// Modules that are compiled for unit tests alone.
+fn is_of_tests(path: &Path) -> bool {
+    path.file_stem().is_some_and(|stem| stem == "tests" || stem == "testing")
 }
 
 /// Top-level modules that some code names, as `crate::x` or in `crate::{x, y}`.

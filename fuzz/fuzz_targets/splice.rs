@@ -5,6 +5,7 @@
 //!   where that has an identity, and with `validate` that message; else refused.
 //! - Data that was taken has the gateway's identity and is otherwise what the
 //!   client sent.
+//! - The same of every message within, where the identity is filled there, too.
 //! - A response's verdict is what decoding the response says.
 
 #![no_main]
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use bridgehead::routing::identity::Member;
 use bridgehead::routing::{
-    BadData, Descriptors, PublicMethods, Route, RouteSpec, StatusCodes, TableBuilder,
+    BadData, Depth, Descriptors, PublicMethods, Route, RouteSpec, StatusCodes, TableBuilder,
 };
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
@@ -32,9 +33,10 @@ static SCHEMA: LazyLock<Descriptors> = LazyLock::new(|| {
     Descriptors::from_sets([&*files.encode_to_vec()]).expect("protox makes good sets")
 });
 
-static ROUTES: LazyLock<Vec<Arc<Route<()>>>> = LazyLock::new(|| {
-    let table = |validate| {
-        let mut builder = TableBuilder::new("commonReq", "commonResp", PublicMethods::default());
+static ROUTES: LazyLock<[Vec<Arc<Route<()>>>; 2]> = LazyLock::new(|| {
+    let table = |validate, depth| {
+        let builder = TableBuilder::new("commonReq", "commonResp", PublicMethods::default());
+        let mut builder = builder.with_depth(depth);
         let defaults = RouteSpec {
             name: String::new(),
             rpc: String::new(),
@@ -48,21 +50,62 @@ static ROUTES: LazyLock<Vec<Arc<Route<()>>>> = LazyLock::new(|| {
         builder.expose(&(), "rich.Rich", &defaults, &SCHEMA).expect("all methods can be routes");
         builder.build().routes().cloned().collect::<Vec<_>>()
     };
-    [table(false), table(true)].concat()
+    let top = [table(false, Depth::Top), table(true, Depth::Top)].concat();
+    [top, table(false, Depth::Nested)]
 });
 
 fuzz_target!(|bytes: &[u8]| {
-    for route in &*ROUTES {
+    let [top, nested] = &*ROUTES;
+    for route in top {
         prepare(route, bytes);
         verdict(route, bytes);
     }
+    for route in nested {
+        prepare_nested(route, bytes);
+    }
 });
+
+fn prepare_nested(route: &Route<()>, data: &[u8]) {
+    let data_bytes = Bytes::copy_from_slice(data);
+    let own = |data: &Bytes| route.prepare(data, |layout| layout.encode(member), member(Member::ReqId));
+    let Ok(prepared) = own(&data_bytes) else { return };
+    assert_eq!(own(&prepared).as_ref(), Ok(&prepared), "what is filled stays as it is");
+    // What cannot be decoded no service reads.
+    let Ok(seen) = DynamicMessage::decode(route.input.clone(), prepared) else { return };
+    let mut expected = seen.clone();
+    fill(&mut expected);
+    assert!(seen == expected || has_nan(&expected), "{seen:?}\nis not\n{expected:?}");
+    if let Ok(mut before) = DynamicMessage::decode(route.input.clone(), data) {
+        fill(&mut before);
+        assert!(seen == before || has_nan(&before), "{seen:?}\nis not\n{before:?}");
+    }
+}
+
+/// Sets the identity in a message and in all within.
+fn fill(message: &mut DynamicMessage) {
+    let own = message.descriptor().get_field_by_json_name("commonReq");
+    for field in message.descriptor().fields().filter(|field| Some(field) != own.as_ref()) {
+        if field.kind().as_message().is_none() || !message.has_field(&field) {
+            continue;
+        }
+        match message.get_field_mut(&field) {
+            Value::Message(inner) => fill(inner),
+            Value::List(inner) => inner.iter_mut().filter_map(Value::as_message_mut).for_each(fill),
+            Value::Map(inner) => inner.values_mut().filter_map(Value::as_message_mut).for_each(fill),
+            _ => {}
+        }
+    }
+    if let Some(field) = own {
+        message.set_field(&field, identity(&field));
+    }
+}
 
 fn prepare(route: &Route<()>, data: &[u8]) {
     let (input, field) = (&route.input, route.input.get_field_by_json_name("commonReq"));
     let number = field.as_ref().map(FieldDescriptor::number);
-    let of_session = route.layout().map(|layout| layout.encode(member)).unwrap_or_default();
-    let prepared = route.prepare(&Bytes::copy_from_slice(data), &of_session, member(Member::ReqId));
+    let data_bytes = Bytes::copy_from_slice(data);
+    let prepared =
+        route.prepare(&data_bytes, |layout| layout.encode(member), member(Member::ReqId));
 
     let before = DynamicMessage::decode(input.clone(), data);
     let outside = fields(data, number);
@@ -124,7 +167,7 @@ fn identity(field: &FieldDescriptor) -> Value {
     let desc = kind.as_message().expect("identities are messages");
     let names: &[&str] = match desc.full_name() {
         "rich.CommonReq" => {
-            &["userId", "token", "device_id", "ip", "sessionId", "reqId", "userAgent"]
+            &["userId", "token", "device_id", "ip", "sessionId", "reqId", "userAgent", "osVersion"]
         }
         "legacy.CommonReq" => &["user_id", "ip"],
         other => unreachable!("{other} is no identity"),
@@ -132,8 +175,17 @@ fn identity(field: &FieldDescriptor) -> Value {
     let mut identity = DynamicMessage::new(desc.clone());
     for name in names {
         let known = Member::ALL.into_iter().find(|member| member.names().contains(name));
-        let value = member(known.expect("it is the gateway's member"));
-        identity.set_field_by_name(name, Value::String(value.to_owned()));
+        let value = Value::String(member(known.expect("it is the gateway's member")).to_owned());
+        let field = desc.get_field_by_name(name).expect("the message has it");
+        let value = match field.kind() {
+            Kind::Message(wrapper) => {
+                let mut wrapped = DynamicMessage::new(wrapper);
+                wrapped.set_field_by_number(1, value);
+                Value::Message(wrapped)
+            }
+            _ => value,
+        };
+        identity.set_field(&field, value);
     }
     Value::Message(identity)
 }
@@ -141,7 +193,7 @@ fn identity(field: &FieldDescriptor) -> Value {
 /// The fields of a message but one, without a schema; `None` if it is no protobuf.
 fn fields(message: &[u8], except: Option<u32>) -> Option<Vec<UnknownField>> {
     <()>::decode(message).ok()?; // prost-reflect lets groups nest one level deeper
-    let empty = SCHEMA.pool().get_message_by_name("google.protobuf.Empty")?;
+    let empty = SCHEMA.message("google.protobuf.Empty")?;
     let message = DynamicMessage::decode(empty, message).ok()?;
     Some(message.unknown_fields().filter(|field| Some(field.number()) != except).cloned().collect())
 }

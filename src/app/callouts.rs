@@ -9,18 +9,24 @@ use http::HeaderMap;
 use http::uri::PathAndQuery;
 
 use super::resolve::Problem;
+use crate::auth::{EachRequest, Login};
 use crate::callout::{self, Call, Callout};
-use crate::config::{Auth, Config, HooksConfig, RpcCall};
+use crate::config::{Config, HooksConfig, Judge, RpcCall};
 use crate::hooks::{Event, Hook, Hooks};
 use crate::routing::Descriptors;
-use crate::upstream::{self, Metadata, Own, Upstream};
+use crate::upstream::{self, Destination, Metadata, Own};
 
 /// The keys that lead to a callout.
 pub(super) type Place = [&'static str; 2];
 
+/// Where the RPC that judges logins stands.
+pub(super) const AUTH: Place = ["auth", "rpc"];
+/// Where the RPC that judges requests stands.
+pub(super) const EACH_REQUEST: Place = ["auth", "each_request"];
+
 /// An upstream that an RPC may be called at.
 pub(super) struct Callee {
-    pub(super) upstream: Arc<Upstream>,
+    pub(super) destination: Destination,
     /// As far as they are known.
     pub(super) descriptors: Option<Arc<Descriptors>>,
     /// How long a call may take.
@@ -29,13 +35,15 @@ pub(super) struct Callee {
 
 /// Every callout that a configuration has.
 pub(super) fn all(config: &Config) -> impl Iterator<Item = (Place, &RpcCall)> {
-    let auth = match &config.auth {
-        Auth::Rpc(call) => Some(call),
-        Auth::Jwt(_) | Auth::None(_) => None,
+    let auth = match &config.auth.judge {
+        Judge::Rpc(call) => Some(call),
+        Judge::Jwt(_) | Judge::None(_) => None,
     };
+    let each_request = config.auth.each_request.as_ref().map(|each| &each.call);
     let HooksConfig { connected, disconnected } = &config.hooks;
     let all = [
-        (["auth", "rpc"], auth),
+        (AUTH, auth),
+        (EACH_REQUEST, each_request),
         (place_of(Event::Connected), connected.as_ref()),
         (place_of(Event::Disconnected), disconnected.as_ref()),
     ];
@@ -64,6 +72,28 @@ fn place_of(event: Event) -> Place {
     ["hooks", event.name()]
 }
 
+/// What callouts allow and is probably not meant. Says nothing of those that
+/// have a problem, or of which nothing is known yet.
+pub(super) fn doubts(config: &Config, callee: impl Fn(&str) -> Option<Callee>) -> Vec<Problem> {
+    let doubt = |(place, call): (Place, &RpcCall)| {
+        let descriptors = callee(&call.upstream)?.descriptors?;
+        let made = fit(call, place, &placeholders(place), &descriptors);
+        let doubt = made.ok()?.doubt()?;
+        let path = place.into_iter().chain([doubt.path]).map(str::to_owned).collect();
+        Some(Problem { path, message: doubt.message, help: Some(doubt.help) })
+    };
+    all(config).filter_map(doubt).collect()
+}
+
+fn placeholders(place: Place) -> Vec<&'static str> {
+    let event = Event::ALL.into_iter().find(|event| place_of(*event) == place);
+    match event {
+        Some(event) => event.placeholders(),
+        None if place == EACH_REQUEST => EachRequest::placeholders().collect(),
+        None => Login::placeholders().collect(),
+    }
+}
+
 /// Makes a callout of `callee`, and the way to call it. `None` if its
 /// descriptors are not known yet, or after a problem.
 pub(super) fn make(
@@ -73,55 +103,69 @@ pub(super) fn make(
     callee: Callee,
     problems: &mut Vec<Problem>,
 ) -> Option<(Callout, Call)> {
-    let Callee { upstream, descriptors, timeout } = callee;
+    let Callee { destination, descriptors, timeout } = callee;
     let descriptors = descriptors?;
     if config.rpc.is_empty() {
         return None; // reported when the file was read
     }
     let [section, name] = place;
-    let problem = |message: String| Problem::at([section, name, "rpc"], message);
-    let method = match descriptors.method(&config.rpc) {
-        Ok(method) if method.is_client_streaming() || method.is_server_streaming() => {
-            let message =
-                format!("`{}` is a streaming method; only unary ones can be called", config.rpc);
-            problems.push(problem(message));
-            return None;
-        }
-        Ok(method) => method,
-        Err(error) => {
-            problems.push(problem(error.to_string()));
-            return None;
-        }
-    };
-    let path = match PathAndQuery::try_from(format!("/{}", config.rpc)) {
-        Ok(path) => path,
-        Err(error) => {
-            problems.push(problem(error.to_string()));
-            return None;
-        }
-    };
+    let made = fit(config, place, placeholders, &descriptors).and_then(|callout| {
+        let path = PathAndQuery::try_from(format!("/{}", config.rpc));
+        let path =
+            path.map_err(|error| vec![Problem::at([section, name, "rpc"], error.to_string())]);
+        Ok((callout, call(destination, path?, timeout)))
+    });
+    made.map_err(|found| problems.extend(found)).ok()
+}
+
+/// Holds a callout's configuration against the descriptors of its method.
+fn fit(
+    config: &RpcCall,
+    place: Place,
+    placeholders: &[&str],
+    descriptors: &Descriptors,
+) -> Result<Callout, Vec<Problem>> {
+    let [section, name] = place;
+    let problem = |message: String| vec![Problem::at([section, name, "rpc"], message)];
+    let method = descriptors.method(&config.rpc).map_err(|error| problem(error.to_string()))?;
+    if method.is_client_streaming() || method.is_server_streaming() {
+        let message =
+            format!("`{}` is a streaming method; only unary ones can be called", config.rpc);
+        return Err(problem(message));
+    }
+    if section == "auth" && config.accept_when.is_none() && config.reject_when.is_none() {
+        let message = "says nowhere which responses are a yes".to_owned();
+        let help = "add `accept_when` with the fields of a response that accepts, such as \
+                    `{ code: 0, msg: \"\" }`, or `reject_when`; `accept_when: {}` where the service \
+                    refuses by its gRPC status";
+        let path = place.map(str::to_owned).into();
+        return Err(vec![Problem { path, message, help: Some(help.to_owned()) }]);
+    }
     let callout = callout::Config {
         method,
         request: config.request.clone(),
-        accept_when: config.accept_when.clone(),
+        accept_when: config.accept_when.clone().unwrap_or_default(),
+        reject_when: config.reject_when.clone(),
         reason: config.reason.clone(),
     };
-    match Callout::new(callout, placeholders) {
-        Ok(callout) => Some((callout, call(upstream, path, timeout))),
-        Err(errors) => {
-            problems.extend(errors.into_iter().map(|error| {
-                // `request.connParam.userId` leads to that very key in the file.
-                let keys = place.into_iter().chain(error.path.split('.'));
-                let path = keys.map(str::to_owned).collect();
-                Problem { path, message: error.problem.to_string(), help: None }
-            }));
-            None
-        }
-    }
+    Callout::new(callout, placeholders).map_err(|errors| {
+        let problem = |error: callout::ConfigError| {
+            // `request.connParam.userId` leads to that very key in the file.
+            let keys = place.into_iter().chain(error.path.split('.'));
+            let path = keys.map(str::to_owned).collect();
+            Problem { path, message: error.problem.to_string(), help: None }
+        };
+        errors.into_iter().map(problem).collect()
+    })
 }
 
-fn call(upstream: Arc<Upstream>, path: PathAndQuery, timeout: Duration) -> Call {
-    let metadata = Arc::new(Metadata::new(HeaderMap::new()));
+fn call(destination: Destination, path: PathAndQuery, timeout: Duration) -> Call {
+    let Destination { upstream, rules } = destination;
+    let metadata = Metadata::new(HeaderMap::new());
+    let metadata = Arc::new(match &rules {
+        Some(rules) => metadata.under(rules),
+        None => metadata,
+    });
     Arc::new(move |worker, message| {
         let (path, metadata, own) = (path.clone(), Arc::clone(&metadata), Own::default());
         let (retry, trail) = (false, None);

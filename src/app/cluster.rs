@@ -28,11 +28,11 @@ pub(super) async fn broker(
 }
 
 /// Finds out whether what the section names can be used.
-pub(super) async fn check(config: &Config) -> Result<(), Problem> {
+pub(super) fn check(config: &Config) -> Result<(), Problem> {
     let Some(config) = &config.cluster else { return Ok(()) };
-    cluster::check(&link(config)).await.map_err(|error| {
+    cluster::check(&link(config)).map_err(|error| {
         let key = match &error {
-            LinkError::Credentials(..) => "credentials",
+            LinkError::Unreadable(..) | LinkError::Credentials(..) => "credentials",
             LinkError::Tls(_) => "tls",
             LinkError::Address(..) | LinkError::Connect(_) => "nats",
         };

@@ -1,16 +1,26 @@
 //! From the model of routes.yaml to what each component wants to know.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::config::{ClientTls, Config, ErrorCodes, OneSessionPer, UpstreamConfig};
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+
+use super::secrets;
+use super::stop::Drain;
+use crate::config::{
+    Auth, Authorization, ClientTls, Config, ErrorCodes, IdentityDepth, OneSessionPer,
+    UpstreamConfig, UpstreamMetadata,
+};
 use crate::edge;
 use crate::proto::session::response_body;
 use crate::registry;
-use crate::routing::StatusCodes;
-use crate::session::{self, sweeper::Timeouts};
-use crate::upstream::{self, Address, Pem, TlsConfig};
-
-use super::stop::Drain;
+use crate::routing::{Depth, StatusCodes};
+use crate::session::{
+    self,
+    sweeper::{Holding, Timeouts},
+};
+use crate::upstream::{self, Address, Pem, Rules, TlsConfig};
 
 pub(super) fn edge(config: &Config) -> edge::Config {
     let edge = &config.edge;
@@ -21,8 +31,7 @@ pub(super) fn edge(config: &Config) -> edge::Config {
         handshake_timeout: config.session.handshake_timeout,
         max_connections: edge.max_connections as usize,
         max_connections_per_ip: edge.max_connections_per_ip as usize,
-        // Without tracing they are passed through.
-        continue_traces: config.tracing.as_ref().is_none_or(|it| it.continue_client_traces),
+        continue_traces: config.tracing.as_ref().is_some_and(|it| it.continue_client_traces),
     }
 }
 
@@ -41,6 +50,11 @@ pub(super) fn session(config: &Config) -> session::Config {
             pong: session.pong_timeout,
         },
     }
+}
+
+/// How long logins hold.
+pub(super) fn holding(auth: &Auth) -> Holding {
+    Holding { grace: auth.grace, recheck: (!auth.recheck.is_zero()).then_some(auth.recheck) }
 }
 
 pub(super) fn one_session_per(config: &Config) -> registry::OneSessionPer {
@@ -68,6 +82,34 @@ pub(super) fn upstream(
     Ok(upstream::Config { name: name.to_owned(), address, connections, tls })
 }
 
+/// How the metadata of an upstream's calls differs from the usual, or what is
+/// wrong with that and under which key.
+pub(super) fn rules(
+    config: &UpstreamMetadata,
+) -> Result<Option<Arc<Rules>>, (Vec<String>, String)> {
+    let drops_token = config.authorization == Authorization::Drop;
+    let own = config.drop.iter().map(|own| HeaderName::from_static(own.name()));
+    let drop = drops_token.then_some(AUTHORIZATION).into_iter().chain(own).collect();
+    let mut set = HeaderMap::new();
+    for (name, source) in &config.set {
+        let wrong = |message| (vec!["set".to_owned(), name.clone()], message);
+        let key = HeaderName::try_from(name).map_err(|error| wrong(error.to_string()))?;
+        let value = secrets::from(source).map_err(wrong)?;
+        set.insert(key, metadata_value(&value).map_err(|text| wrong(text.to_owned()))?);
+    }
+    let rules = Rules::new(drop, set);
+    Ok((!rules.is_empty()).then(|| Arc::new(rules)))
+}
+
+/// What gRPC calls an ASCII-Value. Never said, as it may be a secret.
+fn metadata_value(text: &str) -> Result<HeaderValue, &'static str> {
+    let is_visible = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
+    if text.trim() != text || !text.bytes().all(is_visible) {
+        return Err("the value cannot be sent: write visible ASCII, without spaces at its ends");
+    }
+    HeaderValue::from_str(text).map_err(|_| "the value cannot be sent: write visible ASCII")
+}
+
 fn client_tls(tls: &ClientTls) -> Result<TlsConfig, String> {
     let read = |path: &Option<std::path::PathBuf>| {
         path.as_deref().map(read_pem).transpose().map_err(|error| error.to_string())
@@ -89,6 +131,14 @@ pub(super) fn status_codes(base: &StatusCodes, overrides: &ErrorCodes) -> Status
     overrides.iter().fold(base.clone(), |codes, (status, code)| {
         codes.with(tonic::Code::from(*status), response_body::Code::from(*code) as i32)
     })
+}
+
+/// How far below a request the identity is filled.
+pub(super) fn depth(depth: IdentityDepth) -> Depth {
+    match depth {
+        IdentityDepth::Top => Depth::Top,
+        IdentityDepth::Nested => Depth::Nested,
+    }
 }
 
 fn bytes(size: u64) -> usize {

@@ -15,6 +15,8 @@ mod push;
 mod reload;
 mod resolve;
 mod samples;
+mod secrets;
+mod sizes;
 mod stop;
 mod trace;
 mod workers;
@@ -29,19 +31,18 @@ use tokio::sync::watch;
 
 use crate::admin as admin_api;
 use crate::broker::Broker;
-use crate::config::{Config, Diagnostics, Loaded};
+use crate::config::{Diagnostics, Loaded};
 use crate::edge;
-use crate::envelope::PrivateKey;
 use crate::metrics::Metrics;
 use crate::push::Server;
 use crate::registry::Registry;
 use crate::session::Services;
 use crate::session::keys::KeyService;
-use crate::tls::{self, Tls};
 use crate::trace::Tracing;
 
 pub use log::start as start_log;
 pub use resolve::{Problem, Reflection, Resolved, Resolver};
+pub use secrets::problems as file_problems;
 pub use stop::{Drain, Signals, Stop};
 
 use admin::{News, State};
@@ -103,7 +104,8 @@ pub struct App {
     workers: Workers,
     tracing: Option<Arc<Tracing>>,
     drain: Drain,
-    reloader: Reloader,
+    /// Apart, as it holds two configurations.
+    reloader: Box<Reloader>,
     /// What sessions work with at this moment.
     services: Arc<ArcSwap<Services>>,
 }
@@ -125,19 +127,18 @@ impl App {
 
         let mut resolver = Resolver::new(workers);
         let made = resolver.resolve(config, Reflection::Ask).await;
-        for problem in &made.problems {
-            problem.report(&loaded, &mut diagnostics);
-        }
+        made.problems.iter().for_each(|problem| problem.report(&loaded, &mut diagnostics));
         let node = push::node();
         let mut report = |problem: Problem| problem.report(&loaded, &mut diagnostics);
-        let tls = load_tls(config).map_err(&mut report).unwrap_or_default();
-        let key = load_key(config).map_err(&mut report).unwrap_or_default();
+        let tls = secrets::client_tls(config).map_err(&mut report).unwrap_or_default();
+        let key = secrets::session_key(config).map_err(&mut report).unwrap_or_default();
         let door = push::Door::new(config).map_err(&mut report).unwrap_or_default();
-        cluster::check(config).await.map_err(&mut report).unwrap_or_default();
+        cluster::check(config).map_err(&mut report).unwrap_or_default();
         let tracing = trace::start(config, node.clone()).map_err(&mut report).unwrap_or_default();
         if diagnostics.has_errors() {
             return Err(StartError::Config(diagnostics));
         }
+        log_warnings(&loaded, &made);
 
         let listen = config.edge.listen;
         let unavailable = |source| StartError::Listen { address: listen, source };
@@ -154,8 +155,8 @@ impl App {
         let (replaced, on_replaced) = watch::channel(());
         let registry = Registry::new(components::one_session_per(config));
         let metrics = Metrics::new();
-        let broker = cluster::broker(config, node, Arc::clone(&registry), &metrics).await?;
-        let broker = Arc::new(broker);
+        let broker = cluster::broker(config, node, Arc::clone(&registry), &metrics).await;
+        let broker = broker.map(Arc::new)?;
         let push = match push_listener {
             Some(listener) => {
                 Some(push::serve(listener, &door, &broker, &metrics, tracing.clone()).await?)
@@ -185,11 +186,7 @@ impl App {
             broker: Arc::clone(&broker),
             workers: workers.watched(),
             keys,
-            tls: tls
-                .iter()
-                .map(|tls| ("edge", Arc::clone(tls)))
-                .chain(door.certificate())
-                .collect(),
+            tls: tls.iter().cloned().map(|tls| ("edge", tls)).chain(door.certificate()).collect(),
             news: Arc::clone(&news),
         };
         let admin = admin_listener.map(|listener| admin::serve(listener, state)).transpose()?;
@@ -200,7 +197,7 @@ impl App {
             routes = services.load().routes.len(),
             "listening"
         );
-        let reloader = Reloader {
+        let reloader = Box::new(Reloader {
             read,
             files,
             resolver,
@@ -208,13 +205,15 @@ impl App {
             replaced,
             tls,
             door,
+            cluster: broker.cluster().cloned(),
             key: reload::private_key(&loaded.config),
             started: loaded.config.clone(),
             running: loaded.config,
             pending: made.pending,
+            warned: made.warnings,
             metrics,
             news: Arc::clone(&news),
-        };
+        });
         Ok(Self { address, push, admin, news, broker, workers, tracing, drain, reloader, services })
     }
 
@@ -250,7 +249,7 @@ impl App {
         let mut reloader = self.reloader;
         let stop = tokio::select! {
             stop = stop => stop,
-            never = reloader.run() => match never {},
+            never = Box::pin(reloader.run()) => match never {},
         };
         self.news.drain();
         let push = self.push.map(|(server, _)| server);
@@ -269,21 +268,31 @@ impl Problem {
         let help = self.help.clone().unwrap_or_default();
         diagnostics.error(loaded.at(&path), self.message.clone(), help);
     }
+
+    /// The same for something that does not keep the file from being used.
+    pub fn warn(&self, loaded: &Loaded, diagnostics: &mut Diagnostics) {
+        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        let help = self.help.clone().unwrap_or_default();
+        diagnostics.warning(loaded.at(&path), self.message.clone(), help);
+    }
 }
 
-fn load_tls(config: &Config) -> Result<Option<Arc<Tls>>, Problem> {
-    let Some(tls) = &config.edge.tls else { return Ok(None) };
-    let files = tls::Files { cert: tls.cert.clone(), key: tls.key.clone(), client_ca: None };
-    let loaded = Tls::load(files, tls::Protocol::Http1);
-    let loaded = loaded.map_err(|error| Problem::at(["edge", "tls"], error.to_string()))?;
-    Ok(Some(Arc::new(loaded)))
-}
-
-fn load_key(config: &Config) -> Result<Option<PrivateKey>, Problem> {
-    let Some(path) = &config.session.private_key else { return Ok(None) };
-    let problem = |message| Problem::at(["session", "private_key"], message);
-    let pem = std::fs::read(path)
-        .map_err(|error| problem(format!("cannot read {}: {error}", path.display())))?;
-    let key = PrivateKey::from_pem(pem);
-    key.map(Some).map_err(|error| problem(format!("{}: {error}", path.display())))
+/// Logs what can be used, and is probably not meant, or has its consequences.
+fn log_warnings(loaded: &Loaded, found: &Resolved) {
+    if let Some(Problem { path, message, .. }) = &found.unfetched {
+        let key = path.join(".");
+        tracing::warn!(
+            key,
+            reason = message,
+            "logins are answered RetryError until there are keys"
+        );
+    }
+    let mut warnings = loaded.diagnostics();
+    for problem in &found.warnings {
+        problem.warn(loaded, &mut warnings);
+    }
+    warnings.tidy();
+    for line in warnings.lines() {
+        tracing::warn!(warning = %line, "configuration");
+    }
 }

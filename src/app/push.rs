@@ -4,10 +4,13 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::StartError;
 use super::resolve::Problem;
+use super::secrets;
 use crate::broker::Broker;
-use crate::config::{Config, PushConfig, PushTls, Secret};
+use crate::config::{Config, PushConfig, PushTls, PushToken, Secret};
 use crate::edge;
 use crate::metrics::Metrics;
 use crate::push::Server;
@@ -32,7 +35,7 @@ impl Door {
         });
         let tls = tls.transpose().map_err(|e| Problem::at(["push", "tls"], e.to_string()))?;
         let door = Self { tokens: Arc::default(), tls: tls.map(Arc::new) };
-        door.tokens.replace(push.tokens.iter().map(Secret::expose));
+        door.tokens.replace(tokens(config)?.iter().map(|token| token.as_bytes()));
         Ok(door)
     }
 
@@ -42,17 +45,17 @@ impl Door {
     }
 
     /// Takes over the tokens of a new configuration.
-    pub(super) fn take_over(&self, config: Option<&PushConfig>) {
+    pub(super) fn take_over(&self, tokens: &[Zeroizing<String>]) {
         // Without a section, or tokens, the door stays as it was: a restart
         // takes it away.
-        let tokens = config.map(|push| &push.tokens).filter(|tokens| !tokens.is_empty());
-        if let Some(tokens) = tokens {
-            self.tokens.replace(tokens.iter().map(Secret::expose));
+        if !tokens.is_empty() {
+            self.tokens.replace(tokens.iter().map(|token| token.as_bytes()));
         }
     }
 
-    /// Reads the certificates again: they change whatever else is wrong.
-    pub(super) fn read_again(&self) {
+    /// Reads the certificates and the files of tokens again: they change whatever
+    /// else is wrong.
+    pub(super) fn read_again(&self, running: Option<&PushConfig>) {
         match self.tls.as_ref().map(|tls| tls.reload()) {
             Some(Ok(())) => tracing::info!("push API certificates read again"),
             Some(Err(error)) => {
@@ -60,6 +63,46 @@ impl Door {
             }
             None => {}
         }
+        let Some(running) = running.filter(|push| push.tokens.iter().any(is_file)) else { return };
+        match all(running) {
+            Ok(tokens) => {
+                self.take_over(&tokens);
+                tracing::info!("push API tokens read again");
+            }
+            Err(problem) => {
+                let error = problem.message;
+                tracing::error!(%error, "the push API's old tokens go on");
+            }
+        }
+    }
+}
+
+/// The tokens of a configuration, those in files included.
+pub(super) fn tokens(config: &Config) -> Result<Vec<Zeroizing<String>>, Problem> {
+    config.push.as_ref().map_or(Ok(Vec::new()), all)
+}
+
+fn all(push: &PushConfig) -> Result<Vec<Zeroizing<String>>, Problem> {
+    let tokens = push.tokens.iter().enumerate();
+    tokens.map(|(nth, token)| read(&nth.to_string(), token)).collect()
+}
+
+fn is_file(token: &PushToken) -> bool {
+    matches!(token, PushToken::Long(long) if long.token_file.is_some())
+}
+
+fn read(nth: &str, token: &PushToken) -> Result<Zeroizing<String>, Problem> {
+    let owned = |secret: &Secret| Ok(Zeroizing::new(secret.expose().to_owned()));
+    let long = match token {
+        PushToken::Text(secret) => return owned(secret),
+        PushToken::Long(long) => long,
+    };
+    match (&long.token, &long.token_file) {
+        (Some(secret), _) => owned(secret),
+        (None, Some(path)) => secrets::read(path)
+            .map_err(|message| Problem::at(["push", "tokens", nth, "token_file"], message)),
+        // Reported when the file was read.
+        (None, None) => Err(Problem::at(["push", "tokens", nth], "there is no token")),
     }
 }
 

@@ -10,11 +10,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::Read;
 use super::admin::News;
 use super::files::{Files, content_of};
-use super::push::Door;
-use super::resolve::{Reflection, Resolver};
+use super::push::{self, Door};
+use super::resolve::{Problem, Reflection, Resolver};
+use super::{Read, log_warnings};
+use crate::broker::cluster::Cluster;
 use crate::config::{Config, Diagnostics, PushConfig};
 use crate::metrics::Metrics;
 use crate::session::Services;
@@ -32,6 +33,7 @@ pub(super) struct Reloader {
     pub(super) replaced: watch::Sender<()>,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) door: Door,
+    pub(super) cluster: Option<Arc<Cluster>>,
     /// What the running services were made from.
     pub(super) running: Config,
     /// What the process was started with.
@@ -39,6 +41,8 @@ pub(super) struct Reloader {
     /// The content of the private key at that time.
     pub(super) key: Option<u64>,
     pub(super) pending: Vec<(String, String)>,
+    /// What is probably not meant, and in the log.
+    pub(super) warned: Vec<Problem>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) news: Arc<News>,
 }
@@ -77,16 +81,23 @@ impl Reloader {
                 Err(error) => tracing::error!(%error, "the old TLS certificate goes on"),
             }
         }
-        self.door.read_again();
+        self.door.read_again(self.running.push.as_ref());
+        match self.cluster.as_ref().and_then(|cluster| cluster.read_again()) {
+            Some(Ok(())) => tracing::info!("credentials for NATS read again"),
+            Some(Err(error)) => tracing::error!(%error, "the old credentials for NATS go on"),
+            None => {}
+        }
         let loaded = match (self.read)() {
             Ok(loaded) => loaded,
             Err(diagnostics) => return self.refuse(&diagnostics),
         };
         self.files.also(loaded.files());
         let resolved = self.resolver.resolve(&loaded.config, Reflection::Ask).await;
-        if !resolved.problems.is_empty() {
+        let tokens = push::tokens(&loaded.config);
+        let bad_tokens = tokens.as_ref().err();
+        if !resolved.problems.is_empty() || bad_tokens.is_some() {
             let mut diagnostics = loaded.diagnostics();
-            for problem in &resolved.problems {
+            for problem in resolved.problems.iter().chain(bad_tokens) {
                 problem.report(&loaded, &mut diagnostics);
             }
             return self.refuse(&diagnostics);
@@ -95,7 +106,9 @@ impl Reloader {
         for line in loaded.warnings.lines() {
             tracing::warn!(warning = %line, "configuration");
         }
-        self.door.take_over(loaded.config.push.as_ref());
+        log_warnings(&loaded, &resolved);
+        self.warned = resolved.warnings;
+        self.door.take_over(&tokens.unwrap_or_default());
         self.running = loaded.config;
         self.replace(resolved.services, resolved.pending);
         self.metrics.reloads.with_label_values(&["ok"]).inc();
@@ -116,6 +129,12 @@ impl Reloader {
             let routes = resolved.services.routes.len();
             self.replace(resolved.services, resolved.pending);
             tracing::info!(routes, pending = self.pending.len(), "asked for descriptors again");
+            for new in resolved.warnings.iter().filter(|found| !self.warned.contains(found)) {
+                let place = new.path.join(".");
+                let help = new.help.as_deref().unwrap_or_default();
+                tracing::warn!(warning = %format_args!("{place}: {}; {help}", new.message), "configuration");
+            }
+            self.warned = resolved.warnings;
             self.log_pending();
         }
     }

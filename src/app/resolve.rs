@@ -5,20 +5,25 @@
 //! the place in the file that it concerns.
 
 use std::collections::{BTreeSet, HashMap};
+use std::io::{self, Read as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 
+use super::authentication::Before;
 use super::callouts::{self, Callee};
-use super::{authentication, components};
-use crate::config::{self, Config, RpcCall, UpstreamConfig};
+use super::{authentication, components, sizes};
+use crate::auth::jwt::Remote;
+use crate::config::{self, Config, IdentityConfig, RpcCall, UpstreamConfig};
 use crate::routing::{
-    Descriptors, PublicMethods, RouteSpec, RouteTable, StatusCodes, TableBuilder,
+    DescriptorError, Descriptors, Note, PublicMethods, RouteSpec, RouteTable, StatusCodes,
+    TableBuilder, suggest,
 };
 use crate::session::Services;
-use crate::upstream::reflection::{self, ReflectionError};
-use crate::upstream::{self, Upstream};
+use crate::upstream::reflection::{self, Reflected, ReflectionError};
+use crate::upstream::{self, Destination, Rules, Upstream};
 
 /// How long a server may take to tell its descriptors.
 const REFLECTION_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,14 +56,23 @@ pub struct Resolved {
     pub services: Services,
     /// Empty if the configuration can be used.
     pub problems: Vec<Problem>,
+    /// What can be used, and is probably not meant.
+    pub warnings: Vec<Problem>,
     /// Upstreams whose descriptors could not be had yet, with the reason.
     pub pending: Vec<(String, String)>,
+    /// The keys that logins are judged with could not be fetched yet. Until
+    /// they are, nobody can log in.
+    pub unfetched: Option<Problem>,
 }
 
 /// Resolves configurations one after the other, and keeps what does not change.
 pub struct Resolver {
     workers: usize,
     kept: HashMap<String, Kept>,
+    /// Some configuration was resolved without a problem.
+    is_reload: bool,
+    /// The keys that it fetches, if it does.
+    keys: Option<Arc<Remote>>,
 }
 
 struct Kept {
@@ -72,7 +86,14 @@ struct Candidate<'c> {
     name: &'c str,
     config: &'c UpstreamConfig,
     upstream: Arc<Upstream>,
+    rules: Option<Arc<Rules>>,
     wanted: BTreeSet<&'c str>,
+}
+
+impl Candidate<'_> {
+    fn destination(&self) -> Destination {
+        Destination { upstream: Arc::clone(&self.upstream), rules: self.rules.clone() }
+    }
 }
 
 /// An upstream's descriptors.
@@ -85,11 +106,11 @@ enum Known {
 impl Resolver {
     /// A resolver for a gateway of so many workers.
     pub fn new(workers: usize) -> Self {
-        Self { workers, kept: HashMap::new() }
+        Self { workers, kept: HashMap::new(), is_reload: false, keys: None }
     }
 
     /// Resolves a configuration. Upstreams that are configured as before keep
-    /// their connections.
+    /// their connections, and keys that are fetched from the same place go on.
     pub async fn resolve(&mut self, config: &Config, reflection: Reflection) -> Resolved {
         let mut problems = Vec::new();
         let callouts: Vec<_> = callouts::all(config).map(|(_, call)| call).collect();
@@ -98,7 +119,15 @@ impl Resolver {
             .iter()
             .filter_map(|(name, upstream)| self.candidate(name, upstream, &callouts, &mut problems))
             .collect();
-        let descriptors = join_all(candidates.iter().map(|c| self.describe(c, reflection))).await;
+        let described = join_all(candidates.iter().map(|c| self.describe(c, reflection)));
+        let before = Before { is_reload: self.is_reload, remote: self.keys.as_ref() };
+        // On the heap: this future is part of those of commands.
+        let keys = Box::pin(authentication::keys(&config.auth, before, reflection));
+        let (descriptors, keys) = join(described, keys).await;
+        let keys = keys.unwrap_or_else(|problem| {
+            problems.push(problem);
+            authentication::Known::default()
+        });
 
         let mut known = HashMap::new();
         for (candidate, described) in candidates.iter().zip(descriptors) {
@@ -108,12 +137,12 @@ impl Resolver {
             });
             known.insert(candidate.name, described);
         }
-        let mut routes = table(config, &candidates, &known, &mut problems);
+        let (mut routes, mut warnings) = table(config, &candidates, &known, &mut problems);
         if reflection == Reflection::AskUnknown && !problems.is_empty() {
             // The configuration is in use already, and a server that came up is
             // not what it says. That is no reason to keep others waiting.
             set_aside(&mut problems, &mut known);
-            routes = table(config, &candidates, &known, &mut problems);
+            (routes, warnings) = table(config, &candidates, &known, &mut problems);
         }
         let callee = |name: &str| {
             let candidate = candidates.iter().find(|candidate| candidate.name == name)?;
@@ -121,11 +150,15 @@ impl Resolver {
                 Known::Yes(descriptors) => Some(Arc::clone(descriptors)),
                 Known::NotYet(_) | Known::Broken => None,
             };
-            let upstream = Arc::clone(&candidate.upstream);
-            Some(Callee { upstream, descriptors, timeout: candidate.config.timeout })
+            let destination = candidate.destination();
+            Some(Callee { destination, descriptors, timeout: candidate.config.timeout })
         };
-        let auth = authentication::build(&config.auth, &mut problems, callee);
+        sizes::check(config, &routes, &mut problems);
+        let remote = keys.keys.as_ref().and_then(|keys| keys.remote()).cloned();
+        let auth = authentication::build(&config.auth, keys.keys, &mut problems, callee);
+        let each_request = authentication::each_request(&config.auth, &mut problems, callee);
         let hooks = callouts::hooks(&config.hooks, &mut problems, callee);
+        warnings.extend(callouts::doubts(config, callee));
         if reflection == Reflection::AskUnknown {
             set_callees_aside(config, &mut problems, &mut known);
         }
@@ -137,8 +170,12 @@ impl Resolver {
         let upstreams = candidates.iter().map(|c| Arc::clone(&c.upstream)).collect();
         if problems.is_empty() {
             self.keep(&candidates, &known);
+            self.is_reload = true;
+            self.keys = remote;
         }
-        Resolved { services: Services { routes, auth, hooks, upstreams }, problems, pending }
+        let holding = components::holding(&config.auth);
+        let services = Services { routes, auth, holding, each_request, hooks, upstreams };
+        Resolved { services, problems, warnings, pending, unfetched: keys.unfetched }
     }
 
     fn candidate<'c>(
@@ -176,12 +213,20 @@ impl Resolver {
                 }
             },
         };
+        let rules = match components::rules(&config.metadata) {
+            Ok(rules) => rules,
+            Err((below, message)) => {
+                let path = ["upstreams", name, "metadata"].map(str::to_owned).into_iter();
+                problems.push(Problem { path: path.chain(below).collect(), message, help: None });
+                return None;
+            }
+        };
         let routed = config.routes.values().map(|route| service_of(&route.rpc));
         let exposed = config.expose.iter().map(String::as_str);
         let called = callouts.iter().filter(|call| call.upstream == name);
         let called = called.map(|call| service_of(&call.rpc));
         let wanted = routed.chain(exposed).chain(called).filter(|name| !name.is_empty());
-        Some(Candidate { name, config, upstream, wanted: wanted.collect() })
+        Some(Candidate { name, config, upstream, rules, wanted: wanted.collect() })
     }
 
     async fn describe(&self, of: &Candidate<'_>, mode: Reflection) -> Result<Known, Problem> {
@@ -194,10 +239,12 @@ impl Resolver {
         };
         let mut sets = Vec::new();
         for file in files {
-            let read = std::fs::read(file);
-            sets.push(read.map_err(|e| problem(format!("cannot read {}: {e}", file.display())))?);
+            let read = read_set(file);
+            let name = file.display().to_string();
+            let bytes = read.map_err(|error| problem(format!("cannot read {name}: {error}")))?;
+            sets.push((name, bytes));
         }
-        Descriptors::from_sets(sets.iter().map(Vec::as_slice))
+        Descriptors::from_named_sets(sets.iter().map(|(name, set)| (name.as_str(), set.as_slice())))
             .map(|descriptors| Known::Yes(Arc::new(descriptors)))
             .map_err(|error| problem(error.to_string()))
     }
@@ -215,10 +262,8 @@ impl Resolver {
             }
             _ => {}
         }
-        match ask(&of.upstream, &of.wanted).await {
-            Ok(set) => Descriptors::from_sets([&*set])
-                .map(|descriptors| Known::Yes(Arc::new(descriptors)))
-                .map_err(|error| error.to_string()),
+        match ask(&of.upstream, of.rules.as_deref(), &of.wanted).await {
+            Ok(descriptors) => Ok(Known::Yes(Arc::new(descriptors))),
             // Down for a moment, after it has told: what it told still holds.
             Err(ReflectionError::Unreachable { .. })
                 if let Some(kept) = &kept
@@ -261,16 +306,60 @@ impl Problem {
 
 /// Asks for the wanted services. If the server does not know one of them, asks
 /// for all that it has, so that a wrong name can be told from the right one.
-async fn ask(server: &Upstream, wanted: &BTreeSet<&str>) -> Result<bytes::Bytes, ReflectionError> {
+async fn ask(
+    server: &Upstream,
+    rules: Option<&Rules>,
+    wanted: &BTreeSet<&str>,
+) -> Result<Descriptors, ReflectionError> {
     let wanted: Vec<_> = wanted.iter().copied().collect();
-    match reflection::fetch(server, &wanted, REFLECTION_TIMEOUT).await {
-        Err(ReflectionError::UnknownSymbol { services, .. }) => {
-            let all: Vec<_> = services.iter().map(String::as_str).collect();
-            let told = reflection::fetch(server, &all, REFLECTION_TIMEOUT).await?;
-            Ok(told.file_descriptor_set)
-        }
-        told => Ok(told?.file_descriptor_set),
+    let unknown = match reflection::fetch(server, rules, &wanted, REFLECTION_TIMEOUT).await {
+        Err(unknown @ ReflectionError::UnknownSymbol { .. }) => unknown,
+        told => return understand(server, &told?),
+    };
+    let ReflectionError::UnknownSymbol { services, .. } = &unknown else { return Err(unknown) };
+    // Not every server describes its reflection.
+    let all =
+        services.iter().map(String::as_str).filter(|name| !name.starts_with("grpc.reflection."));
+    let all: Vec<_> = all.collect();
+    match reflection::fetch(server, rules, &all, REFLECTION_TIMEOUT).await {
+        Ok(told) => understand(server, &told).map_err(|_| unknown),
+        Err(_) => Err(unknown),
     }
+}
+
+/// Makes descriptors of what a server has told.
+fn understand(server: &Upstream, told: &Reflected) -> Result<Descriptors, ReflectionError> {
+    let made = Descriptors::from_files(&told.file_descriptor_set, &told.roots);
+    made.map_err(|error| {
+        let upstream = server.name().to_owned();
+        let DescriptorError::MissingImport { file, import, needs } = &error else {
+            return ReflectionError::Unusable { upstream, reason: error.to_string() };
+        };
+        let missing = told.missing.iter().find(|missing| missing.import == *import);
+        let answer = missing.map_or("with other files", |missing| &missing.answer);
+        let reason = format!(
+            "`{file}` imports `{import}` and needs `{needs}` of it, and the server, asked for that \
+             file, answers {answer}"
+        );
+        if missing.is_some_and(|missing| missing.may_pass) {
+            ReflectionError::Unreachable { upstream, reason }
+        } else {
+            ReflectionError::Unusable { upstream, reason }
+        }
+    })
+}
+
+/// A larger descriptor set is none.
+const MAX_SET: u64 = 64 * 1024 * 1024;
+
+/// Reads a file, unless it is longer than any descriptor set.
+fn read_set(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(MAX_SET + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_SET {
+        return Err(io::Error::other(format!("it is longer than {} MiB", MAX_SET >> 20)));
+    }
+    Ok(bytes)
 }
 
 fn table(
@@ -278,17 +367,20 @@ fn table(
     candidates: &[Candidate<'_>],
     known: &HashMap<&str, Known>,
     problems: &mut Vec<Problem>,
-) -> RouteTable<Arc<Upstream>> {
+) -> (RouteTable<Destination>, Vec<Problem>) {
     let public = PublicMethods::new(&config.public_methods).unwrap_or_else(|error| {
         problems.push(Problem::at(["public_methods"], error.to_string()));
         PublicMethods::default()
     });
     let identity = &config.identity;
-    let mut builder = TableBuilder::new(&identity.request_field, &identity.response_field, public);
+    let builder = TableBuilder::new(&identity.request_field, &identity.response_field, public);
+    let mut builder = builder.with_depth(components::depth(identity.depth));
+    let mut warnings = Vec::new();
     for candidate in candidates {
         match known.get(candidate.name) {
             Some(Known::Yes(descriptors)) => {
-                add_routes(&mut builder, candidate, descriptors, problems);
+                let notes = add_routes(&mut builder, candidate, descriptors, problems);
+                warnings.extend(notes);
             }
             Some(Known::NotYet(reason)) => {
                 for (method, route) in &candidate.config.routes {
@@ -301,16 +393,50 @@ fn table(
             Some(Known::Broken) | None => {}
         }
     }
-    builder.build()
+    let table = builder.build();
+    let is_whole = candidates.iter().all(|of| matches!(known.get(of.name), Some(Known::Yes(_))));
+    if is_whole && problems.is_empty() {
+        warnings.extend(missing_field(&table, &identity.request_field));
+    }
+    (table, warnings)
 }
 
+/// Doubts a request field that no routed message has. Of the default, only where
+/// another field seems to be meant: services need not have one.
+fn missing_field(table: &RouteTable<Destination>, name: &str) -> Option<Problem> {
+    let is_default = name == IdentityConfig::default().request_field;
+    if table.is_empty() || table.routes().any(|route| route.has_identity()) {
+        return None;
+    }
+    let names: BTreeSet<_> = table
+        .routes()
+        .flat_map(|route| route.input.fields().collect::<Vec<_>>())
+        .filter(|field| field.kind().as_message().is_some() && !field.is_list())
+        .map(|field| field.json_name().to_owned())
+        .collect();
+    let alike = suggest::closest(name, names.iter().map(String::as_str));
+    if is_default && alike.is_none() {
+        return None;
+    }
+    let message = format!("no routed method has a field `{name}` in its request to fill");
+    let help = alike.map_or_else(
+        || "services learn of the caller from metadata alone".to_owned(),
+        |alike| format!("did you mean `{alike}`?"),
+    );
+    let path = ["identity", "request_field"].map(str::to_owned).into();
+    Some(Problem { path, message, help: Some(help) })
+}
+
+/// Adds an upstream's routes, and returns what is probably not meant.
 fn add_routes(
-    builder: &mut TableBuilder<Arc<Upstream>>,
+    builder: &mut TableBuilder<Destination>,
     of: &Candidate<'_>,
     descriptors: &Descriptors,
     problems: &mut Vec<Problem>,
-) {
+) -> Vec<Problem> {
+    let mut warnings = Vec::new();
     let (name, config) = (of.name, of.config);
+    let destination = of.destination();
     let codes = components::status_codes(&StatusCodes::default(), &config.error_codes);
     let spec = |method: &str, rpc: &str| RouteSpec {
         name: method.to_owned(),
@@ -334,18 +460,31 @@ fn add_routes(
             codes: components::status_codes(&codes, &route.error_codes),
             ..spec(method, &route.rpc)
         };
-        if let Err(error) = builder.route(Arc::clone(&of.upstream), spec, descriptors) {
-            let path = ["upstreams", name, "routes", method];
-            problems.push(Problem::at(path, error.to_string()));
+        let path = ["upstreams", name, "routes", method];
+        match builder.route(of.destination(), spec, descriptors) {
+            Ok(notes) => warnings.extend(notes.iter().map(|note| note_at(path, note))),
+            Err(error) => problems.push(Problem::at(path, error.to_string())),
         }
     }
     for (nth, service) in config.expose.iter().enumerate() {
         let defaults = spec("", "");
-        if let Err(error) = builder.expose(&of.upstream, service, &defaults, descriptors) {
-            let path = ["upstreams", name, "expose", &nth.to_string()];
-            problems.push(Problem::at(path, error.to_string()));
+        let path = ["upstreams", name, "expose", &nth.to_string()];
+        match builder.expose(&destination, service, &defaults, descriptors) {
+            Ok(notes) => warnings.extend(notes.iter().map(|note| note_at(path, note))),
+            Err(error) => problems.push(Problem::at(path, error.to_string())),
         }
     }
+    warnings
+}
+
+fn note_at(path: [&str; 4], note: &Note) -> Problem {
+    let help = match note {
+        Note::Below { .. } => "say `identity: { depth: nested }` to have it filled there",
+        Note::StaysEmpty { .. } => {
+            "rename the field, or change its type, if it is meant for the gateway"
+        }
+    };
+    Problem { help: Some(help.to_owned()), ..Problem::at(path, note.to_string()) }
 }
 
 /// Makes upstreams with problems such as are not known yet.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Builder;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::broker::cluster::Cluster;
@@ -21,7 +21,7 @@ use crate::registry::Registry;
 use crate::session::keys::KeyService;
 use crate::session::sweeper::{Census, Sweeper};
 use crate::session::traffic::{Traffic, Volume};
-use crate::session::{self, Services, Worker};
+use crate::session::{self, MAX_REVIEWS, Services, Worker};
 use crate::tls::Tls;
 use crate::trace::Tracing;
 
@@ -117,6 +117,7 @@ impl Workers {
                 doorbell: Arc::default(),
                 hooks: hooks.clone(),
                 traffic: Arc::clone(&traffic),
+                reviews: Arc::new(Semaphore::new(MAX_REVIEWS)),
                 registry: Arc::clone(&parts.registry),
                 metrics: Arc::clone(&parts.metrics),
                 tracing: parts.tracing.clone(),
@@ -137,7 +138,7 @@ impl Workers {
                 tokio::spawn(Arc::clone(&worker.sweeper).run());
                 let doorbell = Arc::clone(&worker.doorbell);
                 tokio::spawn(async move { doorbell.answer().await });
-                tokio::spawn(warm(worker, replaced));
+                tokio::spawn(follow(worker, replaced));
                 match listener {
                     Ok(listener) => Arc::new(edge).run(listener, stopped).await,
                     Err(error) => tracing::error!(%error, "a worker cannot accept connections"),
@@ -211,13 +212,18 @@ impl Workers {
     }
 }
 
-/// Opens this worker's connections to every upstream, before the first call
-/// needs them.
-async fn warm(worker: Arc<Worker>, mut replaced: watch::Receiver<()>) {
+/// Does what a worker does when its services are replaced: opens its connections
+/// to every upstream, before the first call needs them, and goes by the new rules
+/// of logins.
+async fn follow(worker: Arc<Worker>, mut replaced: watch::Receiver<()>) {
     loop {
         replaced.mark_unchanged();
-        for upstream in &worker.services.load().upstreams {
-            upstream.warm(worker.index);
+        {
+            let services = worker.services.load();
+            worker.sweeper.set_holding(services.holding.clone());
+            for upstream in &services.upstreams {
+                upstream.warm(worker.index);
+            }
         }
         if replaced.changed().await.is_err() {
             return;

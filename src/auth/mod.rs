@@ -2,9 +2,11 @@
 //!
 //! An [`Authenticator`] judges one [`Login`] at a time, in one of three ways:
 //! the token is a JWT that the gateway checks itself ([`jwt`]), an existing RPC
-//! is asked ([`rpc`]), or everybody is believed. What a verdict does to the
+//! is asked ([`rpc`]), or everybody is believed. Where services judge every
+//! request, [`EachRequest`] does so for them. What a verdict does to the
 //! session, its answer and its socket is the session's to decide.
 
+mod each_request;
 pub mod jwt;
 mod placeholders;
 pub mod rpc;
@@ -12,12 +14,16 @@ pub mod rpc;
 use std::fmt;
 use std::future::{Future, ready};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::Either;
 
+pub use each_request::{EachRequest, Judgement, Judgements};
 pub use jwt::Jwt;
 pub use rpc::Rpc;
+
+/// How far the clocks of whoever issues proofs and of the gateway may be apart.
+const LEEWAY: Duration = Duration::from_secs(30);
 
 /// What a client says about itself when it logs in, and what the gateway knows
 /// of it. What is not known is empty.
@@ -68,7 +74,8 @@ impl fmt::Debug for Login<'_> {
 pub enum Verdict {
     /// The client is who it says it is.
     Accepted {
-        /// When that ceases to be true, where the proof says so.
+        /// When that ceases to be true, where the proof says so; the leeway for
+        /// clocks that differ is in it.
         expires_at: Option<SystemTime>,
     },
     /// The client is not, or has not proven it.
@@ -84,6 +91,15 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// What it is called where verdicts are counted.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Accepted { .. } => "accepted",
+            Self::Refused { .. } => "refused",
+            Self::Unavailable { .. } => "unavailable",
+        }
+    }
+
     fn refused(reason: impl Into<String>) -> Self {
         Self::Refused { reason: reason.into() }
     }
@@ -98,16 +114,37 @@ pub enum Authenticator {
     Rpc(Rpc),
     /// Every token is believed.
     None,
-    /// It cannot be told yet: the RPC's descriptors are not known.
+    /// It cannot be told yet: the RPC's descriptors are not known, or something
+    /// is wrong with the configuration.
     Pending,
 }
 
 impl Authenticator {
+    /// How the keys are that tokens are checked with, where they are fetched.
+    pub fn fetched_keys(&self) -> Option<jwt::RemoteStatus> {
+        let Self::Jwt(jwt) = self else { return None };
+        jwt.keys().remote().map(|remote| remote.status())
+    }
+
+    /// Whether a session that was accepted as `was` need not be judged anew as
+    /// `is`: same platform, same device, and nothing else has changed that the
+    /// RPC is asked about.
+    pub fn holds_for(&self, was: &Login<'_>, is: &Login<'_>) -> bool {
+        let same_device = was.platform == is.platform && was.device_id == is.device_id;
+        same_device
+            && match self {
+                Self::Rpc(rpc) => rpc.asks_the_same(was, is),
+                Self::Jwt(_) | Self::None | Self::Pending => true,
+            }
+    }
+
     /// Judges a login.
     ///
     /// A login without a user is refused, whoever judges. What is returned
-    /// borrows neither the authenticator nor the login. It may take as long as
-    /// the RPC that it asks, where it asks one; a timeout is that call's.
+    /// borrows neither the authenticator nor the login, and asks nobody before it
+    /// is polled. It may take as long as the RPC that it asks, where it asks one;
+    /// a timeout is that call's. A JWT whose key is still to be fetched takes
+    /// three seconds at most.
     ///
     /// # Cancel safety
     ///
@@ -118,11 +155,11 @@ impl Authenticator {
             return Either::Left(ready(Verdict::refused("userId is missing")));
         }
         match self {
-            Self::Jwt(jwt) => Either::Left(ready(jwt.judge(login))),
-            Self::Rpc(rpc) => Either::Right(rpc.judge(login)),
+            Self::Jwt(jwt) => Either::Right(Either::Left(jwt.judge(login))),
+            Self::Rpc(rpc) => Either::Right(Either::Right(rpc.judge(login))),
             Self::None => Either::Left(ready(Verdict::Accepted { expires_at: None })),
             Self::Pending => Either::Left(ready(Verdict::Unavailable {
-                cause: "the descriptors of the RPC that judges logins are not known yet".into(),
+                cause: "what judges logins is not known yet".into(),
             })),
         }
     }

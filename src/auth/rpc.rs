@@ -6,6 +6,7 @@
 use std::future::{Future, ready};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::future::Either;
 use tonic::{Code, Status};
 
@@ -13,7 +14,7 @@ use super::{Login, Verdict};
 use crate::callout::{Answer, Call, Callout};
 
 /// What a client is told when the service gives no reason of its own.
-const REFUSED: &str = "login refused";
+pub(super) const REFUSED: &str = "login refused";
 
 /// Judges logins by an RPC. A clone is cheap and shares everything.
 #[derive(Clone)]
@@ -31,27 +32,48 @@ impl Rpc {
 
     /// Judges a login. The future may be dropped at any time, and the call with it.
     pub(super) fn judge(&self, login: &Login<'_>) -> impl Future<Output = Verdict> + Send + use<> {
-        let request = match self.callout.request(|name| login.value(name)) {
-            Ok(request) => request,
-            Err(error) => {
-                tracing::info!(%error, rpc = self.callout.rpc(), "login refused");
-                return Either::Left(ready(Verdict::refused(REFUSED)));
-            }
-        };
-        let response = (self.call)(login.worker, request);
+        match self.request(|name| login.value(name)) {
+            Some(request) => Either::Right(self.ask(login.worker, request)),
+            None => Either::Left(ready(Verdict::refused(REFUSED))),
+        }
+    }
+
+    /// Whether the RPC would be asked the same about both.
+    pub(super) fn asks_the_same(&self, one: &Login<'_>, other: &Login<'_>) -> bool {
+        let request = |login: &Login<'_>| self.callout.request(|name| login.value(name)).ok();
+        request(one) == request(other)
+    }
+
+    /// The serialized request message. `None`: the values do not fit it, and
+    /// are refused.
+    pub(super) fn request<'v>(&self, value: impl Fn(&str) -> &'v str) -> Option<Bytes> {
+        let request = self.callout.request(value);
+        request
+            .inspect_err(|error| tracing::info!(%error, rpc = self.callout.rpc(), "login refused"))
+            .ok()
+    }
+
+    /// Asks the RPC over the connections of `worker`. Nothing happens before
+    /// the future is polled; it may be dropped at any time, and the call with it.
+    pub(super) fn ask(
+        &self,
+        worker: usize,
+        request: Bytes,
+    ) -> impl Future<Output = Verdict> + Send + use<> {
+        let response = (self.call)(worker, request);
         let callout = Arc::clone(&self.callout);
-        Either::Right(async move {
+        async move {
             match response.await {
                 Ok(response) => match callout.read(response) {
                     Ok(Answer::Yes) => Verdict::Accepted { expires_at: None },
-                    Ok(Answer::No { reason }) => {
+                    Ok(Answer::No { reason, .. }) => {
                         Verdict::refused(reason.unwrap_or_else(|| REFUSED.to_owned()))
                     }
                     Err(error) => Verdict::Unavailable { cause: error.to_string() },
                 },
                 Err(status) => judge_status(&status, callout.rpc()),
             }
-        })
+        }
     }
 }
 
@@ -71,7 +93,6 @@ fn judge_status(status: &Status, rpc: &str) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use parking_lot::Mutex;
     use prost::Message as _;
     use prost_reflect::{DynamicMessage, MessageDescriptor};
@@ -84,7 +105,8 @@ mod tests {
         Config {
             method: method(),
             request: object(json!({"connParam": {"userId": "{user_id}", "token": "{token}"}})),
-            accept_when: object(json!({"code": 0})),
+            accept_when: object(json!({"code": 0, "msg": ""})),
+            reject_when: None,
             reason: Some("msg".to_owned()),
         }
     }
@@ -128,7 +150,7 @@ mod tests {
     #[tokio::test]
     async fn a_response_that_matches_accepts() {
         let accepted = Verdict::Accepted { expires_at: None };
-        assert_eq!(judge(config(), Ok(json!({"code": 0, "msg": "hello"}))).await, accepted);
+        assert_eq!(judge(config(), Ok(json!({"code": 0, "roles": ["x"]}))).await, accepted);
         assert_eq!(judge(config(), Ok(json!({}))).await, accepted);
     }
 
@@ -137,6 +159,8 @@ mod tests {
         let answer = json!({"code": 7, "msg": "banned until Monday"});
         let refused = Verdict::refused("banned until Monday");
         assert_eq!(judge(config(), Ok(answer)).await, refused);
+        let with_code_0 = json!({"msg": "banned until Monday"});
+        assert_eq!(judge(config(), Ok(with_code_0)).await, refused);
         let silent = Verdict::refused("login refused");
         assert_eq!(judge(config(), Ok(json!({"code": 7}))).await, silent);
         let without_reason = Config { reason: None, ..config() };

@@ -7,6 +7,7 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value};
 
 use super::ConfigError;
+use crate::routing::canonical::wrapped;
 use crate::routing::suggest::closest;
 
 /// What can be wrong at one place.
@@ -45,6 +46,12 @@ pub enum FieldProblem {
         /// The message's full name.
         message: String,
     },
+    /// A pattern of refusals without a field is one of every response.
+    #[error(
+        "names no field, so every response is a refusal; name the fields that tell one, such as \
+         `reject_when: {{ msg: {{ not: \"\" }} }}`"
+    )]
+    RefusesAll,
     /// A path goes on behind something that has no fields.
     #[error("`{before}` has nothing to be a field of: what stands before it is no message")]
     NoMessage {
@@ -131,17 +138,31 @@ pub(super) fn read(
     DynamicMessage::deserialize(message.clone(), Value::Object(object))
         .map(|read| read.get_field(field).into_owned())
         // What the error says may quote a value from the environment.
-        .map_err(|_| FieldProblem::WrongValue {
-            field: format!("{} ({})", field.full_name(), type_name(field)),
-        })
+        .map_err(|_| wrong_value(field))
 }
 
-/// The message that a field holds, if it is written member by member in JSON:
-/// not one of Google's own types, which have a notation of their own.
+/// A value that does not fit the field.
+pub(super) fn wrong_value(field: &FieldDescriptor) -> FieldProblem {
+    FieldProblem::WrongValue { field: format!("{} ({})", field.full_name(), type_name(field)) }
+}
+
+/// Whether a message is one of those that have a notation of their own in JSON.
+pub(super) fn is_own(message: &MessageDescriptor) -> bool {
+    let name = message.full_name().strip_prefix("google.protobuf.").unwrap_or_default();
+    is_text(message) || matches!(name, "Any" | "Struct" | "ListValue" | "Value" | "Empty")
+}
+
+/// Whether JSON writes the message as a text or another single value.
+pub(super) fn is_text(message: &MessageDescriptor) -> bool {
+    let name = message.full_name().strip_prefix("google.protobuf.").unwrap_or_default();
+    matches!(name, "Timestamp" | "Duration" | "FieldMask") || wrapped(message).is_some()
+}
+
+/// The message that a field holds, if it is written member by member in JSON.
 pub(super) fn plain_message(field: &FieldDescriptor) -> Option<MessageDescriptor> {
     let kind = field.kind();
     let message = kind.as_message()?;
-    (!field.is_map() && message.package_name() != "google.protobuf").then(|| message.clone())
+    (!field.is_map() && !is_own(message)).then(|| message.clone())
 }
 
 /// How a `.proto` file spells the field's type.

@@ -2,28 +2,32 @@
 //! a message of the user's own making.
 //!
 //! The request message is made from a JSON [`Template`] whose gaps are filled
-//! when it is called; the answer is a yes when the response message matches a
-//! [`Pattern`], and if not, a [`TextField`] may say why. All three are checked
-//! against the method's descriptors when they are made, so that a field that
-//! does not exist is found before the first call is.
+//! when it is called; the answer is a yes when the response message matches one
+//! [`Pattern`] and does not match another, and if not, a [`TextField`] may say
+//! why. All are checked against the method's descriptors when they are made, so
+//! that a field that does not exist is found before the first call is.
 //!
 //! How the call travels is not known here ([`Call`] is given by others), nor what
 //! a yes or a no does.
 
+mod canonical;
+mod doubt;
 mod fields;
 mod pattern;
 mod placeholders;
 mod template;
 mod text;
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use prost_reflect::{DynamicMessage, MethodDescriptor};
+use prost_reflect::{DynamicMessage, MessageDescriptor, MethodDescriptor};
 use serde_json::{Map, Value as Json};
 use tonic::Status;
 
+pub use doubt::Doubt;
 pub use fields::FieldProblem;
 pub use pattern::Pattern;
 pub use template::{NoFit, Template};
@@ -36,8 +40,12 @@ pub struct Config {
     pub method: MethodDescriptor,
     /// The request message in JSON, with placeholders; see [`Template`].
     pub request: Map<String, Json>,
-    /// What the response must have in it; see [`Pattern`].
+    /// What the response must have in it for a yes; see [`Pattern`]. Empty:
+    /// anything.
     pub accept_when: Map<String, Json>,
+    /// What the response must not have in it for a yes; see [`Pattern`]. It must
+    /// name a field.
+    pub reject_when: Option<Map<String, Json>>,
     /// The response's field that tells why it is a no: a field of text, a
     /// number or an enum; `a.b` is field `b` of message `a`.
     pub reason: Option<String>,
@@ -68,19 +76,40 @@ pub struct Callout {
     method: MethodDescriptor,
     request: Template,
     accept_when: Pattern,
+    reject_when: Option<Pattern>,
     reason: Option<TextField>,
 }
 
 /// What a response says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// It has in it what it must.
+    /// It has in it what it must, and not what it must not.
     Yes,
-    /// It has not.
+    /// Another one.
     No {
+        /// Which of the patterns says so.
+        because: Because,
         /// Why, where the response says so.
         reason: Option<String>,
     },
+}
+
+/// What makes a response a no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Because {
+    /// It does not match `accept_when`.
+    NotAccepted,
+    /// It matches `reject_when`.
+    Rejected,
+}
+
+impl fmt::Display for Because {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotAccepted => "does not match accept_when",
+            Self::Rejected => "matches reject_when",
+        })
+    }
 }
 
 /// A response that cannot be read as the method's.
@@ -98,16 +127,20 @@ impl Callout {
     pub fn new(config: Config, placeholders: &[&str]) -> Result<Self, Vec<ConfigError>> {
         let mut errors = Vec::new();
         let mut keep = |error: Vec<ConfigError>| errors.extend(error);
-        let Config { method, request, accept_when, reason } = config;
+        let Config { method, request, accept_when, reject_when, reason } = config;
         let request = Template::new(request, method.input(), placeholders, "request");
         let request = request.map_err(&mut keep);
         let accept_when = Pattern::new(&accept_when, &method.output(), "accept_when");
         let accept_when = accept_when.map_err(&mut keep);
+        let reject_when = reject_when
+            .map(|json| refusals(&json, &method.output()))
+            .transpose()
+            .map_err(&mut keep);
         let reason = reason.map(|path| TextField::new(&path, method.output(), "reason"));
         let reason = reason.transpose().map_err(|error| keep(vec![error]));
-        match (request, accept_when, reason) {
-            (Ok(request), Ok(accept_when), Ok(reason)) => {
-                Ok(Self { method, request, accept_when, reason })
+        match (request, accept_when, reject_when, reason) {
+            (Ok(request), Ok(accept_when), Ok(reject_when), Ok(reason)) => {
+                Ok(Self { method, request, accept_when, reject_when, reason })
             }
             _ => Err(errors),
         }
@@ -129,12 +162,33 @@ impl Callout {
         let output = self.method.output();
         let message = DynamicMessage::decode(output.clone(), response)
             .map_err(|source| NoResponse { message: output.full_name().to_owned(), source })?;
-        if self.accept_when.matches(&message) {
-            return Ok(Answer::Yes);
-        }
+        let rejected = self.reject_when.as_ref().is_some_and(|pattern| pattern.matches(&message));
+        let because = match self.accept_when.matches(&message) {
+            true if !rejected => return Ok(Answer::Yes),
+            true => Because::Rejected,
+            false => Because::NotAccepted,
+        };
         let reason = self.reason.as_ref().and_then(|field| field.text(&message));
-        Ok(Answer::No { reason })
+        Ok(Answer::No { because, reason })
     }
+
+    /// What is allowed, and is probably not meant.
+    pub fn doubt(&self) -> Option<Doubt> {
+        doubt::of(self)
+    }
+}
+
+/// Reads `reject_when`.
+fn refusals(
+    json: &Map<String, Json>,
+    output: &MessageDescriptor,
+) -> Result<Pattern, Vec<ConfigError>> {
+    let pattern = Pattern::new(json, output, "reject_when")?;
+    if pattern.is_empty() {
+        let path = "reject_when".to_owned();
+        return Err(vec![ConfigError { path, problem: FieldProblem::RefusesAll }]);
+    }
+    Ok(pattern)
 }
 
 #[cfg(test)]
@@ -143,7 +197,7 @@ pub(crate) use tests::{method, object};
 #[cfg(test)]
 mod tests {
     use prost::Message as _;
-    use prost_reflect::{DescriptorPool, MessageDescriptor};
+    use prost_reflect::DescriptorPool;
     use serde_json::json;
 
     use super::*;
@@ -152,11 +206,15 @@ mod tests {
     const PROTO: &str = r#"
         syntax = "proto3";
         package im;
+        import "google/protobuf/any.proto";
+        import "google/protobuf/struct.proto";
+        import "google/protobuf/timestamp.proto";
+        import "google/protobuf/wrappers.proto";
         service imService { rpc BeforeConnect(BeforeConnectReq) returns (BeforeConnectResp); }
         message ConnParam {
           string userId = 1; string token = 2; string platform = 3; string device_id = 4; string ips = 5;
         }
-        enum Os { UNKNOWN = 0; IOS = 1; }
+        enum Os { option allow_alias = true; UNKNOWN = 0; IOS = 1; IPHONE = 1; }
         message BeforeConnectReq {
           ConnParam connParam = 1;
           int64 uid = 2;
@@ -167,10 +225,20 @@ mod tests {
           bytes blob = 7;
           oneof proof { string ticket = 8; bool trusted = 9; }
           bool flag = 10;
+          map<string, BeforeConnectReq> nested = 11;
+          repeated int64 uids = 12;
+          map<string, int64> numbers = 13;
+          google.protobuf.Int64Value wrapped = 14;
+          google.protobuf.Any any = 15;
+          google.protobuf.Struct free = 16;
+          google.protobuf.BytesValue bytes = 17;
+          google.protobuf.Timestamp at = 18;
+          double weight = 19;
+          uint32 port = 20;
         }
         message BeforeConnectResp {
           enum Code { Success = 0; Denied = 1; }
-          message Detail { string text = 1; int64 until = 2; }
+          message Detail { string text = 1; int64 until = 2; Detail inner = 3; }
           int32 code = 1;
           string msg = 2;
           Code status = 3;
@@ -178,6 +246,11 @@ mod tests {
           Detail detail = 5;
           repeated string roles = 6;
           map<string, int64> limits = 7;
+          optional string note = 8;
+          optional int64 count = 9;
+          google.protobuf.StringValue wrapped = 10;
+          google.protobuf.BoolValue flagged = 11;
+          google.protobuf.Timestamp at = 12;
         }"#;
 
     pub(crate) fn method() -> MethodDescriptor {
@@ -202,7 +275,8 @@ mod tests {
         Config {
             method: method(),
             request: object(json!({"connParam": {"userId": "{user_id}", "token": "{token}"}})),
-            accept_when: object(json!({"code": 0})),
+            accept_when: object(json!({"code": 0, "msg": ""})),
+            reject_when: None,
             reason: Some("msg".to_owned()),
         }
     }
@@ -217,7 +291,7 @@ mod tests {
     }
 
     fn no(reason: &str) -> Answer {
-        Answer::No { reason: Some(reason.to_owned()) }
+        Answer::No { because: Because::NotAccepted, reason: Some(reason.to_owned()) }
     }
 
     #[test]
@@ -230,17 +304,55 @@ mod tests {
 
     #[test]
     fn a_response_that_matches_is_a_yes() {
-        assert_eq!(read(config(), json!({"code": 0, "msg": "hello"})), Answer::Yes);
+        assert_eq!(read(config(), json!({"code": 0, "roles": ["x"]})), Answer::Yes);
         assert_eq!(read(config(), json!({})), Answer::Yes);
     }
 
     #[test]
     fn a_response_that_does_not_match_is_a_no_with_its_reason() {
         assert_eq!(read(config(), json!({"code": 7, "msg": "banned"})), no("banned"));
-        let silent = Answer::No { reason: None };
+        assert_eq!(read(config(), json!({"msg": "banned"})), no("banned"), "with code 0");
+        let silent = Answer::No { because: Because::NotAccepted, reason: None };
         assert_eq!(read(config(), json!({"code": 7})), silent);
         let without_reason = Config { reason: None, ..config() };
         assert_eq!(read(without_reason, json!({"code": 7, "msg": "x"})), silent);
+    }
+
+    #[test]
+    fn a_response_that_matches_what_refuses_is_a_no() {
+        let rejecting = |accept_when, reject_when| Config {
+            accept_when: object(accept_when),
+            reject_when: Some(object(reject_when)),
+            ..config()
+        };
+        let no = |reason: &str| Answer::No {
+            because: Because::Rejected,
+            reason: Some(reason.to_owned()),
+        };
+        let reason_given = || rejecting(json!({}), json!({"msg": {"not": ""}}));
+        assert_eq!(read(reason_given(), json!({"msg": "banned"})), no("banned"));
+        assert_eq!(read(reason_given(), json!({"code": 7})), Answer::Yes);
+        assert_eq!(read(reason_given(), json!({})), Answer::Yes);
+        // Both fields must match for a refusal.
+        let both = || rejecting(json!({}), json!({"code": 7, "status": "Denied"}));
+        assert_eq!(read(both(), json!({"code": 7})), Answer::Yes);
+        assert_eq!(read(both(), json!({"code": 7, "status": 1, "msg": "x"})), no("x"));
+        // With both patterns, both must allow it.
+        let two = || rejecting(json!({"code": 0}), json!({"status": "Denied"}));
+        assert_eq!(read(two(), json!({})), Answer::Yes);
+        assert_eq!(read(two(), json!({"status": 1, "msg": "x"})), no("x"));
+        assert_ne!(read(two(), json!({"code": 7})), Answer::Yes);
+        // A default is a value like others.
+        let unnamed = || rejecting(json!({}), json!({"msg": ""}));
+        assert_ne!(read(unnamed(), json!({})), Answer::Yes);
+        assert_eq!(read(unnamed(), json!({"msg": "welcome"})), Answer::Yes);
+    }
+
+    #[test]
+    fn what_refuses_every_response_is_a_mistake() {
+        let config = Config { reject_when: Some(Map::new()), ..config() };
+        let errors = Callout::new(config, NAMES).unwrap_err();
+        assert!(errors[0].to_string().starts_with("reject_when: names no field"), "{errors:?}");
     }
 
     #[test]
@@ -250,9 +362,10 @@ mod tests {
             ("detail.until", "5000000000"),
             ("status", "Denied"),
             ("code", "7"),
+            ("wrapped", "held"),
         ] {
             let config = Config { reason: Some(reason.to_owned()), ..config() };
-            let response = json!({"code": 7, "status": 1, "detail": {"text": "inside", "until": "5000000000"}});
+            let response = json!({"code": 7, "status": 1, "wrapped": "held", "detail": {"text": "inside", "until": "5000000000"}});
             assert_eq!(read(config, response), no(text), "{reason}");
         }
     }
@@ -270,6 +383,7 @@ mod tests {
             method: method(),
             request: object(json!({"connParam": {"userid": "x"}, "uid": "{usr_id}"})),
             accept_when: object(json!({"cod": 0})),
+            reject_when: Some(object(json!({"msgg": ""}))),
             reason: Some("detail.txt".to_owned()),
         };
         let errors = Callout::new(config, NAMES).unwrap_err();
@@ -280,6 +394,7 @@ mod tests {
                 "request.connParam.userid: im.ConnParam has no field `userid`; did you mean `userId`?",
                 "request.uid: `{usr_id}` stands for nothing; did you mean `user_id`?",
                 "accept_when.cod: im.BeforeConnectResp has no field `cod`; did you mean `code`?",
+                "reject_when.msgg: im.BeforeConnectResp has no field `msgg`; did you mean `msg`?",
                 "reason: im.BeforeConnectResp.Detail has no field `txt`; did you mean `text`?",
             ]
         );

@@ -1,25 +1,15 @@
 //! The gaps in a text, such as `{user_id}`, and what fills them.
 
-use serde_json::Value;
-
 use super::fields::{self, FieldProblem};
 
-/// Fills the placeholders in every text of `json`, with what `value` gives for
-/// their names.
-pub(super) fn fill<'v>(json: &mut Value, value: &impl Fn(&str) -> &'v str) {
-    match json {
-        Value::String(text) if text.contains('{') => {
-            *text = pieces(text)
-                .map(|piece| match piece {
-                    Piece::Literal(text) => text,
-                    Piece::Placeholder(name) => value(name),
-                })
-                .collect();
-        }
-        Value::Array(elements) => elements.iter_mut().for_each(|element| fill(element, value)),
-        Value::Object(members) => members.values_mut().for_each(|member| fill(member, value)),
-        _ => {}
-    }
+/// A text with its placeholders filled, with what `value` gives for their names.
+pub(super) fn fill<'v>(text: &str, value: &impl Fn(&str) -> &'v str) -> String {
+    pieces(text)
+        .map(|piece| match piece {
+            Piece::Literal(text) => text,
+            Piece::Placeholder(name) => value(name),
+        })
+        .collect()
 }
 
 #[derive(Debug, PartialEq)]

@@ -6,23 +6,38 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value};
 
 use super::ConfigError;
+use super::canonical::is_canonical;
 use super::fields::{self, FieldProblem, Place};
 use super::placeholders::{fill, has_placeholders};
+use crate::routing::canonical::wrapped;
 
 /// A message in JSON whose texts may contain placeholders such as `{user_id}`.
 ///
 /// A text may have any number of them, and other text between; braces around
 /// anything else stay as they are. The filled text is then read as the field's
-/// type wants it, so `"{user_id}"` may also fill an integer, where user ids are
-/// such.
+/// type wants it, so `"{user_id}"` may also fill an integer or an enum, where
+/// user ids are such. It must be the one spelling of its value: `5`, and neither
+/// `05` nor `+5`.
 #[derive(Debug, Clone)]
 pub struct Template {
     message: MessageDescriptor,
-    json: Value,
+    root: Node,
+}
+
+/// A part of a template.
+#[derive(Debug, Clone)]
+enum Node {
+    /// What is always the same.
+    Fixed(Value),
+    /// A text with placeholders, for a value of this kind.
+    Text(String, Kind),
+    List(Vec<Node>),
+    Object(Vec<(String, Node)>),
 }
 
 /// Values that do not fit the message, such as a user id that is no number
-/// where the field is one. Does not say the value.
+/// where the field is one, or one that has another spelling. Does not say the
+/// value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("what the client says of itself does not fit the request message")]
 pub struct NoFit;
@@ -36,31 +51,55 @@ impl Template {
         placeholders: &[&str],
         root: &str,
     ) -> Result<Self, Vec<ConfigError>> {
-        let root = Place::root(root);
+        let at = Place::root(root);
         let mut check = Check { placeholders, errors: Vec::new() };
-        let sample = check.object(&message, &json, root);
+        let root = check.object(&message, json, at);
         if check.errors.is_empty() {
             // What only shows when all fields are read together: two of one oneof.
-            check.whole(&message, sample, root);
+            check.whole(&message, root.sample(), at);
         }
-        if check.errors.is_empty() {
-            Ok(Self { message, json: Value::Object(json) })
-        } else {
-            Err(check.errors)
-        }
+        if check.errors.is_empty() { Ok(Self { message, root }) } else { Err(check.errors) }
     }
 
     /// The serialized message, with what `value` gives for each placeholder.
     pub fn render<'v>(&self, value: impl Fn(&str) -> &'v str) -> Result<Bytes, NoFit> {
-        let mut json = self.json.clone();
-        fill(&mut json, &value);
+        let json = self.root.render(&value)?;
         let message = DynamicMessage::deserialize(self.message.clone(), json);
         message.map(|message| message.encode_to_vec().into()).map_err(|_| NoFit)
     }
 }
 
-/// Holds a template against a message. Each part returns what it makes of its
-/// JSON where a sample stands for every text that has placeholders.
+impl Node {
+    fn render<'v>(&self, value: &impl Fn(&str) -> &'v str) -> Result<Value, NoFit> {
+        self.fill(&mut |text, kind| {
+            let text = fill(text, value);
+            if is_canonical(kind, &text) { Ok(text) } else { Err(NoFit) }
+        })
+    }
+
+    /// The part with a text that fits in every gap.
+    fn sample(&self) -> Value {
+        let sample = self.fill(&mut |_, kind| Ok::<_, NoFit>(sample_text(kind)));
+        sample.unwrap_or_default()
+    }
+
+    fn fill<E>(&self, gap: &mut impl FnMut(&str, &Kind) -> Result<String, E>) -> Result<Value, E> {
+        Ok(match self {
+            Self::Fixed(value) => value.clone(),
+            Self::Text(text, kind) => gap(text, kind)?.into(),
+            Self::List(nodes) => {
+                Value::Array(nodes.iter().map(|node| node.fill(gap)).collect::<Result<_, _>>()?)
+            }
+            Self::Object(members) => {
+                let members =
+                    members.iter().map(|(name, node)| Ok((name.clone(), node.fill(gap)?)));
+                Value::Object(members.collect::<Result<_, _>>()?)
+            }
+        })
+    }
+}
+
+/// Holds a template against a message.
 struct Check<'p> {
     placeholders: &'p [&'p str],
     errors: Vec<ConfigError>,
@@ -70,87 +109,132 @@ impl Check<'_> {
     fn object(
         &mut self,
         message: &MessageDescriptor,
-        json: &Map<String, Value>,
+        json: Map<String, Value>,
         at: Place<'_>,
-    ) -> Value {
-        let mut sample = Map::new();
+    ) -> Node {
+        let mut members = Vec::with_capacity(json.len());
         for (name, value) in json {
-            let at = at.member(name);
-            match fields::find(message, name) {
-                Ok(field) => {
-                    sample.insert(name.clone(), self.field(message, &field, value, at));
+            let node = match fields::find(message, &name) {
+                Ok(field) => self.field(message, &field, value, at.member(&name)),
+                Err(problem) => {
+                    self.errors.push(at.member(&name).error(problem));
+                    continue;
                 }
-                Err(problem) => self.errors.push(at.error(problem)),
-            }
+            };
+            members.push((name, node));
         }
-        Value::Object(sample)
+        Node::Object(members)
     }
 
     fn field(
         &mut self,
         message: &MessageDescriptor,
         field: &FieldDescriptor,
-        value: &Value,
+        value: Value,
         at: Place<'_>,
-    ) -> Value {
-        match (fields::plain_message(field), value) {
-            (Some(inner), Value::Object(json)) if !field.is_list() => self.object(&inner, json, at),
-            (Some(inner), Value::Array(elements)) if field.is_list() => {
-                let elements = elements.iter().enumerate().map(|(index, element)| match element {
-                    Value::Object(json) => self.object(&inner, json, at.element(index)),
-                    other => self.leaf(
-                        message,
-                        field,
-                        &Value::from(vec![other.clone()]),
-                        at.element(index),
-                    ),
-                });
-                Value::Array(elements.collect())
+    ) -> Node {
+        let before = self.errors.len();
+        let kind = field.kind();
+        let node = match value {
+            Value::Object(members) if field.is_map() => {
+                let value_kind = map_value(&kind).unwrap_or(kind);
+                let node = |(name, value): (String, Value)| {
+                    let node = self.value(field, &value_kind, value, at.member(&name));
+                    (name, node)
+                };
+                Node::Object(members.into_iter().map(node).collect())
             }
-            _ => self.leaf(message, field, value, at),
-        }
-    }
-
-    /// A value that is read at once, as all are that hold no further fields.
-    fn leaf(
-        &mut self,
-        message: &MessageDescriptor,
-        field: &FieldDescriptor,
-        value: &Value,
-        at: Place<'_>,
-    ) -> Value {
-        let sample = match self.sample(&field.kind(), value) {
-            Ok(sample) => sample,
-            Err(problem) => {
-                self.errors.push(at.error(problem));
-                return Value::Null;
+            Value::Array(elements) if field.is_list() => {
+                let node = |(index, element)| self.value(field, &kind, element, at.element(index));
+                Node::List(elements.into_iter().enumerate().map(node).collect())
             }
+            value => self.value(field, &kind, value, at),
         };
-        if let Err(problem) = fields::read(message, field, sample.clone()) {
+        // Nothing is said twice of one place.
+        if self.errors.len() == before
+            && let Err(problem) = fields::read(message, field, node.sample())
+        {
             self.errors.push(at.error(problem));
         }
-        sample
+        node
     }
 
-    fn sample(&self, kind: &Kind, value: &Value) -> Result<Value, FieldProblem> {
-        Ok(match value {
-            Value::String(text) if has_placeholders(text, self.placeholders)? => match kind {
-                Kind::Bytes => return Err(FieldProblem::PlaceholderInBytes),
-                _ => sample_text(kind).into(),
+    /// One value of a field; of a list or a map, one of those in it.
+    fn value(&mut self, of: &FieldDescriptor, kind: &Kind, value: Value, at: Place<'_>) -> Node {
+        match (kind, value) {
+            (_, Value::String(text)) => self.text(text, kind, at),
+            (Kind::Message(message), Value::Object(json)) => match message.full_name() {
+                "google.protobuf.Any" => self.any(of, json, at),
+                "google.protobuf.Struct" | "google.protobuf.Value" => {
+                    self.free(Value::Object(json), at)
+                }
+                _ if fields::is_own(message) => Node::Fixed(Value::Object(json)),
+                _ => self.object(message, json, at),
             },
+            (Kind::Message(message), value @ Value::Array(_)) if fields::is_own(message) => {
+                self.free(value, at)
+            }
+            (Kind::Message(message), value) if !fields::is_own(message) && !value.is_null() => {
+                self.errors.push(at.error(fields::wrong_value(of)));
+                Node::Fixed(value)
+            }
+            (_, value) => Node::Fixed(value),
+        }
+    }
+
+    fn text(&mut self, text: String, kind: &Kind, at: Place<'_>) -> Node {
+        let held = kind.as_message().and_then(wrapped);
+        match has_placeholders(&text, self.placeholders) {
+            Err(problem) => self.errors.push(at.error(problem)),
+            Ok(true) if matches!(held.as_ref().unwrap_or(kind), Kind::Bytes) => {
+                self.errors.push(at.error(FieldProblem::PlaceholderInBytes));
+            }
+            Ok(true) => return Node::Text(text, kind.clone()),
+            Ok(false) => {}
+        }
+        Node::Fixed(text.into())
+    }
+
+    /// JSON in which every text is just that: what a `Struct` holds.
+    fn free(&mut self, value: Value, at: Place<'_>) -> Node {
+        match value {
+            Value::String(text) => self.text(text, &Kind::String, at),
             Value::Array(elements) => {
-                let samples = elements.iter().map(|element| self.sample(kind, element));
-                Value::Array(samples.collect::<Result<_, _>>()?)
+                let node = |(index, element)| self.free(element, at.element(index));
+                Node::List(elements.into_iter().enumerate().map(node).collect())
             }
             Value::Object(members) => {
-                let kind = map_value(kind).unwrap_or_else(|| kind.clone());
-                let samples = members
-                    .iter()
-                    .map(|(name, value)| Ok((name.clone(), self.sample(&kind, value)?)));
-                Value::Object(samples.collect::<Result<_, _>>()?)
+                let node = |(name, value): (String, Value)| {
+                    let node = self.free(value, at.member(&name));
+                    (name, node)
+                };
+                Node::Object(members.into_iter().map(node).collect())
             }
-            other => other.clone(),
-        })
+            value => Node::Fixed(value),
+        }
+    }
+
+    /// A message of a type that the JSON names itself.
+    fn any(&mut self, of: &FieldDescriptor, mut json: Map<String, Value>, at: Place<'_>) -> Node {
+        let url = json.remove("@type").unwrap_or_default();
+        let name = url.as_str().and_then(|url| Some(url.rsplit_once('/')?.1));
+        let message = name.and_then(|name| of.parent_pool().get_message_by_name(name));
+        let Some(message) = message else {
+            self.errors.push(at.error(fields::wrong_value(of)));
+            return Node::Fixed(url);
+        };
+        let mut members = vec![("@type".to_owned(), Node::Fixed(url))];
+        if fields::is_own(&message) {
+            let kind = Kind::Message(message);
+            let node = |(name, value): (String, Value)| {
+                let node = self.value(of, &kind, value, at.member(&name));
+                (name, node)
+            };
+            members.extend(json.into_iter().map(node));
+        } else if let Node::Object(fields) = self.object(&message, json, at) {
+            members.extend(fields);
+        }
+        Node::Object(members)
     }
 
     fn whole(&mut self, message: &MessageDescriptor, sample: Value, at: Place<'_>) {
@@ -264,6 +348,65 @@ mod tests {
         assert_eq!(template.render(|_| "zoe"), Err(NoFit));
     }
 
+    /// Every place that a text can fill with a value of another type, and the
+    /// texts that are its one spelling.
+    #[test]
+    fn only_the_one_spelling_of_a_value_fits() {
+        let odd = ["05", "+5", "-0", "1e3", " 5", "5 ", "0x5", "NaN", "1.0", ""];
+        let nested = |field: &str, value: Value| json!({"nested": {"a": {field: value}}});
+        let any = |field: &str, value: Value| {
+            let url = "type.googleapis.com/im.BeforeConnectReq";
+            json!({"any": {"@type": url, field: value}})
+        };
+        let gap = || json!("{user_id}");
+        for template in [
+            json!({"uid": gap()}),
+            json!({"uids": [1, gap()]}),
+            json!({"numbers": {"a": gap()}}),
+            json!({"wrapped": gap()}),
+            json!({"port": gap()}),
+            json!({"weight": gap()}),
+            nested("uid", gap()),
+            nested("wrapped", gap()),
+            any("uid", gap()),
+            any("uids", json!([gap()])),
+            json!({"any": {"@type": "type.googleapis.com/google.protobuf.Int64Value", "value": gap()}}),
+        ] {
+            let made = Template::new(object(template.clone()), method().input(), NAMES, "request");
+            let made = made.unwrap();
+            for text in ["0", "5", "4294967295"] {
+                assert!(made.render(|_| text).is_ok(), "{template}: {text}");
+            }
+            for text in odd {
+                assert_eq!(made.render(|_| text), Err(NoFit), "{template}: {text}");
+            }
+        }
+        for template in [json!({"os": gap()}), nested("os", gap()), any("os", gap())] {
+            let made = Template::new(object(template), method().input(), NAMES, "request").unwrap();
+            assert!(made.render(|_| "IOS").is_ok());
+            for text in ["1", "ios", "IPHONE", "Android", ""] {
+                assert_eq!(made.render(|_| text), Err(NoFit), "{text}");
+            }
+        }
+        let at = json!({"at": gap()});
+        let at = Template::new(object(at), method().input(), NAMES, "request").unwrap();
+        assert!(at.render(|_| "2020-01-01T00:00:00Z").is_ok());
+        assert_eq!(at.render(|_| "2020-01-01T01:00:00+01:00"), Err(NoFit));
+    }
+
+    #[test]
+    fn texts_are_taken_as_they_are_and_so_is_what_the_file_says() {
+        for text in ["05", "+5", "", " ", "NaN"] {
+            let free = json!({"free": {"a": ["{user_id}", 1], "b": {"c": "{user_id}"}}});
+            for template in [json!({"ticket": "{user_id}"}), json!({"tags": ["{user_id}"]}), free] {
+                let made = Template::new(object(template), method().input(), NAMES, "request");
+                assert!(made.unwrap().render(|_| text).is_ok(), "{text}");
+            }
+        }
+        // What the user of the file writes is theirs to mean.
+        assert_eq!(render(json!({"uid": "05"})), Ok(json!({"uid": "5"})));
+    }
+
     #[test]
     fn mistakes_inside_lists_are_found() {
         let errors = errors(json!({"others": [{}, {"usr": "x"}, 7], "tags": [1]}));
@@ -282,7 +425,14 @@ mod tests {
             (json!({"flag": "{token}"}), "request.flag: does not fit"),
             (json!({"blob": "{token}"}), "request.blob: a field of bytes cannot be filled"),
             (json!({"connParam": 1}), "request.connParam: does not fit"),
-            (json!({"labels": {"a": "{nobody}"}}), "request.labels: `{nobody}` stands for nothing"),
+            (json!({"bytes": "{token}"}), "request.bytes: a field of bytes cannot be filled"),
+            (json!({"nested": {"a": {"flag": "{token}"}}}), "request.nested.a.flag: does not fit"),
+            (json!({"any": {"@type": "{token}"}}), "request.any: does not fit"),
+            (json!({"any": {"@type": "x/im.Gone", "a": 1}}), "request.any: does not fit"),
+            (
+                json!({"labels": {"a": "{nobody}"}}),
+                "request.labels.a: `{nobody}` stands for nothing",
+            ),
             (json!({"ticket": "a", "trusted": true}), "request: is no im.BeforeConnectReq"),
         ] {
             let errors = errors(template);

@@ -4,6 +4,7 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Va
 
 use super::ConfigError;
 use super::fields::{self, FieldProblem, Place};
+use crate::routing::canonical::wrapped;
 
 /// A field of text, a number or an enum, perhaps inside of other messages.
 #[derive(Debug, Clone)]
@@ -25,11 +26,22 @@ impl TextField {
                 field.kind().as_message().filter(|_| !field.is_list() && !field.is_map()).cloned();
             fields.push(field);
         }
+        // What a wrapper holds is told as if it stood there itself.
+        let held = fields.last().filter(|field| !field.is_list()).and_then(|field| {
+            let kind = field.kind();
+            kind.as_message().filter(|message| wrapped(message).is_some())?.get_field(1)
+        });
+        fields.extend(held);
         let is_text = fields.last().is_some_and(|field| {
             !field.is_list() && !matches!(field.kind(), Kind::Message(_) | Kind::Bytes)
         });
         let found = fields.last().map(fields::type_name).unwrap_or_default();
         is_text.then_some(Self(fields)).ok_or_else(|| place.error(FieldProblem::NoText { found }))
+    }
+
+    /// The fields on the way to it, itself the last.
+    pub(super) fn path(&self) -> &[FieldDescriptor] {
+        &self.0
     }
 
     /// What the field says in a message; `None` when that is nothing.

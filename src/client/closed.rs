@@ -76,7 +76,7 @@ fn meaning(code: u16) -> &'static str {
         1008 => "a frame that it cannot read, or abuse",
         1009 => "a message over its size limit (edge.max_message)",
         1013 => "it is full; connect again later",
-        3000 => "authentication failed",
+        3000 => "the login was refused, has expired (auth.grace), or was revoked (auth.recheck)",
         3001 => {
             "encryption failed: it has no private key (session.private_key), or one of another \
              length than the public key's"

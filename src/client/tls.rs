@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::client::danger::{
@@ -12,34 +11,37 @@ use tokio_rustls::rustls::client::danger::{
 use tokio_rustls::rustls::crypto::{
     CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
 };
-use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
+use tokio_rustls::rustls::sign::SingleCertAndKey;
 use tokio_rustls::rustls::{
     self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
+
+use crate::pem::{self, PemError, Unfit};
 
 /// Whose certificates are believed, and which is shown if one is asked for.
 /// Made once for any number of connections.
 #[derive(Debug, Clone)]
 pub struct Tls(Arc<ClientConfig>);
 
-/// Authorities that nothing can be checked against.
+/// Authorities that nothing can be checked against, or a certificate that
+/// cannot be shown. No error repeats what is in a file.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// PEM that does not decode.
-    #[error("is not well-formed PEM: {0}")]
-    BrokenPem(String),
-    /// No `CERTIFICATE` section.
-    #[error("holds no -----BEGIN CERTIFICATE----- section")]
-    NoCertificate,
+    /// PEM of authorities that does not hold what it should.
+    #[error("{0}")]
+    Authorities(PemError),
     /// A certificate that cannot be an authority's.
-    #[error("holds a certificate that cannot be used: {0}")]
-    BadCertificate(rustls::Error),
-    /// No private key.
-    #[error("holds no private key (-----BEGIN PRIVATE KEY-----): {0}")]
-    NoKey(String),
+    #[error("{0}")]
+    BadAuthority(Unfit),
+    /// The same of the certificate that is to be shown.
+    #[error("{0}")]
+    Certificate(PemError),
+    /// The same of its private key.
+    #[error("{0}")]
+    Key(PemError),
     /// A certificate to show that does not work, or not with its key.
-    #[error("the certificate and its key cannot be used: {0}")]
-    BadIdentity(rustls::Error),
+    #[error("{0}")]
+    BadIdentity(Unfit),
     /// The library refuses its own defaults.
     #[error("TLS cannot be set up: {0}")]
     Library(rustls::Error),
@@ -53,12 +55,9 @@ impl Tls {
     }
 
     /// Believes the authorities in a PEM file, and no others.
-    pub fn with_authorities(pem: &[u8]) -> Result<Self, TlsError> {
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates(pem)? {
-            roots.add(certificate).map_err(TlsError::BadCertificate)?;
-        }
-        Self::trusting(roots)
+    pub fn with_authorities(file: &[u8]) -> Result<Self, TlsError> {
+        let certificates = pem::certificates(file).map_err(TlsError::Authorities)?;
+        Self::trusting(pem::authorities(certificates).map_err(TlsError::BadAuthority)?)
     }
 
     /// Believes everybody: who listens in between may read and change anything.
@@ -85,11 +84,9 @@ impl Tls {
     /// Shows a certificate where the server asks for one: a PEM file with the
     /// certificate, then its chain, and one with its private key.
     pub fn with_identity(self, chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
-        let chain = certificates(chain)?;
-        let key = PrivateKeyDer::from_pem_slice(key)
-            .map_err(|error| TlsError::NoKey(error.to_string()))?;
-        let pair = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())
-            .map_err(TlsError::BadIdentity)?;
+        let chain = pem::certificates(chain).map_err(TlsError::Certificate)?;
+        let key = pem::private_key(key).map_err(TlsError::Key)?;
+        let pair = pem::identity(chain, key).map_err(TlsError::BadIdentity)?;
         let mut config = Arc::unwrap_or_clone(self.0);
         config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(pair));
         Ok(Self(Arc::new(config)))
@@ -114,14 +111,6 @@ impl Tls {
         config.alpn_protocols = vec![b"h2".to_vec()];
         TlsConnector::from(Arc::new(config))
     }
-}
-
-/// The certificates in a PEM file: one at least.
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let found: Vec<_> = CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<_, _>>()
-        .map_err(|error| TlsError::BrokenPem(error.to_string()))?;
-    if found.is_empty() { Err(TlsError::NoCertificate) } else { Ok(found) }
 }
 
 /// Takes any certificate for anybody's, but still asks for proof of its key.

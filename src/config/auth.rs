@@ -1,17 +1,34 @@
 //! The `auth` and `hooks` sections: who judges a login, and who is told of it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use schemars::JsonSchema;
-use serde::Deserialize;
+use schemars::{JsonSchema, Schema};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::forms::{FilePath, MethodName, NonEmpty};
+use super::forms::{FilePath, KeysPlace, MethodName, NonEmpty};
+use super::units::Delay;
+use crate::auth::jwt::KeysUrl;
 
-/// Who decides whether a login is believed.
+/// Who decides whether a login is believed, and for how long it holds.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(try_from = "AuthSection")]
-pub enum Auth {
+pub struct Auth {
+    /// Who decides.
+    pub judge: Judge,
+    /// How long a session whose login has expired may go on without a new one.
+    pub grace: Duration,
+    /// How often the login of an open session is judged again; zero: never.
+    pub recheck: Duration,
+    /// Judges each request, beside the login.
+    pub each_request: Option<EachRequest>,
+}
+
+/// Who decides whether a login is believed.
+#[derive(Debug, Clone, JsonSchema)]
+pub enum Judge {
     /// The token is a JWT, checked by the gateway itself.
     Jwt(JwtConfig),
     /// An existing RPC is asked.
@@ -20,10 +37,11 @@ pub enum Auth {
     None(NoneConfig),
 }
 
-/// The section as it is written: a key for each way.
+/// The section as it is written: a key for each way to judge, and those that
+/// hold for all ways.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename = "Auth", deny_unknown_fields)]
-#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+#[schemars(extend("x-exactly-one" = ["jwt", "rpc", "none"]))]
 struct AuthSection {
     /// The token is a JWT, checked by the gateway itself.
     jwt: Option<JwtConfig>,
@@ -32,39 +50,116 @@ struct AuthSection {
     /// Every token is believed. Refused unless `edge.listen` is a loopback
     /// address or `insecure: true` is said here. Write `none: {}`.
     none: Option<NoneConfig>,
+    /// How long a session whose login has expired may go on without a new one,
+    /// before it is closed with 3000. Meanwhile it gets no pushes, and its
+    /// calls are refused.
+    #[serde(default = "default_grace", with = "Delay")]
+    grace: Duration,
+    /// How often the login of an open session is judged again; `0s`: never. A
+    /// session whose login is refused is closed with 3000.
+    #[serde(default, with = "Delay")]
+    recheck: Duration,
+    /// An RPC that judges each request that needs a login, for services that
+    /// judge every request themselves. Absent: the login is enough.
+    each_request: Option<EachRequest>,
+}
+
+fn default_grace() -> Duration {
+    Duration::from_mins(1)
 }
 
 impl TryFrom<AuthSection> for Auth {
     type Error = &'static str;
 
     fn try_from(section: AuthSection) -> Result<Self, Self::Error> {
-        match (section.jwt, section.rpc, section.none) {
-            (Some(jwt), None, None) => Ok(Auth::Jwt(jwt)),
-            (None, Some(rpc), None) => Ok(Auth::Rpc(rpc)),
-            (None, None, Some(none)) => Ok(Auth::None(none)),
-            _ => Err("exactly one of `jwt`, `rpc` and `none` is needed"),
-        }
+        let judge = match (section.jwt, section.rpc, section.none) {
+            (Some(jwt), None, None) => Judge::Jwt(jwt),
+            (None, Some(rpc), None) => Judge::Rpc(rpc),
+            (None, None, Some(none)) => Judge::None(none),
+            _ => return Err("exactly one of `jwt`, `rpc` and `none` is needed"),
+        };
+        let AuthSection { grace, recheck, each_request, .. } = section;
+        Ok(Self { judge, grace, recheck, each_request })
     }
 }
 
+/// An RPC that judges each request that needs a login. What it accepts goes to
+/// the service; what it refuses is answered with `AuthError`, and a judge that
+/// cannot be asked with `RetryError`. In its request, `{method}` stands for the
+/// client's method.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(extend("additionalProperties" = false), transform = seal)]
+pub struct EachRequest {
+    /// The call.
+    #[serde(flatten)]
+    pub call: RpcCall,
+    /// How long a verdict holds for further requests of the same session for
+    /// which the RPC would be asked the same; `0s`: it is asked each time.
+    #[serde(default = "default_cache", with = "Delay")]
+    pub cache: Duration,
+}
+
+fn default_cache() -> Duration {
+    Duration::from_secs(5)
+}
+
+/// Flattening leaves a keyword behind that says the same once more.
+fn seal(schema: &mut Schema) {
+    schema.remove("unevaluatedProperties");
+}
+
 /// Tokens are JWTs (HS256, RS256, ES256 or `EdDSA`) signed with a known key.
+/// The key is one of `keys`, or `secret`; with neither, `issuer` is a URL, and
+/// the keys are found by OpenID Connect discovery.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JwtConfig {
-    /// The keys that tokens are signed with: a JWKS file, or a PEM file with a
-    /// public key. Read again when it changes.
-    #[schemars(with = "FilePath")]
-    pub keys: PathBuf,
-    /// The `iss` claim that tokens must have. Absent: not looked at.
+    /// The public keys that tokens are signed with: a JWKS file, a PEM file with
+    /// public keys, or the `https` URL of a JWKS. A file is read again when it
+    /// changes, a URL is fetched again and again.
+    #[schemars(with = "Option<KeysPlace>")]
+    pub keys: Option<JwtKeys>,
+    /// A file with the secret that tokens are signed with by HMAC (HS256): one
+    /// line of 32 characters or more. Read again when it changes.
+    #[schemars(with = "Option<FilePath>")]
+    pub secret: Option<PathBuf>,
+    /// The authorities, in PEM, one of which must have signed the certificate of
+    /// the server that keys are fetched from. Absent: the public web's.
+    #[schemars(with = "Option<FilePath>")]
+    pub ca: Option<PathBuf>,
+    /// The `iss` claim that tokens must have. Absent: not looked at. Without
+    /// `keys` and `secret` it is a URL, whose OpenID Connect discovery document
+    /// says where the keys are.
     #[schemars(with = "Option<NonEmpty>")]
     pub issuer: Option<String>,
     /// The `aud` claim that tokens must have. Absent: not looked at.
     #[schemars(with = "Option<NonEmpty>")]
     pub audience: Option<String>,
-    /// The claim that must equal the `userId` of the login.
+    /// The claim that must equal the `userId` of the login: its name, or a path
+    /// to it such as `realm.user.id`.
     #[serde(default = "default_user_claim")]
     #[schemars(with = "NonEmpty")]
     pub user_claim: String,
+}
+
+/// Where public keys are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JwtKeys {
+    /// In a file of this machine.
+    File(PathBuf),
+    /// At a URL.
+    Url(KeysUrl),
+}
+
+impl<'de> Deserialize<'de> for JwtKeys {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        if KeysUrl::is_meant_by(&text) {
+            KeysUrl::parse(&text).map(Self::Url).map_err(D::Error::custom)
+        } else {
+            Ok(Self::File(text.into()))
+        }
+    }
 }
 
 fn default_user_claim() -> String {
@@ -88,10 +183,18 @@ pub struct RpcCall {
     #[serde(default)]
     pub request: Map<String, Value>,
     /// What the JSON response must contain for the call to count as a yes: the
-    /// login is accepted, the hook is delivered. A hook whose response does not
-    /// match is called again, as after any failure. Absent: any response is a yes.
-    #[serde(default)]
-    pub accept_when: Map<String, Value>,
+    /// login is accepted, the hook is delivered. A field that the response does
+    /// not have counts as its default, so `{ code: 0, msg: "" }` is also an empty
+    /// response. For a field that is no message, `{ not: value }` stands for
+    /// every other value. A hook whose response does not match is called again,
+    /// as after any failure. `auth.rpc` needs this or `reject_when`; a hook
+    /// without both takes any response for a yes, and so does `{}`.
+    pub accept_when: Option<Map<String, Value>>,
+    /// What makes a JSON response no yes, for services that are easier described
+    /// by their refusals: `{ msg: { not: "" } }`. It is written like
+    /// `accept_when`, and all of its fields must match. With both, a yes matches
+    /// `accept_when` and does not match this.
+    pub reject_when: Option<Map<String, Value>>,
     /// The response's field that says why it is no yes: `auth` tells it to the
     /// client, a hook writes it to the log.
     #[schemars(with = "Option<NonEmpty>")]

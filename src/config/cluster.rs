@@ -1,16 +1,18 @@
 //! The `cluster` section: several gateways acting as one, over NATS.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::forms::{FilePath, NatsUrl, NonEmpty, SubjectPrefix};
-use super::push::Secret;
+use super::masking::masked;
+use super::secret::Secret;
 use super::upstreams::OneOrMany;
 
 /// Several gateways acting as one, over NATS.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend(
     "required" = ["nats"],
@@ -27,7 +29,7 @@ pub struct ClusterConfig {
     /// act as one. All NATS subjects begin with it.
     #[schemars(with = "SubjectPrefix")]
     pub name: String,
-    /// A `.creds` file: a NATS user's JWT and its key.
+    /// A `.creds` file: a NATS user's JWT and its key. Read again when it changes.
     #[schemars(with = "Option<FilePath>")]
     pub credentials: Option<PathBuf>,
     /// A NATS user, with its `password`.
@@ -40,6 +42,20 @@ pub struct ClusterConfig {
     /// TLS to NATS. Absent: only where the URL is a `tls://` one, with the
     /// system's authorities.
     pub tls: Option<ClusterTls>,
+}
+
+/// The URLs may have logins in them, which are not shown.
+impl fmt::Debug for ClusterConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nats: Vec<_> = self.nats.iter().map(|url| masked(url)).collect();
+        f.debug_struct("ClusterConfig")
+            .field("nats", &nats)
+            .field("name", &self.name)
+            .field("credentials", &self.credentials)
+            .field("user", &self.user)
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for ClusterConfig {
@@ -56,12 +72,13 @@ impl Default for ClusterConfig {
     }
 }
 
-/// How the gateway shows itself to NATS and whom it believes.
+/// How the gateway shows itself to NATS and whom it believes. The files are read
+/// again when they change.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("dependentRequired" = {"cert": ["key"], "key": ["cert"]}))]
 pub struct ClusterTls {
-    /// PEM file: authorities that the server's certificate may come from, besides
+    /// PEM file: authorities that the server's certificate may come from. Absent:
     /// the system's.
     #[schemars(with = "Option<FilePath>")]
     pub ca: Option<PathBuf>,
@@ -71,4 +88,26 @@ pub struct ClusterTls {
     /// PEM file: the private key of `cert`.
     #[schemars(with = "Option<FilePath>")]
     pub key: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::testing::config;
+
+    #[test]
+    fn no_secret_of_a_configuration_is_shown() {
+        let config = config(
+            "push: { tokens: [literal-token, { token: other-token }] }\n\
+             cluster: { nats: 'nats://me:hunter2-hunter2@n:1', token: nats-token }\n\
+             tracing: { otlp: http://c:1, headers: { x-api-key: otlp-key } }\n\
+             upstreams: { a: { address: http://a:1, metadata: { set: { x-key: api-key-1 } } } }\n",
+        );
+        let shown = format!("{config:?}");
+        let secrets =
+            ["literal-token", "other-token", "hunter2", "nats-token", "otlp-key", "api-key-1"];
+        for secret in secrets {
+            assert!(!shown.contains(secret), "{secret}: {shown}");
+        }
+        assert!(shown.contains("@n:1"), "{shown}");
+    }
 }

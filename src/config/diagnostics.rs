@@ -3,7 +3,8 @@
 //! A diagnostic knows its place, what is wrong there and what would be right.
 //! It is shown in the style of rustc, or in one line for logs. Texts of a
 //! diagnostic never hold a value from the environment; the file's own text,
-//! which is shown beside them, has only the variable's name.
+//! which is shown beside them, has only the variable's name, and stars for what
+//! is secret by its place or its look.
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
@@ -224,7 +225,7 @@ impl Diagnostics {
     /// Shows a place: its line with a mark, or the file's name where there is no text.
     fn place<'a>(&'a self, group: Group<'a>, span: Span) -> Group<'a> {
         let line = self.source.line_around(span.start);
-        let text = self.source.text().get(line.clone()).unwrap_or_default();
+        let text = self.source.shown(line.clone());
         if self.source.text().is_empty() {
             return group.element(Origin::path(self.source.name()));
         }

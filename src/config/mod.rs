@@ -29,10 +29,12 @@ mod forms;
 mod identity;
 mod loading;
 mod located;
+mod masking;
 mod operations;
 mod push;
 mod reading;
 mod schema;
+mod secret;
 mod session;
 mod source;
 mod structure;
@@ -42,26 +44,29 @@ mod syntax;
 mod testing;
 mod tracing;
 mod units;
+mod upstream_metadata;
 mod upstreams;
 mod words;
 
-pub use auth::{Auth, HooksConfig, JwtConfig, NoneConfig, RpcCall};
+pub use auth::{Auth, EachRequest, HooksConfig, Judge, JwtConfig, JwtKeys, NoneConfig, RpcCall};
 pub use cluster::{ClusterConfig, ClusterTls};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use edge::{EdgeConfig, TlsConfig};
 pub use environment::Environment;
 pub use error_codes::{ClientCode, ErrorCodes, GrpcStatus};
-pub use identity::IdentityConfig;
+pub use identity::{IdentityConfig, IdentityDepth};
 pub use loading::{
     Loaded, accept, load, load_tolerant, parse, parse_text, parse_tolerant, process_environment,
 };
 pub use operations::{AdminConfig, DrainConfig, LogConfig, LogFormat, LogLevel};
-pub use push::{PushConfig, PushTls, Secret};
+pub use push::{PushConfig, PushTls};
 pub use schema::schema;
+pub use secret::{PushToken, Secret, SecretSource};
 pub use session::{OneSessionPer, SessionConfig};
 pub use source::{Source, Span};
 pub use tracing::TracingConfig;
 pub use units::parse_size;
+pub use upstream_metadata::{Authorization, OwnMetadata, UpstreamMetadata};
 pub use upstreams::{ClientTls, Descriptors, RouteConfig, UpstreamConfig};
 
 use indexmap::IndexMap;
@@ -88,7 +93,8 @@ pub struct Config {
     #[serde(default = "default_public_methods")]
     #[schemars(with = "Vec<forms::Glob>")]
     pub public_methods: Vec<String>,
-    /// Who decides whether a login is believed: exactly one of `jwt`, `rpc` and `none`.
+    /// Who decides whether a login is believed: exactly one of `jwt`, `rpc` and
+    /// `none`; and for how long it holds.
     // The stand-in believes no token: no key verifies anything.
     #[schemars(extend("x-stand-in" = {"jwt": {"keys": ""}}))]
     pub auth: Auth,

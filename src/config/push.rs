@@ -1,13 +1,13 @@
 //! The `push` section: the gRPC API through which services reach clients.
 
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::forms::{FilePath, ListenAddress, NonEmpty};
+use super::forms::{FilePath, ListenAddress};
+use super::secret::PushToken;
 
 /// The gRPC Push API. Off the loopback interface it needs `tokens`, or `tls`
 /// with a `client_ca`.
@@ -17,8 +17,9 @@ pub struct PushConfig {
     /// IP address and port to listen on.
     #[schemars(with = "ListenAddress")]
     pub listen: SocketAddr,
-    /// Bearer tokens; a caller needs one of them. Empty: none is asked for.
-    pub tokens: Vec<Secret>,
+    /// Bearer tokens; a caller needs one of them. Each is a text, or
+    /// `{ token_file: … }`. Empty: none is asked for.
+    pub tokens: Vec<PushToken>,
     /// Serve TLS. Absent: plain HTTP/2.
     pub tls: Option<PushTls>,
 }
@@ -47,22 +48,4 @@ pub struct PushTls {
     /// callers need none.
     #[schemars(with = "Option<FilePath>")]
     pub client_ca: Option<PathBuf>,
-}
-
-/// A text that must not be printed; its `Debug` form hides it.
-#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[schemars(inline)]
-pub struct Secret(#[schemars(with = "NonEmpty")] String);
-
-impl Secret {
-    /// The secret itself. Keep it out of logs and errors.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
 }

@@ -14,11 +14,24 @@ use super::{Config, forms};
 /// so that the rest of a file with errors can still be looked at.
 pub(super) const STAND_IN: &str = "x-stand-in";
 
+/// The schema keyword for those of a mapping's keys of which it has exactly one.
+pub(super) const EXACTLY_ONE: &str = "x-exactly-one";
+
+/// Those of a mapping's keys of which it must have exactly one; `None`: it has
+/// no such rule.
+pub(super) fn exactly_one(schema: &Value) -> Option<Vec<&str>> {
+    let keys = schema.get(EXACTLY_ONE)?.as_array()?;
+    Some(keys.iter().filter_map(Value::as_str).collect())
+}
+
 /// The schema that files are held against.
 pub(super) fn model() -> &'static Value {
     static MODEL: LazyLock<Value> = LazyLock::new(|| schemars::schema_for!(Config).to_value());
     &MODEL
 }
+
+/// The schema keyword for texts that no message may repeat.
+pub(super) const SECRET: &str = "x-secret";
 
 /// What `$ref` leads to, or the schema itself.
 pub(super) fn resolve(schema: &Value) -> &Value {
@@ -47,6 +60,15 @@ pub(super) fn allows(schema: &Value, name: &str) -> bool {
         Some(Value::Array(types)) => types.iter().any(|one| one == name),
         _ => false,
     }
+}
+
+/// Whether a text where this schema is may be a secret: that of a list's items
+/// and of a mapping's values, too, in whose place somebody may write one.
+pub(super) fn is_secret(schema: &Value) -> bool {
+    let schema = resolve(schema);
+    let below = ["items", "additionalProperties"].into_iter().filter_map(|key| schema.get(key));
+    schema.get(SECRET) == Some(&Value::Bool(true))
+        || below.flat_map(alternatives).any(|kind| kind.get(SECRET) == Some(&Value::Bool(true)))
 }
 
 /// The JSON Schema (draft 2020-12) of `routes.yaml`, for editors and other
@@ -80,9 +102,15 @@ fn variable() -> Value {
 /// Turns a schema of the model, and those within it, into what is published.
 fn publish(schema: &mut Value) {
     let Some(schema) = schema.as_object_mut() else { return };
-    for own in [forms::KEYWORD, STAND_IN, "format"] {
+    for own in [forms::KEYWORD, STAND_IN, SECRET, "format"] {
         schema.shift_remove(own);
     }
+    let choice: Vec<String> = match schema.shift_remove(EXACTLY_ONE) {
+        Some(Value::Array(keys)) => {
+            keys.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+        }
+        _ => Vec::new(),
+    };
     if schema.get("default") == Some(&Value::Null) {
         schema.shift_remove("default");
     }
@@ -95,19 +123,23 @@ fn publish(schema: &mut Value) {
             list.iter_mut().for_each(publish);
         }
     }
-    // The one key that such a mapping has must say something.
-    let choice = schema.get("maxProperties") == Some(&json!(1));
     let required: Vec<Value> =
         schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
         for (key, property) in properties {
-            if choice {
+            // The one key of a choice that is there must say something.
+            let chosen = choice.contains(key);
+            if chosen {
                 require(property);
             }
             publish(property);
-            let optional = !choice && !required.iter().any(|name| name == key);
+            let optional = !chosen && !required.iter().any(|name| name == key);
             widen(property, optional);
         }
+    }
+    if !choice.is_empty() {
+        let alternatives = choice.iter().map(|key| json!({ "required": [key] })).collect();
+        schema.insert("oneOf".to_owned(), Value::Array(alternatives));
     }
     for below in ["items", "additionalProperties"] {
         if let Some(below) = schema.get_mut(below) {
@@ -127,6 +159,9 @@ fn publish(schema: &mut Value) {
 /// Takes the `null` out of an optional schema.
 fn require(schema: &mut Value) {
     let Some(schema) = schema.as_object_mut() else { return };
+    if let Some(Value::Array(types)) = schema.get_mut("type") {
+        types.retain(|kind| kind != "null");
+    }
     let Some(Value::Array(mut list)) = schema.shift_remove("anyOf") else { return };
     list.retain(|kind| !allows(kind, "null"));
     match list.as_slice() {

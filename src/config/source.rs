@@ -2,6 +2,10 @@
 
 use std::ops::Range;
 
+use parking_lot::Mutex;
+
+use super::masking;
+
 /// A part of a [`Source`]'s text: bytes from `start` up to, not including, `end`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span {
@@ -24,6 +28,8 @@ pub struct Source {
     text: String,
     /// Where each line begins. Never empty; begins with 0.
     line_starts: Vec<usize>,
+    /// Where secrets stand, as far as they are known.
+    secrets: Mutex<Vec<Span>>,
 }
 
 impl Source {
@@ -35,7 +41,9 @@ impl Source {
         }
         let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         let line_starts = std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect();
-        Source { name: name.into(), text, line_starts }
+        let secrets = masking::secrets(&text).map(|range| Span::new(range.start, range.end));
+        let secrets = Mutex::new(secrets.collect());
+        Source { name: name.into(), text, line_starts, secrets }
     }
 
     /// The file's name, as it was given.
@@ -46,6 +54,21 @@ impl Source {
     /// The whole text.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Never shows what stands there.
+    pub(super) fn hide(&self, span: Span) {
+        self.secrets.lock().push(span);
+    }
+
+    /// These bytes of the text as they may be shown, with stars for secrets.
+    pub(super) fn shown(&self, range: Range<usize>) -> String {
+        let secrets = self.secrets.lock();
+        let within = secrets.iter().filter(|it| it.start < range.end && it.end > range.start);
+        let within = within
+            .map(|it| it.start.saturating_sub(range.start)..it.end.saturating_sub(range.start));
+        let text = self.text.get(range.clone()).unwrap_or_default();
+        masking::hide(text, &within.collect::<Vec<_>>())
     }
 
     /// The text of `span`; empty where there is none.

@@ -1,4 +1,5 @@
-//! The `tracing` section: spans of requests and pushes, for a collector.
+//! The `tracing` section: whose traces are continued, and spans of requests and
+//! pushes, for a collector.
 
 use std::time::Duration;
 
@@ -7,20 +8,25 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::forms::{self, NonEmpty, OtlpUrl};
-use super::push::Secret;
+use super::secret::Secret;
 use super::units::Interval;
 use super::upstreams::ClientTls;
 
 /// Distributed tracing: spans of requests and pushes, exported by OTLP.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schemars(extend("required" = ["otlp"]))]
+#[schemars(extend("dependentRequired" = {
+    "sample": ["otlp"],
+    "service_name": ["otlp"],
+    "headers": ["otlp"],
+    "timeout": ["otlp"],
+    "tls": ["otlp"],
+}))]
 pub struct TracingConfig {
     /// The collector, which takes OTLP over gRPC: `http://host:4317`, or
-    /// `https://host:4317` for TLS.
-    // Empty only in a model that was read from a file with errors.
-    #[schemars(with = "OtlpUrl", extend("x-stand-in" = ""))]
-    pub otlp: String,
+    /// `https://host:4317` for TLS. Absent: nothing is recorded.
+    #[schemars(with = "Option<OtlpUrl>")]
+    pub otlp: Option<String>,
     /// The share of traces that is recorded, from 0 to 1, where the gateway
     /// begins them. A caller that names a trace decides for that one.
     #[schemars(range(min = 0, max = 1))]
@@ -29,7 +35,9 @@ pub struct TracingConfig {
     #[schemars(with = "NonEmpty")]
     pub service_name: String,
     /// Whether the calls of a client continue the trace that its WebSocket
-    /// request names (`traceparent`). Otherwise each begins one of its own.
+    /// request names (`traceparent`), and are recorded where that says so; also
+    /// without `otlp`, for the services behind. Otherwise each begins one of its
+    /// own. Say this only where clients are not strangers.
     pub continue_client_traces: bool,
     /// gRPC metadata of every export, such as an API key.
     #[schemars(extend("propertyNames" = forms::schema_of::<forms::MetadataName>()))]
@@ -46,10 +54,10 @@ pub struct TracingConfig {
 impl Default for TracingConfig {
     fn default() -> Self {
         TracingConfig {
-            otlp: String::new(),
+            otlp: None,
             sample: 0.01,
             service_name: "bridgehead".to_owned(),
-            continue_client_traces: true,
+            continue_client_traces: false,
             headers: IndexMap::new(),
             timeout: Duration::from_secs(5),
             tls: None,

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::error_codes::ErrorCodes;
 use super::forms::{self, Address, DomainName, FilePath, MethodName, ServiceName};
 use super::units::{Interval, OptionalInterval};
+use super::upstream_metadata::UpstreamMetadata;
 
 /// One gRPC service (or several on one address) behind the gateway.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -37,6 +38,8 @@ pub struct UpstreamConfig {
     /// TLS settings for `https` and `dns` addresses. Absent: public roots, no
     /// client certificate.
     pub tls: Option<ClientTls>,
+    /// What gRPC metadata the calls carry, other than usual.
+    pub metadata: UpstreamMetadata,
     /// Let clients see the text of the service's errors.
     pub expose_errors: bool,
     /// Rows that override the default mapping of gRPC statuses to client codes.
@@ -58,6 +61,7 @@ impl Default for UpstreamConfig {
             timeout: Duration::from_secs(5),
             connections: 2,
             tls: None,
+            metadata: UpstreamMetadata::default(),
             expose_errors: false,
             error_codes: BTreeMap::new(),
             routes: IndexMap::new(),

@@ -1,10 +1,11 @@
 //! The words that errors about a file's structure are made of.
 
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use super::forms;
 use super::located::{Meaning, Node, Scalar, Value};
-use super::schema::allows;
+use super::masking;
+use super::schema::{self, allows};
 
 /// Characters of a value that an error repeats.
 const LONGEST: usize = 60;
@@ -17,8 +18,12 @@ pub(super) fn quoted(scalar: &Scalar) -> String {
     }
 }
 
-/// A text on one line, cut off where it gets long.
+/// A text on one line, cut off where it gets long. What must not be shown is not.
 pub(super) fn shorten(text: &str) -> String {
+    let text = &*masking::masked(text);
+    if let Some(at) = text.find("-----BEGIN*") {
+        return format!("{}-----BEGIN…", shorten(text.get(..at).unwrap_or_default()));
+    }
     let mut short: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
     // Quotes need no escaping here.
     short = short.replace("\\\"", "\"").replace("\\'", "'");
@@ -90,10 +95,8 @@ pub(super) fn noun(schema: &Json) -> String {
         let form = item.and_then(forms::find);
         return form.map_or("a list".to_owned(), |form| format!("a list of {}", form.plural));
     }
-    if schema.get("maxProperties") == Some(&Json::from(1)) {
-        let keys =
-            schema.get("properties").and_then(Json::as_object).into_iter().flat_map(Map::keys);
-        return format!("a mapping with one of {}", list(keys.map(String::as_str), "and"));
+    if let Some(keys) = schema::exactly_one(schema) {
+        return format!("a mapping with one of {}", list(keys.into_iter(), "and"));
     }
     let names = [("boolean", "`true` or `false`"), ("object", "a mapping"), ("string", "a text")];
     let name = names.into_iter().find(|(kind, _)| allows(schema, kind));
@@ -120,6 +123,17 @@ pub(super) fn found(node: &Node) -> String {
             None => kind_of(&scalar.meaning(), &scalar.text),
         },
         Value::Bad => "nothing".to_owned(),
+    }
+}
+
+/// A node whose text must not be repeated.
+pub(super) fn without_text(node: &Node) -> Node {
+    match &node.value {
+        Value::Scalar(Scalar { text, plain, .. }) => {
+            let written = Some("…".to_owned());
+            Node::scalar(node.span, Scalar { text: text.clone(), written, plain: *plain })
+        }
+        _ => Node::bad(node.span),
     }
 }
 

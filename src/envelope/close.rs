@@ -27,6 +27,10 @@ pub enum Close {
     Full(&'static str),
     /// 3000: authentication failed. The request was answered with `AuthError` first.
     AuthenticationFailed,
+    /// 3000: the login has expired, and the client has not logged in again in time.
+    LoginExpired,
+    /// 3000: the login was judged again, and does not hold any more.
+    LoginRevoked,
     /// 3001: no RSA key configured, or a ciphertext of the wrong length.
     EncryptionUnavailable(&'static str),
     /// 3002: platform missing or unknown.
@@ -56,7 +60,7 @@ impl Close {
             Self::ProtocolError => 1008,
             Self::TooBig => 1009,
             Self::Full(_) => 1013,
-            Self::AuthenticationFailed => 3000,
+            Self::AuthenticationFailed | Self::LoginExpired | Self::LoginRevoked => 3000,
             Self::EncryptionUnavailable(_) => 3001,
             Self::Platform => 3002,
             Self::DeviceId => 3003,
@@ -76,6 +80,8 @@ impl Close {
             Self::InvalidText => "invalid text",
             Self::TooBig => "message too big",
             Self::AuthenticationFailed => "authentication failed",
+            Self::LoginExpired => "login expired",
+            Self::LoginRevoked => "login revoked",
             Self::Platform => "platform missing or unknown",
             Self::DeviceId => "deviceId missing",
             Self::Replaced => "replaced by a newer connection",

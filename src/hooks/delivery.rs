@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tonic::Status;
 
 use super::{Event, Outcome, Rpc};
-use crate::callout::{Answer, NoResponse};
+use crate::callout::{Answer, Because, NoResponse};
 use crate::upstream::Backoff;
 
 /// How old an event may become; then it is given up. It bounds how long a
@@ -39,8 +39,8 @@ enum Failure {
     Unanswered,
     #[error("{:?}: {}", .0.code(), .0.message())]
     Status(Status),
-    #[error("the response does not match accept_when{}", .0.as_deref().map(|why| format!(": {why}")).unwrap_or_default())]
-    NotAccepted(Option<String>),
+    #[error("the response {}{}", .0, .1.as_deref().map(|why| format!(": {why}")).unwrap_or_default())]
+    NotAccepted(Because, Option<String>),
     #[error(transparent)]
     NoResponse(NoResponse),
 }
@@ -110,7 +110,7 @@ impl Delivery {
         let response = (self.rpc.call)(self.worker, self.message.clone()).await;
         match self.rpc.callout.read(response.map_err(Failure::Status)?) {
             Ok(Answer::Yes) => Ok(()),
-            Ok(Answer::No { reason }) => Err(Failure::NotAccepted(reason)),
+            Ok(Answer::No { because, reason }) => Err(Failure::NotAccepted(because, reason)),
             Err(error) => Err(Failure::NoResponse(error)),
         }
     }

@@ -91,7 +91,8 @@ fn callout(event: Event) -> Callout {
     let config = callout::Config {
         method: method(),
         request: object(request),
-        accept_when: object(json!({"code": 0})),
+        accept_when: object(json!({"code": 0, "msg": ""})),
+        reject_when: None,
         reason: Some("msg".into()),
     };
     Callout::new(config, &event.placeholders()).unwrap()
@@ -354,6 +355,7 @@ fn how_a_session_ended_is_no_placeholder_of_its_beginning() {
         method: method(),
         request: object(json!({ "ticket": text })),
         accept_when: object(json!({})),
+        reject_when: None,
         reason: None,
     };
     for text in ["{close_code}", "{reason}"] {

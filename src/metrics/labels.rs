@@ -31,6 +31,8 @@ pub(super) const REFUSALS: &[[&str; 2]] = &[
     ["unresolved", "RetryError"],
     ["not_logged_in", "AuthError"],
     ["login_expired", "AuthError"],
+    ["login_refused", "AuthError"],
+    ["login_unjudged", "RetryError"],
     ["not_encrypted", "RequestError"],
     ["malformed", "RequestError"],
 ];

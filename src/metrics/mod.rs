@@ -61,6 +61,9 @@ pub struct Sessions {
     pub closed: IntCounterVec,
     /// Logins by `outcome`: `accepted`, `refused`, `unavailable`.
     pub logins: IntCounterVec,
+    /// Judgements of sessions that have logged in, by `cause` (`device`,
+    /// `recheck`, `request`) and `outcome`.
+    pub reviews: IntCounterVec,
     /// Encrypted handshakes by `outcome`: `done`, `shed` for want of CPU,
     /// `malformed`.
     pub handshakes: IntCounterVec,
@@ -142,6 +145,11 @@ impl Metrics {
         };
         each(&self.sessions.refused, labels::CONNECTION_REFUSALS);
         each(&self.sessions.logins, &["accepted", "refused", "unavailable"]);
+        for cause in ["device", "recheck", "request"] {
+            for outcome in ["accepted", "refused", "unavailable"] {
+                self.sessions.reviews.with_label_values(&[cause, outcome]);
+            }
+        }
         each(&self.sessions.handshakes, &["done", "shed", "malformed"]);
         each(&self.sessions.closed, labels::CLOSE_CODES);
         for refusal in labels::REFUSALS {
@@ -176,6 +184,11 @@ impl Sessions {
         self.closed.with_label_values(&[labels::close_label(code)]).inc();
     }
 
+    /// A session that has logged in was judged, for this cause and with this outcome.
+    pub fn review(&self, cause: &str, outcome: &str) {
+        self.reviews.with_label_values(&[cause, outcome]).inc();
+    }
+
     /// A connection did not become a session.
     pub fn refuse(&self, reason: &str) {
         self.refused.with_label_values(&[reason]).inc();
@@ -205,6 +218,12 @@ impl New<'_> {
                 &["code"],
             ),
             logins: self.counters("logins_total", "Logins, by their outcome.", &["outcome"]),
+            reviews: self.counters(
+                "login_reviews_total",
+                "Judgements of sessions that have logged in: as another device, again after a while, \
+                 or for a request; and their outcome.",
+                &["cause", "outcome"],
+            ),
             handshakes: self.counters(
                 "encrypted_handshakes_total",
                 "Handshakes that turn encryption on: done, shed because too many wait for the RSA \

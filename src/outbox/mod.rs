@@ -65,18 +65,46 @@ impl Frame {
 }
 
 #[derive(Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a thing of its own, and takes a byte")]
 struct Inner {
     frames: VecDeque<Frame>,
     bytes: usize,
-    ping: bool,
-    rest: bool,
+    errands: Errands,
     close: Option<Order>,
     /// The session was asked to leave once its calls are answered.
     leaving: bool,
     /// Nothing goes in any more.
     sealed: bool,
+    /// No pushes go in: the session's login does not hold.
+    no_pushes: bool,
     waker: Option<Waker>,
+}
+
+/// What a session is asked to do beside closing, a bit each. To ask twice
+/// before it has looked is to ask once.
+#[derive(Debug, Default, Clone, Copy)]
+struct Errands(u8);
+
+impl Errands {
+    const PING: u8 = 1;
+    const REST: u8 = 2;
+    const EXPIRE: u8 = 4;
+    const REVIEW: u8 = 8;
+
+    /// The most urgent one, which is then forgotten.
+    fn take(&mut self) -> Option<Signal> {
+        if self.0 == 0 {
+            return None;
+        }
+        let all = [
+            (Self::EXPIRE, Signal::Expire),
+            (Self::PING, Signal::Ping),
+            (Self::REST, Signal::Rest),
+            (Self::REVIEW, Signal::Review),
+        ];
+        let (bit, signal) = all.into_iter().find(|(bit, _)| self.0 & bit != 0)?;
+        self.0 &= !bit;
+        Some(signal)
+    }
 }
 
 /// The order to close.
@@ -94,6 +122,10 @@ pub enum Signal {
     Ping,
     /// Give back what can be made again: there was no call for a while.
     Rest,
+    /// The login has expired.
+    Expire,
+    /// Have the login judged again.
+    Review,
     /// Close the session. Given once.
     Close(Close),
 }
@@ -130,7 +162,12 @@ impl Outbox {
     /// what becomes of it, now or later.
     pub fn push(&self, frame: Bytes, ticket: Option<Ticket>) {
         let mut inner = self.inner.lock();
-        match inner.admit(self.limit, frame.len()) {
+        let admitted = if inner.no_pushes {
+            Err(Rejected::Closed)
+        } else {
+            inner.admit(self.limit, frame.len())
+        };
+        match admitted {
             Ok(()) => {
                 let ticket = ticket.and_then(|ticket| ticket.reached(Confirm::Queued));
                 inner.make_room();
@@ -162,15 +199,27 @@ impl Outbox {
 
     /// Asks the session to send a ping.
     pub fn ping(&self) {
-        let mut inner = self.inner.lock();
-        inner.ping = true;
-        wake(inner.waker.take());
+        self.ask(Errands::PING);
     }
 
     /// Asks the session to give back what can be made again.
     pub fn rest(&self) {
+        self.ask(Errands::REST);
+    }
+
+    /// Says that the session's login has expired.
+    pub fn expire(&self) {
+        self.ask(Errands::EXPIRE);
+    }
+
+    /// Asks the session to have its login judged again.
+    pub fn review(&self) {
+        self.ask(Errands::REVIEW);
+    }
+
+    fn ask(&self, errand: u8) {
         let mut inner = self.inner.lock();
-        inner.rest = true;
+        inner.errands.0 |= errand;
         wake(inner.waker.take());
     }
 
@@ -285,6 +334,29 @@ impl Reader {
         self.0.inner.lock().sealed = true;
     }
 
+    /// Gives up the pushes that are queued, and rejects those that come, until
+    /// [`take_pushes`](Self::take_pushes). Answers are not concerned.
+    pub fn refuse_pushes(&self) {
+        let mut inner = self.0.inner.lock();
+        inner.no_pushes = true;
+        let is_push = |frame: &Frame| matches!(frame, Frame::Push(..));
+        if !inner.frames.iter().any(is_push) {
+            return;
+        }
+        let frames = std::mem::take(&mut inner.frames);
+        let (pushes, answers): (VecDeque<_>, _) = frames.into_iter().partition(is_push);
+        inner.bytes -= pushes.iter().map(Frame::weight).sum::<usize>();
+        inner.frames = answers;
+        drop(inner);
+        // Tickets settle without the lock.
+        drop(pushes);
+    }
+
+    /// Takes pushes again.
+    pub fn take_pushes(&self) {
+        self.0.inner.lock().no_pushes = false;
+    }
+
     /// The oldest frame.
     pub fn take(&self) -> Option<Frame> {
         let mut inner = self.0.inner.lock();
@@ -305,11 +377,8 @@ impl Reader {
             order.is_given = true;
             return Poll::Ready(Signal::Close(order.why.clone()));
         }
-        if std::mem::take(&mut inner.ping) {
-            return Poll::Ready(Signal::Ping);
-        }
-        if std::mem::take(&mut inner.rest) {
-            return Poll::Ready(Signal::Rest);
+        if let Some(signal) = inner.errands.take() {
+            return Poll::Ready(signal);
         }
         match &mut inner.waker {
             Some(waker) => waker.clone_from(cx.waker()),
@@ -485,6 +554,39 @@ mod tests {
         outbox.push(frame(4), None);
         assert_eq!(signal(&reader), Poll::Ready(Signal::Close(Close::Idle)));
         assert_eq!((taken(&reader), taken(&reader)), (Some(3), None));
+    }
+
+    #[test]
+    fn pushes_can_be_refused_without_the_answers() {
+        let (outbox, reader) = Outbox::new(1000);
+        let ledger = Arc::new(Ledger::default());
+        outbox.push(frame(1), Some(ledger.ticket(0, Confirm::Written)));
+        reader.answer(answer(2)).unwrap();
+        outbox.push(frame(3), Some(ledger.ticket(1, Confirm::Written)));
+        reader.refuse_pushes();
+        assert_eq!(settled(&ledger), [(0, Settled::Closed), (1, Settled::Closed)]);
+        outbox.push(frame(4), Some(ledger.ticket(2, Confirm::Queued)));
+        assert_eq!(settled(&ledger), [(2, Settled::Closed)]);
+        reader.answer(answer(5)).unwrap();
+        reader.take_pushes();
+        outbox.push(frame(6), Some(ledger.ticket(3, Confirm::Queued)));
+        assert_eq!(settled(&ledger), [(3, Settled::Confirmed)]);
+        assert_eq!([taken(&reader), taken(&reader), taken(&reader)], [Some(2), Some(5), Some(6)]);
+        assert_eq!((taken(&reader), outbox.bytes()), (None, 0));
+    }
+
+    #[test]
+    fn each_errand_is_given_once() {
+        let (outbox, reader) = Outbox::new(10);
+        outbox.review();
+        outbox.ping();
+        outbox.rest();
+        outbox.expire();
+        outbox.ping();
+        for errand in [Signal::Expire, Signal::Ping, Signal::Rest, Signal::Review] {
+            assert_eq!(signal(&reader), Poll::Ready(errand));
+        }
+        assert_eq!(signal(&reader), Poll::Pending);
     }
 
     #[test]

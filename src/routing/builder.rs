@@ -10,7 +10,8 @@ use prost_reflect::{Cardinality, FieldDescriptor, Kind, MessageDescriptor, Metho
 use prost_types::method_options::IdempotencyLevel;
 
 use super::descriptors::{DescriptorError, Descriptors};
-use super::identity::{Layout, Slot};
+use super::identity::{self, Layout, Places, Slot};
+use super::nest::{self, Holder, Nest};
 use super::pattern::PublicMethods;
 use super::response::VerdictField;
 use super::route::Route;
@@ -73,10 +74,50 @@ pub enum RouteError {
     },
 }
 
+/// How far below a request the identity is filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Depth {
+    /// In the request message itself.
+    #[default]
+    Top,
+    /// In every message within it, too.
+    Nested,
+}
+
+/// Something about the identity of a route's requests that is probably not
+/// meant. Each is told once for all the routes that it concerns.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Note {
+    /// A field that is named like something the gateway knows, and stays empty.
+    #[error("field `{field}` of {message} stays empty, for it is of another type: {reason}")]
+    StaysEmpty {
+        /// The identity's message.
+        message: String,
+        /// The field.
+        field: String,
+        /// Why it stays empty.
+        reason: &'static str,
+    },
+    /// The field is there only where it is not filled.
+    #[error(
+        "{message} has the caller's identity only below its top level, at `{way}`, where it is not filled"
+    )]
+    Below {
+        /// The request message.
+        message: String,
+        /// The names that lead to the field.
+        way: String,
+    },
+}
+
 /// Collects routes into a [`RouteTable`].
 #[derive(Debug)]
 pub struct TableBuilder<U> {
     request_field: String,
+    depth: Depth,
+    notes: HashSet<Note>,
+    /// Requests that were looked through for the field below their top level.
+    looked_below: HashSet<String>,
     response_field: String,
     public: PublicMethods,
     routes: HashMap<Arc<str>, Arc<Route<U>>>,
@@ -90,6 +131,9 @@ impl<U> TableBuilder<U> {
     pub fn new(request_field: &str, response_field: &str, public: PublicMethods) -> Self {
         Self {
             request_field: request_field.to_owned(),
+            depth: Depth::Top,
+            notes: HashSet::new(),
+            looked_below: HashSet::new(),
             response_field: response_field.to_owned(),
             public,
             routes: HashMap::new(),
@@ -98,39 +142,44 @@ impl<U> TableBuilder<U> {
         }
     }
 
-    /// Adds a route.
+    /// Fills the identity so far below the requests.
+    #[must_use]
+    pub fn with_depth(self, depth: Depth) -> Self {
+        Self { depth, ..self }
+    }
+
+    /// Adds a route. Returns what is new about the identity in its requests.
     pub fn route(
         &mut self,
         upstream: U,
         spec: RouteSpec,
         descriptors: &Descriptors,
-    ) -> Result<(), RouteError> {
+    ) -> Result<Vec<Note>, RouteError> {
         let method = descriptors.method(&spec.rpc)?;
         self.add(upstream, spec, &method)
     }
 
     /// Adds every unary method of a service under its own name, such as
-    /// `/pb.userService/Login`, with `defaults` for all else. Returns how many
-    /// there are; streaming methods are passed over.
+    /// `/pb.userService/Login`, with `defaults` for all else; streaming methods
+    /// are passed over. Returns what is new about the identity in the requests.
     pub fn expose(
         &mut self,
         upstream: &U,
         service: &str,
         defaults: &RouteSpec,
         descriptors: &Descriptors,
-    ) -> Result<usize, RouteError>
+    ) -> Result<Vec<Note>, RouteError>
     where
         U: Clone,
     {
         let service = descriptors.service(service)?;
-        let mut added = 0;
+        let mut notes = Vec::new();
         for method in service.methods().filter(is_unary) {
             let rpc = format!("{}/{}", service.full_name(), method.name());
             let spec = RouteSpec { name: format!("/{rpc}"), rpc, ..defaults.clone() };
-            self.add(upstream.clone(), spec, &method)?;
-            added += 1;
+            notes.extend(self.add(upstream.clone(), spec, &method)?);
         }
-        Ok(added)
+        Ok(notes)
     }
 
     /// A route whose descriptors are not known yet, and why. `public` as in
@@ -155,7 +204,7 @@ impl<U> TableBuilder<U> {
         upstream: U,
         spec: RouteSpec,
         method: &MethodDescriptor,
-    ) -> Result<(), RouteError> {
+    ) -> Result<Vec<Note>, RouteError> {
         if !is_unary(method) {
             return Err(RouteError::NotUnary(spec.rpc));
         }
@@ -171,6 +220,8 @@ impl<U> TableBuilder<U> {
         let path = PathAndQuery::try_from(format!("/{}", spec.rpc))
             .map_err(|_| DescriptorError::NotAnRpc(spec.rpc.clone()))?;
         let (input, output) = (method.input(), method.output());
+        let mut notes = Vec::new();
+        let places = self.places(&input, &mut notes)?;
         let name: Arc<str> = spec.name.into();
         let route = Route {
             counted: OnceLock::new(),
@@ -184,20 +235,50 @@ impl<U> TableBuilder<U> {
             validate: spec.validate,
             expose_errors: spec.expose_errors,
             codes: spec.codes,
-            slot: self.slot(&input)?,
+            places,
             verdict: VerdictField::of(&output, &self.response_field),
             input,
             output,
         };
         self.routes.insert(name, Arc::new(route));
-        Ok(())
+        notes.retain(|note| self.notes.insert(note.clone()));
+        Ok(notes)
     }
 
-    /// Where the identity goes in a request message, if it has such a field.
-    fn slot(&mut self, input: &MessageDescriptor) -> Result<Option<Slot>, RouteError> {
-        let Some(field) = field_named(input, &self.request_field) else { return Ok(None) };
+    /// Where the identity goes in a request message.
+    fn places(
+        &mut self,
+        input: &MessageDescriptor,
+        notes: &mut Vec<Note>,
+    ) -> Result<Places, RouteError> {
+        let deep = self.depth == Depth::Nested;
+        let Some(nest) = Nest::of(input, deep, |message| self.holder(message, notes))? else {
+            if !deep && self.looked_below.insert(input.full_name().to_owned()) {
+                let message = || input.full_name().to_owned();
+                let below = nest::way_below(input, &self.request_field);
+                notes.extend(below.map(|way| Note::Below { message: message(), way }));
+            }
+            return Ok(Places::None);
+        };
+        Ok(match nest.top_only() {
+            Some((number, layout)) => {
+                let layout = Arc::clone(layout);
+                Places::Top(Slot { number, layout, shape: Shape::of(input) })
+            }
+            None => Places::Nested(Box::new(nest)),
+        })
+    }
+
+    /// The field of a message that holds the identity, if it has one.
+    fn holder(
+        &mut self,
+        of: &MessageDescriptor,
+        notes: &mut Vec<Note>,
+    ) -> Result<Option<Holder>, RouteError> {
+        let field = field_named(of, &self.request_field).filter(|_| !of.is_map_entry());
+        let Some(field) = field else { return Ok(None) };
         let error = |reason| RouteError::Identity {
-            message: input.full_name().to_owned(),
+            message: of.full_name().to_owned(),
             field: field.name().to_owned(),
             reason,
         };
@@ -205,13 +286,17 @@ impl<U> TableBuilder<U> {
             _ if field.cardinality() == Cardinality::Repeated => {
                 return Err(error("it is repeated"));
             }
-            _ if field.is_group() => return Err(error("it is a group")),
             _ if field.containing_oneof().is_some_and(|oneof| oneof.fields().len() > 1) => {
                 return Err(error("it is part of a oneof, whose other fields it would clear"));
             }
             Kind::Message(message) => message,
             _ => return Err(error("it is not a message")),
         };
+        notes.extend(identity::unfilled(&message).into_iter().map(|unfilled| Note::StaysEmpty {
+            message: message.full_name().to_owned(),
+            field: unfilled.field,
+            reason: unfilled.reason,
+        }));
         let layout = Arc::new(Layout::of(&message));
         let layout = match self.layouts.get(&layout) {
             Some(known) => Arc::clone(known),
@@ -220,7 +305,7 @@ impl<U> TableBuilder<U> {
                 layout
             }
         };
-        Ok(Some(Slot { number: field.number(), layout, shape: Shape::of(input) }))
+        Ok(Some(Holder { number: field.number(), is_group: field.is_group(), layout }))
     }
 }
 
@@ -291,6 +376,14 @@ mod tests {
         Arc::clone(route)
     }
 
+    /// The number of the field that holds the identity.
+    fn top(route: &Route<&'static str>) -> u32 {
+        match &route.places {
+            Places::Top(slot) => slot.number,
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn refused(name: &str, rpc: &str) -> RouteError {
         let mut builder = builder("commonReq");
         builder.route("msg", spec("/taken", "pb.userService/Login"), &demo()).unwrap();
@@ -310,11 +403,8 @@ mod tests {
         else {
             panic!("both are routes");
         };
-        assert!(Arc::ptr_eq(login.layout().unwrap(), send.layout().unwrap()));
-        assert_eq!(
-            [login.slot.as_ref().unwrap().number, send.slot.as_ref().unwrap().number],
-            [1, 11]
-        );
+        assert!(Arc::ptr_eq(&login.layouts()[0], &send.layouts()[0]));
+        assert_eq!([top(login), top(send)], [1, 11]);
         assert!(login.public && !send.public);
     }
 
@@ -345,7 +435,7 @@ mod tests {
     #[test]
     fn an_exposed_service_brings_its_methods_under_their_own_names() {
         let mut builder = builder("commonReq");
-        assert_eq!(builder.expose(&"u", "pb.userService", &spec("", ""), &demo()), Ok(1));
+        assert_eq!(builder.expose(&"u", "pb.userService", &spec("", ""), &demo()), Ok(vec![]));
         let table = builder.build();
         assert!(matches!(table.lookup("/pb.userService/Login"), Lookup::Route(_)));
     }
@@ -358,8 +448,8 @@ mod tests {
             assert_eq!(error, RouteError::NotUnary(rpc));
         }
         let mut builder = builder("commonReq");
-        assert_eq!(builder.expose(&"m", "methods.Methods", &spec("", ""), &methods()), Ok(3));
-        assert_eq!(builder.expose(&"m", "methods.Streams", &spec("", ""), &methods()), Ok(0));
+        assert!(builder.expose(&"m", "methods.Methods", &spec("", ""), &methods()).is_ok());
+        assert!(builder.expose(&"m", "methods.Streams", &spec("", ""), &methods()).is_ok());
         let table = builder.build();
         let names: Vec<_> = table.routes().map(|route| &*route.name).collect();
         assert_eq!(
@@ -388,13 +478,12 @@ mod tests {
 
     #[test]
     fn the_identity_field_may_be_called_by_its_json_name() {
-        assert_eq!(route_to("Plain", |_| ()).slot.as_ref().unwrap().number, 3);
+        assert_eq!(top(&route_to("Plain", |_| ())), 3);
     }
 
     #[test]
-    fn an_identity_field_in_a_group_a_map_or_a_oneof_is_refused() {
+    fn an_identity_field_in_a_map_or_a_oneof_is_refused() {
         for (method, field, reason) in [
-            ("Grouped", "commonreq", "it is a group"),
             ("Mapped", "common_req", "it is repeated"),
             ("Chosen", "common_req", "it is part of a oneof, whose other fields it would clear"),
         ] {
@@ -413,17 +502,17 @@ mod tests {
         let table = builder.build();
         let Lookup::Route(route) = table.lookup("/x") else { panic!("it is a route") };
         let data = Bytes::from_static(b"\x08\x01");
-        let prepared = route.prepare(&data, b"", "r1").unwrap();
+        let prepared = route.prepare(&data, |_| b"", "r1").unwrap();
         assert_eq!((prepared.as_ptr(), prepared.len()), (data.as_ptr(), data.len()));
-        assert!(route.prepare(&Bytes::from_static(b"\x08"), b"", "r1").is_err());
+        assert!(route.prepare(&Bytes::from_static(b"\x08"), |_| b"", "r1").is_err());
     }
 
     #[test]
     fn data_is_held_against_its_descriptor_only_where_the_route_says_so() {
         let not_a_message = Bytes::from_static(b"\x1a\x01\xff"); // well-formed; its inside is not
-        assert!(route_to("Plain", |_| ()).prepare(&not_a_message, b"", "").is_ok());
+        assert!(route_to("Plain", |_| ()).prepare(&not_a_message, |_| b"", "").is_ok());
         let strict = route_to("Plain", |spec| spec.validate = true);
-        let error = strict.prepare(&not_a_message, b"", "").unwrap_err().to_string();
+        let error = strict.prepare(&not_a_message, |_| b"", "").unwrap_err().to_string();
         assert!(error.starts_with("data is no methods.Named: "), "{error}");
     }
 }

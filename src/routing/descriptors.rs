@@ -1,8 +1,14 @@
 //! What services say of their methods and messages: a pool of descriptors.
 
+mod differences;
+mod features;
 mod files;
+mod imports;
+mod sets;
 
-use prost_reflect::{DescriptorPool, MethodDescriptor, ServiceDescriptor};
+use prost_reflect::{DescriptorPool, MessageDescriptor, MethodDescriptor, ServiceDescriptor};
+
+use self::sets::Pool;
 
 use super::suggest::{closest, did_you_mean};
 
@@ -11,17 +17,70 @@ use super::suggest::{closest, did_you_mean};
 pub enum DescriptorError {
     /// Bytes that are no `FileDescriptorSet`.
     #[error(
-        "not a FileDescriptorSet ({0}); make one with `buf build -o set.binpb` or \
-         `protoc --include_imports --descriptor_set_out=set.binpb`"
+        "{}not a FileDescriptorSet ({reason}); make one with `buf build -o set.binpb` or \
+         `protoc --include_imports --descriptor_set_out=set.binpb`", of_set(.set)
     )]
-    NotASet(String),
-    /// A file imports another that is in no set.
-    #[error("`{file}` imports `{import}`, which is missing; with protoc, add `--include_imports`")]
+    NotASet {
+        /// The name of the bytes.
+        set: String,
+        /// Where they stop being one.
+        reason: String,
+    },
+    /// A message needs a type of a file that is in no set.
+    #[error(
+        "`{file}` imports `{import}`, which is missing, and needs `{needs}` of it; with protoc, \
+         add `--include_imports`"
+    )]
     MissingImport {
         /// The importing file.
         file: String,
         /// The file that is missing.
         import: String,
+        /// The type that is not defined.
+        needs: String,
+    },
+    /// The file that an import means is in two sets, and not the same.
+    #[error(
+        "`{file}` imports `{import}`, of which `{first}` and `{second}` have different ones: \
+         {difference}; put the right one into the set of `{file}` (with protoc, add \
+         `--include_imports`)"
+    )]
+    DoubtfulImport {
+        /// The importing file.
+        file: String,
+        /// The file of which there are two.
+        import: String,
+        /// A set that has it.
+        first: String,
+        /// Another that has it.
+        second: String,
+        /// What differs.
+        difference: String,
+    },
+    /// A file is in one set twice, and not the same.
+    #[error("{}`{file}` is there twice, and not the same: {difference}", of_set(.set))]
+    Twice {
+        /// The file.
+        file: String,
+        /// The set.
+        set: String,
+        /// What differs.
+        difference: String,
+    },
+    /// A service is in two sets, and not the same.
+    #[error(
+        "`{first}` and `{second}` describe `{service}` differently: {difference}; leave one of \
+         them out, or the service in one of them"
+    )]
+    Ambiguous {
+        /// The service.
+        service: String,
+        /// A set that has it.
+        first: String,
+        /// Another that has it.
+        second: String,
+        /// What differs.
+        difference: String,
     },
     /// A file in a syntax that nobody knew when this was written.
     #[error(
@@ -60,34 +119,75 @@ pub enum DescriptorError {
     },
 }
 
-/// A pool of descriptors.
+/// `set.binpb: `, or nothing for a set without a name.
+fn of_set(name: &str) -> String {
+    if name.is_empty() { String::new() } else { format!("{name}: ") }
+}
+
+/// What services say of their methods and messages.
 #[derive(Debug, Clone, Default)]
-pub struct Descriptors(DescriptorPool);
+pub struct Descriptors {
+    /// One for all sets where these agree, else one for each.
+    pools: Vec<Pool>,
+}
 
 impl Descriptors {
-    /// Reads serialized `FileDescriptorSet`s. A file may be in several; the
-    /// first one counts. Imports of `google/protobuf/*` need not be there.
+    /// Reads serialized `FileDescriptorSet`s; as [`Self::from_named_sets`],
+    /// where names are not known.
     pub fn from_sets<'a>(
         sets: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<Self, DescriptorError> {
-        files::pool(sets).map(Self)
+        Self::from_named_sets(sets.into_iter().map(|set| ("", set)))
+    }
+
+    /// Reads serialized `FileDescriptorSet`s; errors say their names.
+    ///
+    /// A file may be in several. Where these differ, each set is read with its
+    /// own, so that a service has the messages that it was compiled with.
+    /// Imports of `google/protobuf/*` need not be there, nor such that are there
+    /// for options only.
+    pub fn from_named_sets<'a>(
+        sets: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    ) -> Result<Self, DescriptorError> {
+        sets::pools(sets).map(|pools| Self { pools })
+    }
+
+    /// Reads one set, in which more may be missing: of its files only `roots`
+    /// are wanted for themselves, and others as far as these need them.
+    pub fn from_files(set: &[u8], roots: &[String]) -> Result<Self, DescriptorError> {
+        sets::pool_of(set, roots).map(|pool| Self { pools: vec![pool] })
     }
 
     /// All descriptors.
-    pub fn pool(&self) -> &DescriptorPool {
-        &self.0
+    pub fn pools(&self) -> impl Iterator<Item = &DescriptorPool> {
+        self.pools.iter().map(|of| &of.pool)
+    }
+
+    /// The message of this full name; of several, that of the first set.
+    pub fn message(&self, name: &str) -> Option<MessageDescriptor> {
+        self.pools().find_map(|pool| pool.get_message_by_name(name))
     }
 
     /// The service of this full name.
     pub fn service(&self, name: &str) -> Result<ServiceDescriptor, DescriptorError> {
-        self.0.get_service_by_name(name).ok_or_else(|| {
-            let services: Vec<_> = self.0.services().collect();
+        let having = |of: &Pool| Some((of.set.clone(), of.pool.get_service_by_name(name)?));
+        let mut having = self.pools.iter().filter_map(having);
+        let Some((first, service)) = having.next() else {
+            let services: Vec<_> = self.pools().flat_map(DescriptorPool::services).collect();
             let names = services.iter().map(ServiceDescriptor::full_name);
-            DescriptorError::NoSuchService {
+            return Err(DescriptorError::NoSuchService {
                 service: name.to_owned(),
                 suggestion: closest(name, names).map(str::to_owned),
+            });
+        };
+        for (second, other) in having {
+            if let Some(difference) = differences::of_described(&service, &other) {
+                let difference = difference.between(&first, &second);
+                let service = name.to_owned();
+                return Err(DescriptorError::Ambiguous { service, first, second, difference });
             }
-        })
+        }
+        Ok(service)
     }
 
     /// The method of this name, written `package.Service/Method`.

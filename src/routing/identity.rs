@@ -4,8 +4,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use prost_reflect::{Kind, MessageDescriptor};
+use bytes::BufMut;
+use prost_reflect::{FieldDescriptor, MessageDescriptor};
 
+use super::form::Form;
+use super::nest::Nest;
 use super::shape::Shape;
 use crate::wire;
 
@@ -75,49 +78,141 @@ impl Member {
 /// encodes its members once for all of them.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Layout {
-    /// Members that stay the same within a session, with their field numbers.
-    of_session: Vec<(Member, u32)>,
-    /// The field number of the request's id.
-    req_id: Option<u32>,
+    /// Members that stay the same within a session, by their field numbers.
+    of_session: Vec<(Member, Place)>,
+    /// The request's id.
+    req_id: Option<Place>,
+}
+
+/// A field of an identity message, and how it is filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Place {
+    number: u32,
+    form: Form,
+}
+
+/// A field that is named like a member and stays empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unfilled {
+    /// The field's name.
+    pub(super) field: String,
+    /// Why it stays empty.
+    pub(super) reason: &'static str,
 }
 
 impl Layout {
-    /// The members that `message` has, by name, as singular strings. A field
-    /// of such a name and another type is none of the gateway's.
+    /// The members that `message` has, by name: texts, integers, and wrappers
+    /// of these.
     pub fn of(message: &MessageDescriptor) -> Self {
-        let number = |member: Member| {
-            member.names().iter().find_map(|name| {
-                let field = message.get_field_by_name(name)?;
-                let is_string = matches!(field.kind(), Kind::String) && !field.is_list();
-                is_string.then(|| field.number())
-            })
+        let place = |member: Member| {
+            let place = |field: FieldDescriptor| {
+                let form = Form::of(&field).filter(|form| can_be(member, *form))?;
+                Some(Place { number: field.number(), form })
+            };
+            let places = fields_of(message, member).filter_map(place);
+            // Where both spellings are there, the text.
+            places.min_by_key(|place| place.form.is_number())
         };
         let mut of_session: Vec<_> = Member::ALL
             .into_iter()
             .filter(|member| *member != Member::ReqId)
-            .filter_map(|member| Some((member, number(member)?)))
+            .filter_map(|member| Some((member, place(member)?)))
             .collect();
-        of_session.sort_by_key(|(_, number)| *number);
-        Self { of_session, req_id: number(Member::ReqId) }
+        of_session.sort_by_key(|(_, place)| place.number);
+        Self { of_session, req_id: place(Member::ReqId) }
     }
 
-    /// The members that stay the same within a session, serialized. Empty
-    /// values are left out, as proto3 does.
+    /// The members that stay the same within a session, serialized. What is
+    /// empty is left out, as proto3 does, and so is a text in the place of an
+    /// integer, unless it is the one spelling of such a number.
     pub fn encode<'v>(&self, value: impl Fn(Member) -> &'v str) -> Vec<u8> {
         let mut out = Vec::new();
-        for (member, number) in &self.of_session {
-            let value = value(*member);
-            if !value.is_empty() {
-                wire::put_len(&mut out, *number, value.as_bytes());
-            }
+        for (member, Place { number, form }) in &self.of_session {
+            form.put(&mut out, *number, value(*member));
         }
         out
     }
 
-    /// The field number of the request's id, where the message has one.
-    pub fn req_id(&self) -> Option<u32> {
-        self.req_id
+    /// A request's id, as far as the message has a place for it.
+    pub(super) fn req_id<'r>(&self, id: &'r str) -> ReqId<'r> {
+        match self.req_id {
+            Some(_) if id.is_empty() => ReqId::None,
+            Some(Place { number, form: Form::Text }) => ReqId::Text(number, id),
+            Some(Place { number, form }) => {
+                let mut field = Vec::new();
+                form.put(&mut field, number, id);
+                ReqId::Field(field)
+            }
+            None => ReqId::None,
+        }
     }
+}
+
+/// A request's id on its way into an identity message.
+pub(super) enum ReqId<'r> {
+    /// There is none, or no place for it.
+    None,
+    /// As a text, in the field of this number.
+    Text(u32, &'r str),
+    /// A field of another kind, serialized.
+    Field(Vec<u8>),
+}
+
+impl ReqId<'_> {
+    /// How many bytes [`Self::put`] writes.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Text(number, id) => wire::len_prefix_len(*number, id.len()) + id.len(),
+            Self::Field(field) => field.len(),
+        }
+    }
+
+    pub(super) fn put(&self, out: &mut impl BufMut) {
+        match self {
+            Self::None => {}
+            Self::Text(number, id) => wire::put_len(out, *number, id.as_bytes()),
+            Self::Field(field) => out.put_slice(field),
+        }
+    }
+}
+
+/// The fields of `message` that are named like a member and stay empty.
+pub(super) fn unfilled(message: &MessageDescriptor) -> Vec<Unfilled> {
+    let mut all = Vec::new();
+    for member in Member::ALL {
+        let fields: Vec<_> = fields_of(message, member).collect();
+        let reason = |field: &FieldDescriptor| match Form::of(field) {
+            None => Some(
+                "the gateway fills fields of text, of integers, and of their wrappers such as \
+                 google.protobuf.StringValue",
+            ),
+            Some(form) => (!can_be(member, form)).then_some("what it stands for is no number"),
+        };
+        let reasons: Option<Vec<_>> =
+            fields.iter().map(|field| Some((field, reason(field)?))).collect();
+        // One that can be filled is enough.
+        for (field, reason) in reasons.into_iter().flatten() {
+            all.push(Unfilled { field: field.name().to_owned(), reason });
+        }
+    }
+    all
+}
+
+/// The fields that bear one of a member's names.
+fn fields_of(message: &MessageDescriptor, member: Member) -> impl Iterator<Item = FieldDescriptor> {
+    let [camel, snake] = member.names();
+    let snake = Some(snake).filter(|snake| *snake != camel);
+    let message = message.clone();
+    [Some(camel), snake]
+        .into_iter()
+        .flatten()
+        .filter_map(move |name| message.get_field_by_name(name))
+}
+
+/// Whether a member's value can ever get into a field of this form.
+fn can_be(member: Member, form: Form) -> bool {
+    !(form.is_number() && matches!(member, Member::Ip | Member::SessionId))
 }
 
 impl fmt::Debug for Layout {
@@ -127,7 +222,8 @@ impl fmt::Debug for Layout {
     }
 }
 
-/// The field of a request message that holds the caller's identity.
+/// The field of a request message that holds the caller's identity, and is one
+/// of its top-level fields: the straight line.
 #[derive(Debug, Clone)]
 pub struct Slot {
     /// The field's number in the request message.
@@ -136,6 +232,17 @@ pub struct Slot {
     pub layout: Arc<Layout>,
     /// The wire types of the request message's fields.
     pub shape: Shape,
+}
+
+/// Where a request message has the caller's identity.
+#[derive(Debug)]
+pub(super) enum Places {
+    /// Nowhere.
+    None,
+    /// In one top-level field.
+    Top(Slot),
+    /// Below the top level too, or in a group.
+    Nested(Box<Nest>),
 }
 
 #[cfg(test)]
@@ -147,14 +254,14 @@ mod tests {
 
     fn message(name: &str) -> MessageDescriptor {
         let demo = Descriptors::from_sets([FILE_DESCRIPTOR_SET]).unwrap();
-        demo.pool().get_message_by_name(name).unwrap()
+        demo.message(name).unwrap()
     }
 
     #[test]
     fn members_are_found_by_name_and_encoded_under_their_numbers() {
         let common_req = message("pb.CommonReq");
         let layout = Layout::of(&common_req);
-        assert_eq!(layout.req_id(), None);
+        assert!(matches!(layout.req_id("r1"), ReqId::None));
         let encoded = layout.encode(|member| match member {
             Member::Language => "",
             member => member.names()[1],
@@ -169,8 +276,66 @@ mod tests {
     }
 
     #[test]
-    fn a_field_of_another_type_is_left_alone() {
-        // `data` of the demo's CommonReq is bytes, and no member; Page has none at all.
+    fn a_message_without_members_has_an_empty_layout() {
         assert_eq!(Layout::of(&message("pb.Page")), Layout { of_session: vec![], req_id: None });
+        assert_eq!(unfilled(&message("pb.CommonReq")), []);
+    }
+
+    fn compiled(fields: &str) -> MessageDescriptor {
+        let proto = format!(
+            "syntax = \"proto2\"; package t; import \"google/protobuf/wrappers.proto\";
+             message T {{ {fields} }} enum E {{ A = 0; }}"
+        );
+        crate::routing::testing::compile(&proto).message("t.T").unwrap()
+    }
+
+    fn unfilled_fields(fields: &str) -> Vec<String> {
+        unfilled(&compiled(fields)).into_iter().map(|unfilled| unfilled.field).collect()
+    }
+
+    #[test]
+    fn fields_that_stay_empty_are_known() {
+        let fields =
+            "optional int64 userId = 1; optional bool token = 2; optional bytes deviceId = 3;
+             repeated string platform = 4; optional E language = 5; optional T packageId = 6;
+             optional double appVersion = 7; optional int32 ip = 8; optional uint64 session_id = 9;
+             optional google.protobuf.BoolValue networkUsed = 10; optional int32 req_id = 11;
+             optional google.protobuf.StringValue userAgent = 12; optional bool other = 13;";
+        let unfilled = unfilled_fields(fields);
+        assert_eq!(
+            unfilled,
+            [
+                "token",
+                "deviceId",
+                "platform",
+                "packageId",
+                "appVersion",
+                "language",
+                "networkUsed",
+                "ip",
+                "session_id"
+            ]
+        );
+    }
+
+    #[test]
+    fn of_two_spellings_the_text_is_filled() {
+        let fields =
+            "optional int64 userId = 1; optional string user_id = 2 [json_name = \"uid\"];";
+        assert_eq!(Layout::of(&compiled(fields)).encode(|_| "7"), [2 << 3 | 2, 1, b'7']);
+        assert_eq!(unfilled_fields(fields), [""; 0]);
+        let one = "optional bool userId = 1; optional int64 user_id = 2 [json_name = \"uid\"];";
+        assert_eq!(Layout::of(&compiled(one)).encode(|_| "7"), [2 << 3, 7]);
+        assert_eq!(unfilled_fields(one), [""; 0]);
+    }
+
+    #[test]
+    fn the_id_of_a_request_may_be_a_number() {
+        let layout = Layout::of(&compiled("optional int64 reqId = 1;"));
+        for (id, expected) in [("7", &[1 << 3, 7][..]), ("07", &[]), ("r1", &[]), ("", &[])] {
+            let (mut out, id) = (Vec::new(), layout.req_id(id));
+            id.put(&mut out);
+            assert_eq!((&*out, out.len()), (expected, id.len()));
+        }
     }
 }

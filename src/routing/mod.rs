@@ -5,16 +5,20 @@
 //! - [`RouteTable`]: the methods that clients may call, made by a
 //!   [`TableBuilder`] that turns every mistake into an error.
 //! - [`identity`] and [`splice`]: the caller's identity, put into requests on
-//!   the wire format.
+//!   the wire format; `nest` does so below the top level.
 //! - [`shape`]: the wire types of fields, which decoders must not disagree on.
+//! - [`canonical`]: numbers that have one spelling only.
 //! - [`StatusCodes`]: what a gRPC status is to a client.
 //!
 //! All of it is pure. What an upstream is, is not known here: tables are
 //! generic over it.
 
 mod builder;
+pub mod canonical;
 mod descriptors;
+mod form;
 pub mod identity;
+mod nest;
 mod pattern;
 mod response;
 mod route;
@@ -23,8 +27,10 @@ pub mod splice;
 mod status;
 pub mod suggest;
 mod table;
+#[cfg(test)]
+mod testing;
 
-pub use builder::{RouteError, RouteSpec, TableBuilder};
+pub use builder::{Depth, Note, RouteError, RouteSpec, TableBuilder};
 pub use descriptors::{DescriptorError, Descriptors};
 pub use pattern::{PatternError, PublicMethods};
 pub use route::{BadData, Route};

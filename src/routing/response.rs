@@ -105,7 +105,7 @@ mod tests {
 
     fn field(message: &str) -> Option<VerdictField> {
         let demo = Descriptors::from_sets([FILE_DESCRIPTOR_SET]).unwrap();
-        VerdictField::of(&demo.pool().get_message_by_name(message).unwrap(), "commonResp")
+        VerdictField::of(&demo.message(message).unwrap(), "commonResp")
     }
 
     fn response(code: i32, msg: &str) -> Vec<u8> {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 
-use super::identity::{Layout, Slot};
+use super::identity::{Layout, Places};
 use super::response::VerdictField;
 use super::splice::{SpliceError, check, splice};
 use super::status::StatusCodes;
@@ -48,7 +48,7 @@ pub struct Route<U> {
     pub output: MessageDescriptor,
     /// What is counted of its requests, by whoever makes them.
     pub counted: OnceLock<Arc<metrics::Route>>,
-    pub(super) slot: Option<Slot>,
+    pub(super) places: Places,
     pub(super) verdict: Option<VerdictField>,
 }
 
@@ -69,29 +69,49 @@ pub enum BadData {
 }
 
 impl<U> Route<U> {
-    /// How the identity is laid out in this route's requests, if they have it.
-    pub fn layout(&self) -> Option<&Arc<Layout>> {
-        self.slot.as_ref().map(|slot| &slot.layout)
+    /// Whether this route's requests have the caller's identity.
+    pub fn has_identity(&self) -> bool {
+        !matches!(self.places, Places::None)
+    }
+
+    /// How the identity is laid out in this route's requests: each layout once.
+    /// Empty if they have none.
+    pub fn layouts(&self) -> &[Arc<Layout>] {
+        match &self.places {
+            Places::None => &[],
+            Places::Top(slot) => std::slice::from_ref(&slot.layout),
+            Places::Nested(nest) => nest.layouts(),
+        }
     }
 
     /// The request message as the service gets it: checked, and with the
-    /// caller's identity. `of_session` is what [`Layout::encode`] made for
-    /// [`Self::layout`].
-    pub fn prepare(&self, data: &Bytes, of_session: &[u8], req_id: &str) -> Result<Bytes, BadData> {
+    /// caller's identity. `of_session` gives what [`Layout::encode`] makes for
+    /// one of [`Self::layouts`].
+    pub fn prepare<B: AsRef<[u8]>>(
+        &self,
+        data: &Bytes,
+        mut of_session: impl FnMut(&Arc<Layout>) -> B,
+        req_id: &str,
+    ) -> Result<Bytes, BadData> {
         if self.validate {
             DynamicMessage::decode(self.input.clone(), data.clone())
                 .map_err(|error| self.not_the_message(&error))?;
         }
-        match &self.slot {
-            Some(slot) => splice(data, slot, of_session, req_id).map_err(|error| match error {
-                SpliceError::Malformed(error) => error.into(),
-                SpliceError::WireType { .. } => self.not_the_message(&error),
-            }),
-            None => {
+        let spliced = match &self.places {
+            Places::Top(slot) => splice(data, slot, of_session(&slot.layout).as_ref(), req_id),
+            Places::None => {
                 check(data)?;
-                Ok(data.clone())
+                return Ok(data.clone());
             }
-        }
+            Places::Nested(nest) => {
+                let of_session: Vec<B> = nest.layouts().iter().map(of_session).collect();
+                nest.splice(data, &of_session, req_id)
+            }
+        };
+        spliced.map_err(|error| match error {
+            SpliceError::Malformed(error) => error.into(),
+            error => self.not_the_message(&error),
+        })
     }
 
     /// The code in the response's `commonResp` and its bytes, if the code is not 0.

@@ -37,11 +37,22 @@ impl Shape {
     /// Whether all decoders read this field alike: its wire type is that of
     /// its descriptor, or it has none.
     pub fn fits(&self, field: &Field<'_>) -> bool {
+        match self.allowed(field) {
+            None => true,
+            Some(allowed) => allowed && group_fits(&self.message, field),
+        }
+    }
+
+    /// The same without a look into a group, for whoever looks into it anyway.
+    pub(super) fn fits_outside(&self, field: &Field<'_>) -> bool {
+        self.allowed(field).unwrap_or(true)
+    }
+
+    /// Whether a known field has a wire type of its descriptor.
+    fn allowed(&self, field: &Field<'_>) -> Option<bool> {
         let known = self.wire_types.binary_search_by_key(&field.number, |(number, _)| *number);
-        let Some((_, allowed)) = known.ok().and_then(|at| self.wire_types.get(at)) else {
-            return true;
-        };
-        allowed & wire_type(field) != 0 && group_fits(&self.message, field)
+        let (_, allowed) = known.ok().and_then(|at| self.wire_types.get(at))?;
+        Some(allowed & wire_type(field) != 0)
     }
 }
 

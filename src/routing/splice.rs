@@ -21,9 +21,16 @@ pub enum SpliceError {
     WireType {
         /// The field's number.
         number: u32,
-        /// Where in the message the field begins.
+        /// Where in the message the field begins, about.
         offset: usize,
     },
+    /// Messages within messages, deeper than decoders follow.
+    #[error("messages nest deeper than {0} levels")]
+    TooDeep(usize),
+    /// So many places for the identity that the message would grow out of all
+    /// proportion.
+    #[error("the caller's identity has so many places that it would add more than {0} bytes")]
+    TooLarge(usize),
 }
 
 /// Checks that `message` is well-formed at the top level; changes nothing.
@@ -41,10 +48,8 @@ pub fn splice(
     of_session: &[u8],
     req_id: &str,
 ) -> Result<Bytes, SpliceError> {
-    let req_id = slot.layout.req_id().filter(|_| !req_id.is_empty()).map(|number| (number, req_id));
-    let req_id_len =
-        req_id.map_or(0, |(number, id)| wire::len_prefix_len(number, id.len()) + id.len());
-    let len = of_session.len() + req_id_len;
+    let req_id = slot.layout.req_id(req_id);
+    let len = of_session.len() + req_id.len();
     let mut out =
         BytesMut::with_capacity(message.len() + wire::len_prefix_len(slot.number, len) + len);
 
@@ -63,9 +68,7 @@ pub fn splice(
 
     wire::put_len_prefix(&mut out, slot.number, len);
     out.put_slice(of_session);
-    if let Some((number, id)) = req_id {
-        wire::put_len(&mut out, number, id.as_bytes());
-    }
+    req_id.put(&mut out);
     Ok(out.freeze())
 }
 
@@ -79,7 +82,7 @@ mod tests {
 
     fn slot() -> Slot {
         let demo = Descriptors::from_sets([FILE_DESCRIPTOR_SET]).unwrap();
-        let message = |name| demo.pool().get_message_by_name(name).unwrap();
+        let message = |name| demo.message(name).unwrap();
         let layout = Arc::new(Layout::of(&message("pb.CommonReq")));
         Slot { number: 1, layout, shape: Shape::of(&message("pb.LoginReq")) }
     }

@@ -1,45 +1,45 @@
-//! The steps of a session that the gateway answers itself: setCxnParams,
-//! setUserParams and keepAlive.
+//! The steps of a session that the gateway answers itself, and setCxnParams
+//! among them. How a login is judged is `login`'s to say.
 //!
-//! Both steps may take a while (an RSA operation, a call of the auth service).
-//! Until one is decided the session reads no further frame, so a frame behind
+//! A step may take a while (an RSA operation, a call of the auth service).
+//! Until it is decided the session reads no further frame, so a frame behind
 //! it is already read under the new key, or as the new user.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use prost::Message as _;
 
-use super::Worker;
 use super::identity::Identity;
-use super::keys::Refused;
+use super::keys::{KeyService, Refused};
+use super::metadata::{self, MAX_DEVICE_ID};
 use super::request::{Failure, Refusal};
-use crate::auth::{self, Verdict};
+use super::{Worker, login};
 use crate::broker::cluster::Expected;
+use crate::envelope::Close;
 use crate::envelope::cipher::Cipher;
 use crate::envelope::codec::{Request, Text};
-use crate::envelope::{Close, Code};
-use crate::proto::session::{SetCxnParamsReq, SetUserParamsReq};
-use crate::routing::identity::Member;
+use crate::metrics::Metrics;
+use crate::proto::session::SetCxnParamsReq;
 
 /// Describes the device, and may turn encryption on.
 pub(super) const SET_CXN_PARAMS: &str = "/v1/conn/white/setCxnParams";
-/// Logs in.
+/// Logs in: see [`login`].
 pub(super) const SET_USER_PARAMS: &str = "/v1/conn/white/setUserParams";
 /// Is answered, no more.
 pub(super) const KEEP_ALIVE: &str = "/v1/conn/keepAlive";
 
-/// Each string of setCxnParams, in bytes: they become gRPC metadata of every call.
+/// Each string of setCxnParams, in bytes. Some become gRPC metadata of every call,
+/// and have a bound of their own for that.
 const MAX_DEVICE_FIELD: usize = 1024;
-const MAX_USER_ID: usize = 1024;
 /// Of data that shares its frame with what a pending answer needs.
 const MAX_FRAME_KEPT: usize = 4 * 1024;
 const MAX_LOGGED_ID: usize = 128;
 /// Of a method that may be none.
 const MAX_LOGGED_METHOD: usize = 128;
-const MAX_TOKEN: usize = 8 * 1024;
 
 /// A step that is being decided.
 pub(super) type Deciding = BoxFuture<'static, Step>;
@@ -82,8 +82,8 @@ impl Asked {
 }
 
 pub(super) enum Outcome {
-    /// setCxnParams is valid; `Some`: all later frames are encrypted.
-    Described { params: Box<SetCxnParamsReq>, cipher: Option<Cipher> },
+    /// setCxnParams is valid.
+    Described(Described),
     /// setUserParams is accepted.
     LoggedIn {
         user_id: String,
@@ -100,46 +100,106 @@ pub(super) enum Outcome {
     Closed(Close),
 }
 
+/// A setCxnParams that is valid.
+pub(super) struct Described {
+    pub(super) params: Box<SetCxnParamsReq>,
+    /// `Some`: all later frames are encrypted.
+    pub(super) cipher: Option<Cipher>,
+    /// `Some`: the login was judged anew for it.
+    pub(super) judged: Option<Judged>,
+}
+
+/// A login that was judged anew, and accepted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Judged {
+    /// When it expires; `None`: never.
+    pub(super) expires_at: Option<SystemTime>,
+}
+
 /// Begins setCxnParams. `encrypted`: the session is so already.
 pub(super) fn set_cxn_params(
     request: &Request,
     worker: &Worker,
+    identity: &Identity,
     encrypted: bool,
 ) -> Result<Deciding, Failure> {
     let params = SetCxnParamsReq::decode(request.data.clone())
         .map_err(|_| Failure::malformed("not a SetCxnParamsReq"))?;
     check_lengths(&params)?;
     let asked = Asked::of(request);
-    let closed = |asked, close| Ok(decided(asked, Outcome::Closed(close)));
     if !params.platform.is_empty() && !worker.config.platforms.contains(&params.platform) {
-        return closed(asked, Close::Platform);
+        return Ok(decided(asked, Outcome::Closed(Close::Platform)));
     }
-    let (aes_key, aes_iv) = match (params.aes_key.clone(), params.aes_iv.clone()) {
-        (Some(key), Some(iv)) => (key, iv),
+    if identity.has_user() && (params.platform.is_empty() || params.device_id.is_empty()) {
+        return Err(Failure::malformed("a session that has logged in has a platform and a device"));
+    }
+    let secrets = secrets(&params, worker, encrypted)?;
+    let described = Described { params: Box::new(params), cipher: None, judged: None };
+    let Some(judging) = login::of_change(worker, identity, &described.params) else {
+        return Ok(switch(asked, described, secrets, &worker.metrics));
+    };
+    let metrics = Arc::clone(&worker.metrics);
+    Ok(async move {
+        match judging.await {
+            Ok(judged) => {
+                let described = Described { judged: Some(judged), ..described };
+                switch(asked, described, secrets, &metrics).await
+            }
+            Err(failure) => Step { asked, outcome: Outcome::Failed(failure) },
+        }
+    }
+    .boxed())
+}
+
+/// The secrets of a setCxnParams, and who unwraps them.
+struct Secrets {
+    aes_key: Bytes,
+    aes_iv: Bytes,
+    /// `None`: encryption is not available.
+    keys: Option<Arc<KeyService>>,
+}
+
+/// `None`: the message has none, and need not.
+fn secrets(
+    params: &SetCxnParamsReq,
+    worker: &Worker,
+    encrypted: bool,
+) -> Result<Option<Secrets>, Failure> {
+    match (params.aes_key.clone(), params.aes_iv.clone()) {
+        (Some(aes_key), Some(aes_iv)) => {
+            Ok(Some(Secrets { aes_key, aes_iv, keys: worker.keys.clone() }))
+        }
         (None, None) if worker.config.require_encryption && !encrypted => {
             let text = "encryption is required: send aesKey and aesIv";
-            return Err(Failure::refused(Refusal::NotEncrypted, text));
+            Err(Failure::refused(Refusal::NotEncrypted, text))
         }
-        (None, None) => {
-            let params = Box::new(params);
-            return Ok(decided(asked, Outcome::Described { params, cipher: None }));
-        }
-        _ => return Err(Failure::malformed("aesKey and aesIv go together")),
+        (None, None) => Ok(None),
+        _ => Err(Failure::malformed("aesKey and aesIv go together")),
+    }
+}
+
+/// Has the secrets of a setCxnParams unwrapped, where it brings any.
+fn switch(
+    asked: Asked,
+    described: Described,
+    secrets: Option<Secrets>,
+    metrics: &Metrics,
+) -> Deciding {
+    let Some(Secrets { aes_key, aes_iv, keys }) = secrets else {
+        return decided(asked, Outcome::Described(described));
     };
-    let Some(keys) = &worker.keys else {
-        return closed(asked, Close::EncryptionUnavailable("encryption is not available here"));
+    let Some(keys) = keys else {
+        let close = Close::EncryptionUnavailable("encryption is not available here");
+        return decided(asked, Outcome::Closed(close));
     };
     match keys.submit(aes_key, aes_iv) {
-        Ok(cipher) => Ok(cipher
+        Ok(cipher) => cipher
             .map(move |cipher| match cipher {
-                Ok(cipher) => {
-                    let params = Box::new(params);
-                    Outcome::Described { params, cipher: Some(cipher) }
-                }
+                Ok(cipher) => Outcome::Described(Described { cipher: Some(cipher), ..described }),
                 Err(_) => Outcome::Closed(Close::GoingAway),
             })
             .map(move |outcome| Step { asked, outcome })
-            .boxed()),
+            .boxed(),
         Err(refused) => {
             let (outcome, close) = match refused {
                 Refused::WrongLength => {
@@ -148,61 +208,13 @@ pub(super) fn set_cxn_params(
                 }
                 Refused::Busy => ("shed", Close::Full("too many handshakes at once")),
             };
-            worker.metrics.sessions.handshakes.with_label_values(&[outcome]).inc();
-            closed(asked, close)
+            metrics.sessions.handshakes.with_label_values(&[outcome]).inc();
+            decided(asked, Outcome::Closed(close))
         }
     }
 }
 
-/// Begins setUserParams.
-pub(super) fn set_user_params(
-    request: &Request,
-    worker: &Worker,
-    identity: &Identity,
-) -> Result<Deciding, Failure> {
-    let params = SetUserParamsReq::decode(request.data.clone())
-        .map_err(|_| Failure::malformed("not a SetUserParamsReq"))?;
-    if params.user_id.len() > MAX_USER_ID || params.token.len() > MAX_TOKEN {
-        return Err(Failure::malformed("userId or token is too long"));
-    }
-    let asked = Asked::of(request);
-    if identity.value(Member::Platform).is_empty() {
-        return Ok(decided(asked, Outcome::Closed(Close::Platform)));
-    }
-    if identity.value(Member::DeviceId).is_empty() {
-        return Ok(decided(asked, Outcome::Closed(Close::DeviceId)));
-    }
-    let login = auth::Login {
-        user_id: &params.user_id,
-        token: &params.token,
-        ..identity.as_login(worker.index)
-    };
-    let verdict = worker.services.load().auth.judge(&login);
-    let session: Box<str> = identity.session_id().into();
-    let (cluster, metrics) = (worker.cluster.clone(), Arc::clone(&worker.metrics));
-    Ok(async move {
-        let outcome = match verdict.await {
-            Verdict::Accepted { expires_at } => {
-                let (user_id, token) = (params.user_id, params.token);
-                let expected = match &cluster {
-                    Some(cluster) => cluster.expect(&user_id).await,
-                    None => None,
-                };
-                Outcome::LoggedIn { user_id, token, expires_at, expected }
-            }
-            Verdict::Refused { reason } => Outcome::LoginRefused { reason },
-            Verdict::Unavailable { cause } => {
-                tracing::warn!(%session, cause, "a login could not be judged");
-                metrics.sessions.logins.with_label_values(&["unavailable"]).inc();
-                Outcome::Failed(Failure::new(Code::RETRY_ERROR, "login is not possible right now"))
-            }
-        };
-        Step { asked, outcome }
-    }
-    .boxed())
-}
-
-fn decided(asked: Asked, outcome: Outcome) -> Deciding {
+pub(super) fn decided(asked: Asked, outcome: Outcome) -> Deciding {
     std::future::ready(Step { asked, outcome }).boxed()
 }
 
@@ -219,6 +231,9 @@ fn check_lengths(params: &SetCxnParamsReq) -> Result<(), Failure> {
     ];
     if fields.iter().any(|field| field.len() > MAX_DEVICE_FIELD) {
         return Err(Failure::malformed("a field is longer than 1,024 bytes"));
+    }
+    if !metadata::fits(&params.device_id, MAX_DEVICE_ID) {
+        return Err(Failure::malformed("deviceId is longer than 256 bytes, percent-encoded"));
     }
     Ok(())
 }

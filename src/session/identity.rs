@@ -6,17 +6,20 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::{Client, metadata};
-use crate::auth;
+use crate::auth::{self, EachRequest, Judgement, Judgements};
 use crate::outbox::Outbox;
 use crate::proto::session::SetCxnParamsReq;
 use crate::registry::{Presence, SessionId};
 use crate::routing::identity::{Layout, Member};
 use crate::trace::Parent;
-use crate::upstream::Metadata;
+use crate::upstream::{Metadata, Rules};
 
 /// Different layouts whose encoding a session keeps. Services nearly always
 /// share one identity message.
 const MAX_ENCODED: usize = 4;
+
+/// Upstreams with rules of their own whose metadata a session keeps.
+const MAX_CHANGED: usize = 8;
 
 /// The identity of one session: empty at first, filled by the handshake.
 pub(super) struct Identity {
@@ -56,7 +59,11 @@ struct User {
 /// What every call of the session shares.
 struct Prepared {
     metadata: Arc<Metadata>,
+    /// The same under the rules of upstreams that have some.
+    changed: Vec<(Arc<Rules>, Arc<Metadata>)>,
     encoded: Vec<(Arc<Layout>, Bytes)>,
+    /// What was said of its latest requests, where each is judged.
+    judgements: Judgements,
 }
 
 impl Identity {
@@ -93,6 +100,18 @@ impl Identity {
         self.prepared = None;
         self.user =
             Some(Box::new(User { user_id: user_id.into(), token: token.into(), expires_at }));
+    }
+
+    /// The login was judged anew, and expires then.
+    pub(super) fn extend_login(&mut self, expires_at: Option<SystemTime>) {
+        if let Some(user) = &mut self.user {
+            user.expires_at = expires_at;
+        }
+    }
+
+    /// Whether there was a login, which may have expired.
+    pub(super) fn has_user(&self) -> bool {
+        self.user.is_some()
     }
 
     /// Whether the session is logged in, and the login has not expired.
@@ -185,9 +204,20 @@ impl Identity {
         self.prepared = None;
     }
 
-    /// The gRPC metadata that all calls of the session share.
-    pub(super) fn metadata(&mut self) -> Arc<Metadata> {
-        Arc::clone(&self.prepare().metadata)
+    /// The gRPC metadata that all calls of the session share, of an upstream with
+    /// these rules.
+    pub(super) fn metadata(&mut self, rules: Option<&Arc<Rules>>) -> Arc<Metadata> {
+        let Prepared { metadata, changed, .. } = self.prepare();
+        let Some(rules) = rules else { return Arc::clone(metadata) };
+        if let Some((_, known)) = changed.iter().find(|(known, _)| Arc::ptr_eq(known, rules)) {
+            return Arc::clone(known);
+        }
+        if changed.len() == MAX_CHANGED {
+            changed.remove(0);
+        }
+        let metadata = Arc::new(metadata.under(rules));
+        changed.push((Arc::clone(rules), Arc::clone(&metadata)));
+        metadata
     }
 
     /// The session's members as `layout` wants them, without the request's own.
@@ -205,10 +235,20 @@ impl Identity {
         bytes
     }
 
+    /// What is to be said of a request of this method.
+    pub(super) fn judge(&mut self, each: &EachRequest, worker: usize, method: &str) -> Judgement {
+        let mut judgements = std::mem::take(&mut self.prepare().judgements);
+        let judgement = each.judge(&self.as_login(worker), method, &mut judgements);
+        self.prepare().judgements = judgements;
+        judgement
+    }
+
     fn prepare(&mut self) -> &mut Prepared {
         let prepared = self.prepared.take().unwrap_or_else(|| {
             let metadata = Arc::new(metadata::of_session(self));
-            Box::new(Prepared { metadata, encoded: Vec::new() })
+            let (changed, encoded) = (Vec::new(), Vec::new());
+            let judgements = Judgements::default();
+            Box::new(Prepared { metadata, changed, encoded, judgements })
         });
         self.prepared.insert(prepared)
     }

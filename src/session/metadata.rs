@@ -1,4 +1,10 @@
 //! The gRPC metadata that every call carries.
+//!
+//! Services refuse a call whose headers are too many bytes in all, names and 32
+//! for each counted in (RFC 9113, section 6.5.2); many from 8 KiB on, and some
+//! then end the connection, which other sessions share. So all that a client has
+//! a say in is bounded here, as it is written in a header, and [`most`] says
+//! what it can come to.
 
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
@@ -7,20 +13,69 @@ use super::identity::Identity;
 use crate::envelope::codec::Text;
 use crate::routing::identity::Member;
 use crate::trace::{Parent, TRACEPARENT, TRACESTATE};
-use crate::upstream::{Metadata, OWN, Own};
+use crate::upstream::{Metadata, OWN, Own, Rules, header_size};
 
 const X_USER_ID: HeaderName = HeaderName::from_static("x-user-id");
 const X_SESSION_ID: HeaderName = HeaderName::from_static("x-session-id");
 const X_DEVICE_ID: HeaderName = HeaderName::from_static("x-device-id");
 const X_PLATFORM: HeaderName = HeaderName::from_static("x-platform");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_METHOD: HeaderName = HeaderName::from_static("x-method");
 /// What each call has of its own; see [`of_call`].
-static OF_CALL: [HeaderName; OWN] =
-    [HeaderName::from_static("x-request-id"), HeaderName::from_static("x-method"), TRACEPARENT];
+static OF_CALL: [HeaderName; OWN] = [X_REQUEST_ID, X_METHOD, TRACEPARENT];
 
-/// Longer request ids are cut in metadata (never in answers): a service may
-/// refuse a connection's every call for one header list that is too long.
+/// Longer tokens are refused at the login.
+pub(super) const MAX_TOKEN: usize = 4096;
+/// The same of user ids, as they are written in a header.
+pub(super) const MAX_USER_ID: usize = 512;
+/// The same of device ids, refused by setCxnParams.
+pub(super) const MAX_DEVICE_ID: usize = 256;
+/// Longer request ids are cut in metadata, never in answers.
 const MAX_REQUEST_ID: usize = 256;
+/// An IPv6 address, and an IPv4 address within one.
+const MAX_IP: usize = 45;
+const SESSION_ID: usize = 32;
+const TRACEPARENT_LENGTH: usize = 55;
+const MAX_TRACESTATE: usize = 512;
+
+/// What the metadata of a call of `method` counts for at most, of an upstream
+/// with these rules: whatever clients do. `platforms` are those that a client
+/// may name; what the rules set is counted in.
+#[must_use]
+pub fn most(rules: Option<&Rules>, platforms: &[String], method: &str) -> usize {
+    let platform = platforms.iter().map(|name| encoded_len(name)).max().unwrap_or_default();
+    let all = [
+        (X_USER_ID, MAX_USER_ID),
+        (X_SESSION_ID, SESSION_ID),
+        (X_DEVICE_ID, MAX_DEVICE_ID),
+        (X_PLATFORM, platform),
+        (X_FORWARDED_FOR, MAX_IP),
+        (AUTHORIZATION, "Bearer ".len() + MAX_TOKEN),
+        (X_REQUEST_ID, MAX_REQUEST_ID),
+        (X_METHOD, encoded_len(method)),
+        (TRACEPARENT, TRACEPARENT_LENGTH),
+        (TRACESTATE, MAX_TRACESTATE),
+    ];
+    let kept = all.iter().filter(|(name, _)| rules.is_none_or(|rules| rules.keeps(name)));
+    let kept: usize = kept.map(|(name, value)| header_size(name.as_str(), *value)).sum();
+    kept + rules.map_or(0, Rules::size)
+}
+
+/// Whether a text takes no more than `most` bytes as a header's value.
+pub(super) fn fits(text: &str, most: usize) -> bool {
+    text.len() <= most && encoded_len(text) <= most
+}
+
+/// Bytes that a text takes as a header's value.
+fn encoded_len(text: &str) -> usize {
+    text.bytes().map(encoded_byte).sum()
+}
+
+/// Bytes that a byte takes there.
+fn encoded_byte(byte: u8) -> usize {
+    if is_plain(byte) { 1 } else { 3 }
+}
 
 /// What all calls of a session share, until it logs in again.
 pub(super) fn of_session(identity: &Identity) -> Metadata {
@@ -58,19 +113,31 @@ pub(super) fn of_session(identity: &Identity) -> Metadata {
 pub(super) fn of_call(req_id: &Text, method: &Text, traceparent: HeaderValue) -> Own {
     let cut = req_id.floor_char_boundary(MAX_REQUEST_ID);
     let req_id = req_id.slice_ref(req_id.get(..cut).unwrap_or_default());
-    let req_id = (!req_id.is_empty()).then(|| shared_value(&req_id));
-    [req_id, Some(shared_value(method)), Some(traceparent)]
+    let req_id = (!req_id.is_empty()).then(|| shared_value(&req_id, MAX_REQUEST_ID));
+    // It is the name of a route: no longer than the configuration has it.
+    [req_id, Some(shared_value(method, usize::MAX)), Some(traceparent)]
 }
 
-/// A part of the request's frame as a header's value, not copied if it can be
-/// as it is.
-fn shared_value(text: &Text) -> HeaderValue {
+/// A part of the request's frame as a header's value of `most` bytes, not copied
+/// if it can be as it is; then it is that short already.
+fn shared_value(text: &Text, most: usize) -> HeaderValue {
     if text.bytes().all(is_plain)
         && let Ok(value) = HeaderValue::from_maybe_shared(text.as_bytes().clone())
     {
         return value;
     }
-    header_value(text)
+    header_value(cut(text, most))
+}
+
+/// As much of a text as takes no more than `most` bytes as a header's value.
+fn cut(text: &str, most: usize) -> &str {
+    let mut len = 0;
+    let end = text.char_indices().find_map(|(at, character)| {
+        let bytes = text.get(at..at + character.len_utf8())?;
+        len += encoded_len(bytes);
+        (len > most).then_some(at)
+    });
+    text.get(..end.unwrap_or(text.len())).unwrap_or_default()
 }
 
 /// What a header's value can hold as it is.
@@ -108,6 +175,7 @@ fn bearer(token: &str) -> Option<HeaderValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::call_size;
 
     #[test]
     fn what_is_not_ascii_is_percent_encoded() {
@@ -129,10 +197,29 @@ mod tests {
         let trace = HeaderValue::from_static("00");
         let value =
             |id: &str| of_call(&Text::from(id), &Text::from("/m"), trace.clone())[0].clone();
-        assert_eq!(value(&"é".repeat(10_000)).unwrap().len(), 128 * 6);
+        assert_eq!(value(&"é".repeat(10_000)).unwrap().len(), 42 * 6);
         assert_eq!(value(&"a".repeat(10_000)).unwrap().len(), MAX_REQUEST_ID);
+        assert_eq!(value(&" ".repeat(256)).unwrap().len(), 85 * 3);
         assert_eq!(value("req 1").unwrap(), "req%201");
         assert_eq!(value("req-1").unwrap(), "req-1");
         assert_eq!(value(""), None);
+    }
+
+    #[test]
+    fn what_fits_is_what_is_written() {
+        assert!(fits(&"a".repeat(256), 256) && !fits(&"a".repeat(257), 256));
+        assert!(fits(&"é".repeat(42), 256) && !fits(&"é".repeat(43), 256));
+        for text in ["user 7%", "用户%", "a\r\nb: c", ""] {
+            assert_eq!(encoded_len(text), header_value(text).len(), "{text:?}");
+        }
+    }
+
+    /// 8 KiB are what grpc-go's and Node's servers, C-core and others take.
+    #[test]
+    fn whatever_a_client_does_a_call_stays_below_8_kib_with_a_kilobyte_to_spare() {
+        let platforms = ["android".to_owned()];
+        let most = most(None, &platforms, "/v1/msg/sendMsgList");
+        let call = call_size("msg.default.svc.cluster.local:8080".len(), 64);
+        assert!(most + call <= 8192 - 1024, "{most} + {call}");
     }
 }

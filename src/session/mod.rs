@@ -1,7 +1,7 @@
 //! One client's session: from the open WebSocket to its close frame.
 //!
 //! A session is one task (`task`). It reads frames in order, answers the
-//! handshake itself (`handshake`), turns every other request into a call
+//! handshake itself (`handshake`, `login`), turns every other request into a call
 //! (`request`) that it drives along, and is the only writer of its socket.
 //! Whatever goes wrong becomes an answer or a close code in one place.
 //!
@@ -15,6 +15,7 @@ mod ended;
 mod handshake;
 mod identity;
 pub mod keys;
+mod login;
 mod metadata;
 mod news;
 mod request;
@@ -29,8 +30,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, EachRequest};
 use crate::broker::cluster::Cluster;
 use crate::hooks::{Dispatcher, Hooks};
 use crate::metrics::Metrics;
@@ -38,9 +40,11 @@ use crate::outbox::Doorbell;
 use crate::registry::Registry;
 use crate::routing::RouteTable;
 use crate::trace::{Parent, Tracing};
-use crate::upstream::Upstream;
+use crate::upstream::{Destination, Upstream};
 
 pub use closing::refuse;
+pub use login::MAX_REVIEWS;
+pub use metadata::most as most_metadata;
 pub use socket::Socket;
 pub use task::run;
 
@@ -65,9 +69,13 @@ pub struct Config {
 /// What sessions work with and a reload replaces, all at once.
 pub struct Services {
     /// Which method goes where.
-    pub routes: RouteTable<Arc<Upstream>>,
+    pub routes: RouteTable<Destination>,
     /// Who may log in.
     pub auth: Authenticator,
+    /// How long a login holds.
+    pub holding: sweeper::Holding,
+    /// Judges each request that needs a login; `None`: the login is enough.
+    pub each_request: Option<EachRequest>,
     /// What is told of sessions that come and go.
     pub hooks: Hooks,
     /// Every upstream, whether or not a route leads to it.
@@ -90,6 +98,8 @@ pub struct Worker {
     pub traffic: Arc<traffic::Traffic>,
     /// Tells the hooks of the worker's sessions.
     pub hooks: Dispatcher,
+    /// A permit for each login that may be judged again at once: [`MAX_REVIEWS`].
+    pub reviews: Arc<Semaphore>,
     /// Where sessions that have logged in are found.
     pub registry: Arc<Registry>,
     /// What is counted.

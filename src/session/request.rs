@@ -14,11 +14,13 @@ use super::handshake::Asked;
 use super::identity::{Identity, Login};
 use super::metadata;
 use super::spans::Spans;
+use crate::auth::{Judgement, Verdict};
 use crate::envelope::Code;
 use crate::envelope::codec::{self, Request};
+use crate::metrics::Metrics;
 use crate::routing::{Lookup, Route};
 use crate::trace::Place;
-use crate::upstream::{Call, CallError, Upstream};
+use crate::upstream::{Call, CallError, Destination};
 
 /// Why a request leads to no call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +32,10 @@ pub(super) enum Refusal {
     Unresolved,
     NotLoggedIn,
     LoginExpired,
+    /// Whoever judges each request has refused it.
+    LoginRefused,
+    /// Whoever judges each request cannot be asked.
+    LoginUnjudged,
     /// Encryption is required.
     NotEncrypted,
     /// The data is not what the method wants.
@@ -40,8 +46,8 @@ impl Refusal {
     /// What it is answered with.
     fn code(self) -> Code {
         match self {
-            Self::Unresolved => Code::RETRY_ERROR,
-            Self::NotLoggedIn | Self::LoginExpired => Code::AUTH_ERROR,
+            Self::Unresolved | Self::LoginUnjudged => Code::RETRY_ERROR,
+            Self::NotLoggedIn | Self::LoginExpired | Self::LoginRefused => Code::AUTH_ERROR,
             Self::NoRequest | Self::UnknownMethod | Self::NotEncrypted | Self::Malformed => {
                 Code::REQUEST_ERROR
             }
@@ -56,6 +62,8 @@ impl Refusal {
             Self::Unresolved => "unresolved",
             Self::NotLoggedIn => "not_logged_in",
             Self::LoginExpired => "login_expired",
+            Self::LoginRefused => "login_refused",
+            Self::LoginUnjudged => "login_unjudged",
             Self::NotEncrypted => "not_encrypted",
             Self::Malformed => "malformed",
         }
@@ -89,16 +97,16 @@ impl Failure {
     }
 
     /// Counts a request that leads to no call.
-    pub(super) fn count(&self, worker: &Worker) {
+    pub(super) fn count(&self, metrics: &Metrics) {
         if let Some(refusal) = self.refusal {
-            worker.metrics.requests.refuse(refusal.label(), self.code.number());
+            metrics.requests.refuse(refusal.label(), self.code.number());
         }
     }
 
-    pub(super) fn log(&self, identity: &Identity, asked: &Asked) {
+    pub(super) fn log(&self, session: &str, asked: &Asked) {
         tracing::debug!(
             target: "bridgehead::access",
-            session = identity.session_id(),
+            session,
             request = asked.logged_id(),
             method = asked.logged_method(),
             code = %self.code,
@@ -130,6 +138,8 @@ impl Answer {
 }
 
 /// A call under way. Dropping it is safe for others: see [`Upstream::call`].
+///
+/// [`Upstream::call`]: crate::upstream::Upstream::call
 pub(super) type InFlight = BoxFuture<'static, Finished>;
 
 /// A call that has its answer.
@@ -152,7 +162,7 @@ pub(super) fn begin(
     let mut spans = Spans::begin(worker.tracing.as_ref(), place, identity, &asked, encrypted);
     let traced = (place, spans.as_deref_mut());
     match prepare(request, &asked, identity, worker, encrypted, traced) {
-        Ok((route, call)) => Ok(drive(route, call, asked, identity.session_id(), worker, spans)),
+        Ok(prepared) => Ok(drive(prepared, asked, identity.session_id(), worker, spans)),
         Err(failure) => {
             if let Some(spans) = spans {
                 spans.refused(failure.code, &failure.text);
@@ -162,7 +172,15 @@ pub(super) fn begin(
     }
 }
 
-type SharedRoute = Arc<Route<Arc<Upstream>>>;
+type SharedRoute = Arc<Route<Destination>>;
+
+/// A call that can be made.
+struct Prepared {
+    route: SharedRoute,
+    call: Call,
+    /// `Some`: it may be made if this accepts it.
+    judgement: Option<Judgement>,
+}
 
 fn prepare(
     request: &Request,
@@ -171,7 +189,7 @@ fn prepare(
     worker: &Worker,
     encrypted: bool,
     (place, spans): (Place, Option<&mut Spans>),
-) -> Result<(SharedRoute, Call), Failure> {
+) -> Result<Prepared, Failure> {
     if worker.config.require_encryption && !encrypted {
         let text = "encryption is required: send setCxnParams first";
         return Err(Failure::refused(Refusal::NotEncrypted, text));
@@ -193,9 +211,8 @@ fn prepare(
         }
         Lookup::Unknown => return Err(Failure::refused(Refusal::UnknownMethod, "unknown method")),
     };
-    let filled = route.layout().map(|layout| identity.encoded(layout));
     let message = route
-        .prepare(&request.data, filled.as_deref().unwrap_or_default(), &request.req_id)
+        .prepare(&request.data, |layout| identity.encoded(layout), &request.req_id)
         .map_err(|bad| Failure::malformed(bad.to_string()))?;
     let (traceparent, trail) = match spans {
         None => (place.traceparent(None, identity.trace_parent()), None),
@@ -203,7 +220,7 @@ fn prepare(
     };
     let call = Call {
         path: route.path.clone(),
-        metadata: identity.metadata(),
+        metadata: identity.metadata(route.upstream.rules.as_ref()),
         own: metadata::of_call(&asked.req_id, &asked.method, traceparent),
         message,
         timeout: route.timeout,
@@ -211,7 +228,11 @@ fn prepare(
         retry: route.retry,
         trail,
     };
-    Ok((route, call))
+    let judgement = match &services.each_request {
+        Some(each) if !public => Some(identity.judge(each, worker.index, &request.method)),
+        _ => None,
+    };
+    Ok(Prepared { route, call, judgement })
 }
 
 fn may_call(login: Login) -> Result<(), Failure> {
@@ -223,8 +244,7 @@ fn may_call(login: Login) -> Result<(), Failure> {
 }
 
 fn drive(
-    route: SharedRoute,
-    call: Call,
+    Prepared { route, call, judgement }: Prepared,
     asked: Asked,
     session: &str,
     worker: &Worker,
@@ -237,7 +257,18 @@ fn drive(
         route.counted.get_or_init(|| worker.metrics.requests.route(&route.name, upstream.name())),
     );
     let result = upstream.call(worker.index, call);
+    let judgement = judgement.map(|judgement| (judgement, Arc::clone(&worker.metrics)));
     async move {
+        if let Some((judgement, metrics)) = judgement
+            && let Err(failure) = permitted(judgement.await, &metrics)
+        {
+            failure.count(&metrics);
+            failure.log(&session, &asked);
+            if let Some(spans) = spans {
+                spans.refused(failure.code, &failure.text);
+            }
+            return Finished { asked, answer: failure.into_answer() };
+        }
         let result = result.await;
         let status = result.as_ref().err().map_or(Status::Ok, |error| error.status.code());
         counted.called(status as i32);
@@ -264,10 +295,24 @@ fn drive(
     .boxed()
 }
 
+/// What whoever judges each request says of one.
+fn permitted(verdict: Verdict, metrics: &Metrics) -> Result<(), Failure> {
+    metrics.sessions.review("request", verdict.label());
+    match verdict {
+        Verdict::Accepted { .. } => Ok(()),
+        Verdict::Refused { reason } => Err(Failure::refused(Refusal::LoginRefused, reason)),
+        Verdict::Unavailable { cause } => {
+            tracing::info!(cause, "a request could not be judged");
+            let text = "the request cannot be judged right now";
+            Err(Failure::refused(Refusal::LoginUnjudged, text))
+        }
+    }
+}
+
 /// The answer to a call: the response as it came, the response's own refusal,
 /// or what the gRPC status stands for.
 fn answer(
-    route: &Route<Arc<Upstream>>,
+    route: &Route<Destination>,
     result: Result<Bytes, CallError>,
     session: &str,
     asked: &Asked,

@@ -19,7 +19,7 @@ use crate::envelope::Code;
 use crate::metrics::status_label;
 use crate::routing::Route;
 use crate::trace::{Place, Span, Tracing};
-use crate::upstream::{Attempt, CallError, Trail, Upstream};
+use crate::upstream::{Attempt, CallError, Destination, Trail};
 
 /// The spans of one request. Dropped before it is answered, they say so.
 pub(super) struct Spans {
@@ -60,12 +60,12 @@ impl Spans {
 
     /// The route is found and the message is ready: the call begins. Gives
     /// the traceparent that names it.
-    pub(super) fn call(&mut self, route: &Route<Arc<Upstream>>) -> HeaderValue {
+    pub(super) fn call(&mut self, route: &Route<Destination>) -> HeaderValue {
         if let Some(mut step) = self.step.take() {
             step.set("bridgehead.route", route.name.to_string());
             step.set("bridgehead.rpc", route.rpc.to_string());
             step.set("bridgehead.upstream", route.upstream.name().to_owned());
-            step.set("bridgehead.spliced", route.layout().is_some());
+            step.set("bridgehead.spliced", route.has_identity());
             step.end(&self.tracing);
         }
         self.step = self.request.as_ref().map(|request| {

@@ -1,13 +1,13 @@
 //! Time-outs of idle sessions, without a timer for each: one sweeper a worker
 //! looks at all of its sessions some times a second.
 //!
-//! It judges the handshake, the login and the heartbeat, and paces the closing
-//! of sessions when the gateway drains. It tells a session through its outbox;
-//! the session does the rest. Time is passed in.
+//! It judges the handshake, the login, how long that holds, and the heartbeat,
+//! and paces the closing of sessions when the gateway drains. It tells a session
+//! through its outbox; the session does the rest. Time is passed in.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
 
 use parking_lot::{Mutex, MutexGuard};
 use slab::Slab;
@@ -49,18 +49,39 @@ impl Timeouts {
     }
 }
 
+/// How long a login holds. A reload may change it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holding {
+    /// How long a session whose login has expired may go on without a new one.
+    pub grace: Duration,
+    /// How often a login is judged again; `None`: never. Longer than zero.
+    pub recheck: Option<Duration>,
+}
+
+impl Default for Holding {
+    fn default() -> Self {
+        Self { grace: Duration::from_mins(1), recheck: None }
+    }
+}
+
 /// What a session shows to others: its outbox, and signs of life.
 #[derive(Debug)]
 pub struct Handle {
     /// What waits to be written.
     pub outbox: Arc<Outbox>,
+    /// When the login expires, in whole seconds of Unix time; 0: never.
+    expires: AtomicU32,
     heard: AtomicBool,
     called: AtomicBool,
-    paused: AtomicBool,
-    /// Its handshake or login is being decided.
-    deciding: AtomicBool,
+    /// Why its socket is not read, if it is not: bits.
+    waiting: AtomicU8,
     stage: AtomicU8,
 }
+
+/// Its socket is not read.
+const PAUSED: u8 = 1;
+/// Its handshake or login is being decided.
+const DECIDING: u8 = 2;
 
 /// How far a session has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,8 +93,10 @@ pub enum Stage {
     Described = 1,
     /// setUserParams was accepted.
     Authenticated = 2,
+    /// The login has expired: a new one is waited for.
+    Expired = 3,
     /// The session is over, but for its goodbye.
-    Closing = 3,
+    Closing = 4,
 }
 
 impl Handle {
@@ -81,10 +104,10 @@ impl Handle {
     pub fn new(outbox: Arc<Outbox>) -> Self {
         Self {
             outbox,
+            expires: AtomicU32::new(0),
             heard: AtomicBool::new(true),
             called: AtomicBool::new(false),
-            paused: AtomicBool::new(false),
-            deciding: AtomicBool::new(false),
+            waiting: AtomicU8::new(0),
             stage: AtomicU8::new(Stage::Connected as u8),
         }
     }
@@ -99,15 +122,26 @@ impl Handle {
         self.called.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the session reads its socket at all. One that does not cannot
-    /// hear a pong either, so it is not judged by it.
-    pub fn set_paused(&self, paused: bool) {
-        self.paused.store(paused, Ordering::Relaxed);
+    /// Whether the session does not read its socket: one that does not cannot
+    /// hear a pong either, so it is not judged by it. And whether that is
+    /// because its handshake or login is being decided.
+    pub fn set_waiting(&self, paused: bool, deciding: bool) {
+        let bits = if paused { PAUSED } else { 0 } | if deciding { DECIDING } else { 0 };
+        self.waiting.store(bits, Ordering::Relaxed);
     }
 
-    /// Whether the handshake or the login is being decided.
-    pub fn set_deciding(&self, deciding: bool) {
-        self.deciding.store(deciding, Ordering::Relaxed);
+    fn waits(&self, bit: u8) -> bool {
+        self.waiting.load(Ordering::Relaxed) & bit != 0
+    }
+
+    /// When the login expires; `None`: never.
+    pub fn set_expiry(&self, at: Option<SystemTime>) {
+        self.expires.store(at.map_or(0, seconds_rounded_up), Ordering::Relaxed);
+    }
+
+    fn has_expired(&self, wall: u32) -> bool {
+        let expires = self.expires.load(Ordering::Relaxed);
+        expires != 0 && expires <= wall
     }
 
     /// The session has come further.
@@ -121,6 +155,7 @@ impl Handle {
             0 => Stage::Connected,
             1 => Stage::Described,
             2 => Stage::Authenticated,
+            3 => Stage::Expired,
             _ => Stage::Closing,
         }
     }
@@ -130,6 +165,8 @@ impl Handle {
 #[derive(Debug)]
 pub struct Sweeper {
     timeouts: Timeouts,
+    /// What the moments at which logins are judged again are counted from.
+    start: Instant,
     inner: Mutex<Inner>,
     drained: Notify,
 }
@@ -138,6 +175,9 @@ pub struct Sweeper {
 struct Inner {
     sessions: Slab<Watched>,
     draining: bool,
+    holding: Holding,
+    /// When the sessions were last looked at.
+    swept: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -158,7 +198,7 @@ struct Watched {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Census {
     /// By [`Stage`].
-    pub by_stage: [usize; 4],
+    pub by_stage: [usize; 5],
     /// Bytes that wait to be written.
     pub outbox_bytes: usize,
 }
@@ -179,7 +219,13 @@ impl Drop for Watch {
 impl Sweeper {
     /// A sweeper of no sessions.
     pub fn new(timeouts: Timeouts) -> Self {
-        Self { timeouts, inner: Mutex::default(), drained: Notify::new() }
+        let (inner, drained) = (Mutex::default(), Notify::new());
+        Self { timeouts, start: Instant::now(), inner, drained }
+    }
+
+    /// From now on logins hold for so long.
+    pub fn set_holding(&self, holding: Holding) {
+        self.inner.lock().holding = holding;
     }
 
     /// Watches a session until the returned guard is dropped.
@@ -258,7 +304,7 @@ impl Sweeper {
     /// Sweeps for ever.
     pub async fn run(self: Arc<Self>) {
         loop {
-            self.sweep(Instant::now());
+            self.sweep(Instant::now(), SystemTime::now());
             // The time, or a drain, which wants to be looked at more often.
             let _either = timeout(self.tick(), self.drained.notified()).await;
         }
@@ -269,19 +315,72 @@ impl Sweeper {
         if self.inner.lock().draining { usual.min(DRAIN_TICK) } else { usual }
     }
 
-    /// Looks at every session once.
-    pub fn sweep(&self, now: Instant) {
+    /// Looks at every session once. `now` and `wall` are the same moment, by the
+    /// clock of time-outs and by that of logins.
+    pub fn sweep(&self, now: Instant, wall: SystemTime) {
         let mut inner = self.inner.lock();
-        for (_, session) in &mut inner.sessions {
-            if let Some(close) = session.judge(now, &self.timeouts) {
+        let Inner { sessions, holding, swept, .. } = &mut *inner;
+        let before = swept.replace(now).unwrap_or(now);
+        let look = Look {
+            now,
+            wall: seconds(wall),
+            timeouts: &self.timeouts,
+            holding,
+            since_start: (
+                before.saturating_duration_since(self.start),
+                now.saturating_duration_since(self.start),
+            ),
+        };
+        for (key, session) in sessions {
+            if let Some(close) = session.judge(key, &look) {
                 session.handle.outbox.close(close);
             }
         }
     }
 }
 
+/// One look at all sessions.
+struct Look<'a> {
+    now: Instant,
+    /// Whole seconds of Unix time.
+    wall: u32,
+    timeouts: &'a Timeouts,
+    holding: &'a Holding,
+    /// This look and the one before, from the sweeper's start on.
+    since_start: (Duration, Duration),
+}
+
+impl Look<'_> {
+    /// Whether a session's login is due to be judged again. Each session has a
+    /// moment of its own in the period, by its place in the table, so that
+    /// whoever judges is asked at an even pace, and nothing is kept for it.
+    fn is_review_due(&self, key: usize) -> bool {
+        let Some(period) = self.holding.recheck else { return false };
+        let period = u64::try_from(period.as_micros()).unwrap_or(u64::MAX).max(1);
+        // The golden ratio spreads consecutive numbers evenly (Knuth, TAOCP 6.4).
+        let spread = (key as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let offset = u64::try_from((u128::from(spread) * u128::from(period)) >> 64).unwrap_or(0);
+        let nth = |at: Duration| {
+            let at = u64::try_from(at.as_micros()).unwrap_or(u64::MAX);
+            at.saturating_add(offset) / period
+        };
+        nth(self.since_start.0) != nth(self.since_start.1)
+    }
+}
+
+fn seconds(at: SystemTime) -> u32 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
+}
+
+/// Never 0, which stands for no time.
+fn seconds_rounded_up(at: SystemTime) -> u32 {
+    seconds(at + Duration::from_nanos(999_999_999)).max(1)
+}
+
 impl Watched {
-    fn judge(&mut self, now: Instant, timeouts: &Timeouts) -> Option<Close> {
+    fn judge(&mut self, key: usize, look: &Look<'_>) -> Option<Close> {
+        let (now, timeouts) = (look.now, look.timeouts);
         if self.leave.is_some_and(|at| at <= now) {
             return Some(Close::GoingAway);
         }
@@ -292,14 +391,20 @@ impl Watched {
         let in_stage = now.duration_since(self.since);
         match stage {
             // One whose handshake waits for this gateway has done its part.
-            Stage::Connected
-                if in_stage >= timeouts.handshake
-                    && !self.handle.deciding.load(Ordering::Relaxed) =>
-            {
+            Stage::Connected if in_stage >= timeouts.handshake && !self.handle.waits(DECIDING) => {
                 return Some(Close::HandshakeTimeout("handshake timeout"));
             }
             Stage::Described if in_stage >= timeouts.login => {
                 return Some(Close::HandshakeTimeout("login timeout"));
+            }
+            // Until the session has heard it, it is told.
+            Stage::Authenticated if self.handle.has_expired(look.wall) => {
+                self.handle.outbox.expire();
+            }
+            Stage::Authenticated if look.is_review_due(key) => self.handle.outbox.review(),
+            // A login that is being judged came in time.
+            Stage::Expired if in_stage >= look.holding.grace && !self.handle.waits(DECIDING) => {
+                return Some(Close::LoginExpired);
             }
             _ => {}
         }
@@ -323,7 +428,7 @@ impl Watched {
     /// The heartbeat: a ping after silence, the end after silence behind the ping.
     fn beat(&mut self, now: Instant, timeouts: &Timeouts) -> Option<Close> {
         let handle = &self.handle;
-        if handle.heard.swap(false, Ordering::Relaxed) || handle.paused.load(Ordering::Relaxed) {
+        if handle.heard.swap(false, Ordering::Relaxed) || handle.waits(PAUSED) {
             self.heard = now;
             self.pinged = None;
             return None;
@@ -348,6 +453,8 @@ mod tests {
     use std::task::{Context, Poll};
 
     const SECOND: Duration = Duration::from_secs(1);
+    /// The wall clock of the tests starts a day after the epoch.
+    const DAY: Duration = Duration::from_hours(24);
 
     struct Fixture {
         sweeper: Arc<Sweeper>,
@@ -369,12 +476,13 @@ mod tests {
             let handle = Arc::new(Handle::new(outbox));
             let start = Instant::now();
             let watch = Some(sweeper.watch(&handle, start));
-            sweeper.sweep(start);
+            sweeper.sweep(start, SystemTime::UNIX_EPOCH + DAY);
             Self { sweeper, handle, reader, watch, start }
         }
 
         fn after(&self, seconds: u32) -> Poll<Signal> {
-            self.sweeper.sweep(self.start + seconds * SECOND);
+            let since = seconds * SECOND;
+            self.sweeper.sweep(self.start + since, SystemTime::UNIX_EPOCH + DAY + since);
             self.reader.poll_signal(&mut Context::from_waker(noop_waker_ref()))
         }
     }
@@ -425,9 +533,9 @@ mod tests {
     #[test]
     fn a_handshake_that_waits_for_the_gateway_is_not_too_late() {
         let f = Fixture::new();
-        f.handle.set_deciding(true);
+        f.handle.set_waiting(true, true);
         assert!(!matches!(f.after(300), Poll::Ready(Signal::Close(_))));
-        f.handle.set_deciding(false);
+        f.handle.set_waiting(false, false);
         assert!(matches!(f.after(301), Poll::Ready(Signal::Close(_))));
     }
 
@@ -435,11 +543,75 @@ mod tests {
     fn a_session_that_does_not_read_is_not_judged_by_its_pongs() {
         let f = Fixture::new();
         f.handle.set_stage(Stage::Authenticated);
-        f.handle.set_paused(true);
+        f.handle.set_waiting(true, false);
         assert_eq!(f.after(300), Poll::Pending);
-        f.handle.set_paused(false);
+        f.handle.set_waiting(false, false);
         assert_eq!(f.after(324), Poll::Pending);
         assert_eq!(f.after(325), Poll::Ready(Signal::Ping));
+    }
+
+    #[test]
+    fn an_expired_login_is_told_until_it_is_heard_and_has_its_grace() {
+        let f = Fixture::new();
+        f.sweeper.set_holding(Holding { grace: 10 * SECOND, recheck: None });
+        f.handle.set_stage(Stage::Authenticated);
+        f.handle.set_expiry(Some(SystemTime::UNIX_EPOCH + DAY + 4 * SECOND + SECOND / 2));
+        assert_eq!(f.after(4), Poll::Pending);
+        assert_eq!(f.after(5), Poll::Ready(Signal::Expire));
+        assert_eq!(f.after(6), Poll::Ready(Signal::Expire), "it has not done so");
+        f.handle.set_stage(Stage::Expired);
+        assert_eq!(f.after(7), Poll::Pending);
+        assert_eq!(f.after(16), Poll::Pending);
+        f.handle.set_waiting(true, true);
+        assert_eq!(f.after(17), Poll::Pending, "a login is being judged");
+        f.handle.set_waiting(false, false);
+        assert_eq!(f.after(18), Poll::Ready(Signal::Close(Close::LoginExpired)));
+    }
+
+    #[test]
+    fn a_new_login_ends_the_grace() {
+        let f = Fixture::new();
+        f.sweeper.set_holding(Holding { grace: 10 * SECOND, recheck: None });
+        f.handle.set_stage(Stage::Expired);
+        assert_eq!(f.after(5), Poll::Pending);
+        f.handle.set_expiry(None);
+        f.handle.set_stage(Stage::Authenticated);
+        assert_eq!(f.after(20), Poll::Pending);
+    }
+
+    #[test]
+    fn every_login_is_judged_again_once_in_the_period_and_not_all_at_once() {
+        let f = Fixture::new();
+        f.sweeper.set_holding(Holding { grace: SECOND, recheck: Some(20 * SECOND) });
+        let sessions: Vec<_> = (0..100)
+            .map(|_| Outbox::new(100))
+            .map(|(outbox, reader)| {
+                let handle = Arc::new(Handle::new(outbox));
+                handle.set_stage(Stage::Authenticated);
+                (f.sweeper.watch(&handle, f.start), handle, reader)
+            })
+            .collect();
+        let mut cx = Context::from_waker(noop_waker_ref());
+        let mut asked = vec![0; sessions.len()];
+        for second in 1..=60 {
+            let _of_the_fixture = f.after(second);
+            let mut at_once = 0;
+            for (nth, (_, handle, reader)) in sessions.iter().enumerate() {
+                handle.heard();
+                if reader.poll_signal(&mut cx) == Poll::Ready(Signal::Review) {
+                    asked[nth] += 1;
+                    at_once += 1;
+                }
+            }
+            assert!((3..=7).contains(&at_once), "{at_once} in second {second}");
+        }
+        assert!(asked.iter().all(|times| *times == 3), "{asked:?}");
+        // Whoever is not logged in has nothing to be judged.
+        f.handle.set_stage(Stage::Described);
+        assert!((61..=82).all(|second| {
+            f.handle.heard();
+            !matches!(f.after(second), Poll::Ready(Signal::Review))
+        }));
     }
 
     #[test]
@@ -452,7 +624,7 @@ mod tests {
         let watches: Vec<_> = handles.iter().map(|h| f.sweeper.watch(h, f.start)).collect();
         f.sweeper.drain(f.start, 10 * SECOND);
         for second in 1..=10 {
-            f.sweeper.sweep(f.start + second * SECOND);
+            f.sweeper.sweep(f.start + second * SECOND, SystemTime::UNIX_EPOCH);
             let leaving = handles.iter().chain([&f.handle]);
             let leaving = leaving.filter(|handle| handle.outbox.is_leaving()).count();
             assert_eq!(leaving, second as usize);
@@ -496,9 +668,15 @@ mod tests {
                 (f.sweeper.watch(&handle, f.start), handle, reader)
             })
             .collect();
-        let stages = [Stage::Connected, Stage::Described, Stage::Authenticated, Stage::Closing];
+        let stages = [
+            Stage::Connected,
+            Stage::Described,
+            Stage::Authenticated,
+            Stage::Expired,
+            Stage::Closing,
+        ];
         for (nth, (_, handle, _)) in sessions.iter().enumerate() {
-            handle.set_stage(stages[nth % 4]);
+            handle.set_stage(stages[nth % 5]);
         }
         // Some go, and leave gaps behind.
         let left = sessions.split_off(COUNTED_AT_ONCE);

@@ -46,14 +46,19 @@ impl Parent {
             span_id,
             is_sampled: flags & SAMPLED != 0,
             state: state.unwrap_or_default(),
-            // Copies: what came shares the buffer of the whole request.
-            traceparent: HeaderValue::from_bytes(value.as_bytes()).ok()?,
+            traceparent: if value.len() == LENGTH {
+                // Copies: what came shares the buffer of the whole request.
+                HeaderValue::from_bytes(value.as_bytes()).ok()?
+            } else {
+                // Of a version to come, of any length: as this version has it.
+                traceparent(trace_id, span_id, flags & SAMPLED != 0)
+            },
             tracestate,
         })
     }
 
-    /// The traceparent as it came, for services to continue where the gateway
-    /// adds nothing to the trace.
+    /// The traceparent as it came, or, of a later version, what this version has of
+    /// it: for services to continue where the gateway adds nothing to the trace.
     pub fn traceparent(&self) -> &HeaderValue {
         &self.traceparent
     }
@@ -178,7 +183,9 @@ mod tests {
     #[test]
     fn a_version_to_come_is_read_as_far_as_it_is_known() {
         assert!(parent(&format!("01-{TRACE}-{SPAN}-01")).unwrap().is_sampled);
-        assert!(parent(&format!("cc-{TRACE}-{SPAN}-01-what-is-new")).unwrap().is_sampled);
+        let long = parent(&format!("cc-{TRACE}-{SPAN}-01-{}", "new".repeat(1000))).unwrap();
+        assert!(long.is_sampled);
+        assert_eq!(long.traceparent(), &format!("00-{TRACE}-{SPAN}-01"), "bounded");
         assert!(parent(&format!("cc-{TRACE}-{SPAN}-01.what")).is_none());
         assert!(parent(&format!("cc-{TRACE}-{SPAN}-0100")).is_none());
     }

@@ -3,6 +3,7 @@
 //! and told of in the log once in a while.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -16,11 +17,15 @@ use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanExporter, SpanProcessor,
 };
 use parking_lot::Mutex;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::service::Interceptor;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
+use zeroize::Zeroizing;
+
 use super::{Config, StartError, Tls};
+use crate::pem::{self, PemError};
 
 /// Spans that may wait for the collector.
 const QUEUE: usize = 4096;
@@ -52,16 +57,7 @@ impl Pipeline {
     /// Nothing is connected yet: the collector need not be there. Must be
     /// called inside the runtime that is to do the work.
     pub(super) fn start(config: &Config) -> Result<Self, StartError> {
-        let mut exporter = opentelemetry_otlp::SpanExporter::builder()
-            .with_tonic()
-            .with_endpoint(config.collector.as_str())
-            .with_timeout(config.timeout)
-            .with_interceptor(adding(headers(&config.headers)?));
-        if config.collector.starts_with("https://") {
-            exporter = exporter.with_tls_config(tls(&config.tls)?);
-        }
-        let mut exporter = exporter.build().map_err(|e| StartError::Collector(e.to_string()))?;
-        exporter.set_resource(&resource(config));
+        let exporter = exporter(config)?;
         let backlog = Arc::<Backlog>::default();
         let exporter = Patient {
             inner: exporter,
@@ -98,6 +94,21 @@ impl Pipeline {
             tracing::warn!(spans, "the last spans did not reach the collector in time");
         }
     }
+}
+
+/// Not connected yet.
+pub(super) fn exporter(config: &Config) -> Result<opentelemetry_otlp::SpanExporter, StartError> {
+    let mut exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_tonic()
+        .with_endpoint(config.collector.as_str())
+        .with_timeout(config.timeout)
+        .with_interceptor(adding(headers(&config.headers)?));
+    if config.collector.starts_with("https://") {
+        exporter = exporter.with_tls_config(tls(&config.tls)?);
+    }
+    let mut exporter = exporter.build().map_err(|e| StartError::Collector(e.to_string()))?;
+    exporter.set_resource(&resource(config));
+    Ok(exporter)
 }
 
 /// What is said of every span's origin: the environment's words
@@ -138,22 +149,57 @@ fn adding(headers: HeaderMap) -> impl Interceptor + Clone {
     }
 }
 
+/// What tonic wants is PEM. It gets what was read already, so that it finds
+/// nothing wrong, which it would say in the file's own bytes.
 fn tls(tls: &Tls) -> Result<ClientTlsConfig, StartError> {
-    let read = |path: &std::path::Path| {
-        std::fs::read(path).map_err(|error| StartError::Tls(format!("{}: {error}", path.display())))
-    };
     let mut config = ClientTlsConfig::new();
     config = match &tls.ca {
-        Some(ca) => config.ca_certificate(Certificate::from_pem(read(ca)?)),
+        Some(ca) => {
+            let found = holding(ca, pem::certificates)?;
+            pem::authorities(found.clone()).map_err(|error| unusable(ca, &error))?;
+            config.ca_certificate(Certificate::from_pem(written(&found)?))
+        }
         None => config.with_webpki_roots(),
     };
     if let Some((cert, key)) = &tls.client {
-        config = config.identity(Identity::from_pem(read(cert)?, read(key)?));
+        let (chain, private) = (holding(cert, pem::certificates)?, holding(key, pem::private_key)?);
+        pem::identity(chain.clone(), private.clone_key()).map_err(|error| {
+            StartError::Tls(format!("{} and {}: {error}", cert.display(), key.display()))
+        })?;
+        let label = match private {
+            PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
+            PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
+            _ => "PRIVATE KEY",
+        };
+        let private = encoded(label, private.secret_der())?;
+        config = config.identity(Identity::from_pem(written(&chain)?, private));
     }
     if let Some(domain) = &tls.domain {
         config = config.domain_name(domain);
     }
     Ok(config)
+}
+
+/// What `parse` finds in a file.
+fn holding<T>(
+    path: &Path,
+    parse: impl FnOnce(&[u8]) -> Result<T, PemError>,
+) -> Result<T, StartError> {
+    let file = std::fs::read(path).map_err(|error| unusable(path, &error))?;
+    parse(&Zeroizing::new(file)).map_err(|error| unusable(path, &error))
+}
+
+fn unusable(path: &Path, error: &dyn fmt::Display) -> StartError {
+    StartError::Tls(format!("{}: {error}", path.display()))
+}
+
+fn written(certificates: &[CertificateDer<'_>]) -> Result<String, StartError> {
+    certificates.iter().map(|der| encoded("CERTIFICATE", der)).collect()
+}
+
+fn encoded(label: &str, der: &[u8]) -> Result<String, StartError> {
+    pem_rfc7468::encode_string(label, pem_rfc7468::LineEnding::LF, der)
+        .map_err(|_| StartError::Tls(format!("a {label} cannot be encoded")))
 }
 
 /// An exporter that complains once in a while rather than every time.

@@ -30,7 +30,7 @@ pub use context::{Parent, TRACEPARENT, TRACESTATE};
 pub use span::Span;
 
 /// What is recorded, and where it goes. See the `tracing` section of routes.yaml.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Config {
     /// The collector, `http://host:port` or `https://host:port`.
     pub collector: String,
@@ -46,6 +46,17 @@ pub struct Config {
     pub timeout: Duration,
     /// Whom an `https://` collector has to convince, and how.
     pub tls: Tls,
+}
+
+/// The headers may be secrets: their names are shown alone.
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let headers: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Config")
+            .field("collector", &self.collector)
+            .field("headers", &headers)
+            .finish_non_exhaustive()
+    }
 }
 
 /// TLS to the collector.
@@ -97,6 +108,16 @@ impl Tracing {
             .build();
         let pipeline = Pipeline::start(config)?;
         Ok(Self { ratio: Ratio::new(config.sample), scope, pipeline })
+    }
+
+    /// Finds out whether spans could be exported as configured, as far as that can
+    /// be known without a collector. Must be called inside a runtime.
+    ///
+    /// # Errors
+    ///
+    /// Why they cannot.
+    pub fn check(config: &Config) -> Result<(), StartError> {
+        export::exporter(config).map(drop)
     }
 
     /// Sends what waits to be exported, for two seconds at most.

@@ -14,10 +14,13 @@
 //! they are written out, behind a name that is in the table. The table gets the
 //! names from the first call on each connection, whose values are not marked.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
+
+use super::rules::Rules;
 
 /// How many headers a call has of its own, at most.
 pub const OWN: usize = 3;
@@ -32,6 +35,30 @@ const USER_AGENT: HeaderValue =
 pub struct Metadata {
     headers: HeaderMap,
     own: Option<&'static [HeaderName; OWN]>,
+    /// What was applied to it: the values that it set stay secret.
+    rules: Option<Arc<Rules>>,
+}
+
+/// What a header counts for in a list whose size a peer limits: RFC 9113,
+/// section 6.5.2.
+#[must_use]
+pub const fn header_size(name: &str, value: usize) -> usize {
+    name.len() + value + 32
+}
+
+/// What a call's headers count for, without any metadata: those of HTTP/2 and of
+/// gRPC, with an authority and a path of these lengths.
+#[must_use]
+pub fn call_size(authority: usize, path: usize) -> usize {
+    header_size(":method", "POST".len())
+        + header_size(":scheme", "https".len())
+        + header_size(":authority", authority)
+        + header_size(":path", path)
+        + header_size("te", "trailers".len())
+        + header_size("content-type", "application/grpc".len())
+        + header_size("user-agent", USER_AGENT.len())
+        + header_size("grpc-timeout", "99999999m".len())
+        + header_size("grpc-previous-rpc-attempts", "1".len())
 }
 
 /// The values of the headers that a call has of its own, in the order of their
@@ -50,7 +77,15 @@ impl Metadata {
         headers.insert(header::USER_AGENT, USER_AGENT);
         headers.insert(GRPC_TIMEOUT, HeaderValue::from_static(""));
         headers.remove(PREVIOUS_ATTEMPTS);
-        Self { headers, own: None }
+        Self { headers, own: None, rules: None }
+    }
+
+    /// The same as the calls of an upstream with such rules carry it.
+    #[must_use]
+    pub fn under(&self, rules: &Arc<Rules>) -> Self {
+        let mut headers = self.headers.clone();
+        rules.apply(&mut headers);
+        Self { headers, own: self.own, rules: Some(Arc::clone(rules)) }
     }
 
     /// The same, where each call has headers of its own as well. They take the
@@ -91,8 +126,10 @@ impl Metadata {
         }
         if introduces {
             for (name, value) in &mut headers {
-                // h2 never puts a token into the table, and it stays marked.
-                if *name == header::AUTHORIZATION {
+                // h2 never puts a token into the table, and it stays marked; so
+                // do an upstream's keys.
+                let is_set = |rules: &Arc<Rules>| rules.set().contains_key(name);
+                if *name == header::AUTHORIZATION || self.rules.as_ref().is_some_and(is_set) {
                     value.set_sensitive(true);
                     continue;
                 }
@@ -213,6 +250,18 @@ mod tests {
         };
         assert_eq!(marked(false), ["authorization", "x-a", "x-user-id"]);
         assert_eq!(marked(true), ["authorization"]);
+    }
+
+    #[test]
+    fn what_an_upstream_sets_is_written_out_even_by_the_first() {
+        let set = [(HeaderName::from_static("x-api-key"), HeaderValue::from_static("s3cret"))];
+        let rules = Arc::new(Rules::new(vec![B], set.into_iter().collect()));
+        let own = Own::default().map(|_: Option<HeaderValue>| Some(HeaderValue::from_static("1")));
+        for introduces in [false, true] {
+            let headers = metadata().under(&rules).of_attempt(&own, whole(), false, introduces);
+            assert!(headers["x-api-key"].is_sensitive());
+            assert!(headers.contains_key("x-a") && !headers.contains_key("x-b"));
+        }
     }
 
     #[test]

@@ -12,8 +12,8 @@
 //!
 //! A call goes down this list, and its answer up:
 //!
-//! - `call`: the attempts a call has, and its deadline; `metadata`: their headers;
-//!   `trail`: what became of them
+//! - `call`: the attempts a call has, and its deadline; `metadata`: their headers,
+//!   and `rules`, how those of an upstream differ; `trail`: what became of them
 //! - `pool`: one worker's connections; `balance` and `health` choose, `waiters`
 //!   queue, `retry` rations
 //! - `exchange`: one attempt; `framing`, `status` and `failure` speak gRPC,
@@ -54,6 +54,7 @@ pub mod reflection;
 mod resolve;
 mod resolver;
 mod retry;
+mod rules;
 mod source;
 mod status;
 mod stream;
@@ -78,8 +79,9 @@ pub use address::{Address, AddressError};
 pub use backoff::Backoff;
 pub use call::{Call, CallError, Origin};
 pub use journal::Counts;
-pub use metadata::{Metadata, OWN, Own};
+pub use metadata::{Metadata, OWN, Own, call_size, header_size};
 pub use resolver::{Lookup, Resolver, SystemResolver};
+pub use rules::{Destination, Rules};
 pub use tls::{Pem, TlsConfig, TlsError};
 pub use trail::{Attempt, Trail};
 

@@ -4,10 +4,13 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls_pki_types::pem::{self, PemObject};
-use rustls_pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName};
+use rustls_pki_types::{InvalidDnsNameError, ServerName};
 use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::sign::SingleCertAndKey;
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
+use zeroize::Zeroizing;
+
+use crate::pem::{self, PemError, Unfit};
 
 /// How connections to an upstream are secured.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,10 +30,10 @@ pub struct TlsConfig {
 #[derive(Clone)]
 pub struct Pem {
     source: String,
-    contents: Vec<u8>,
+    contents: Zeroizing<Vec<u8>>,
 }
 
-/// TLS material that cannot be used.
+/// TLS material that cannot be used. No error repeats what is in a file.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file could not be read.
@@ -42,23 +45,24 @@ pub enum TlsError {
         error: std::io::Error,
     },
     /// PEM that does not hold what it should.
-    #[error("{source_name} holds no {expected}: {error}")]
+    #[error("{source_name}: {error}")]
     Pem {
         /// The file.
         source_name: String,
-        /// What is looked for in it.
-        expected: &'static str,
-        /// What the parser says.
-        error: pem::Error,
+        /// What is wrong with it.
+        error: PemError,
     },
-    /// A certificate that is no X.509.
+    /// Certificates or a key that are not fit for use, or not together.
     #[error("{source_name}: {error}")]
-    Certificate {
-        /// The file.
+    Unfit {
+        /// The file, or both.
         source_name: String,
-        /// What rustls says.
-        error: rustls::Error,
+        /// What is wrong.
+        error: Unfit,
     },
+    /// The library refuses its own defaults.
+    #[error("TLS cannot be set up: {0}")]
+    Library(rustls::Error),
     /// One half of a key pair.
     #[error("tls has {given} but not {missing}: mutual TLS needs both")]
     HalfIdentity {
@@ -85,34 +89,19 @@ impl Pem {
     pub fn read(path: impl AsRef<Path>) -> Result<Self, TlsError> {
         let source = path.as_ref().display().to_string();
         match std::fs::read(path) {
-            Ok(contents) => Ok(Self { source, contents }),
+            Ok(contents) => Ok(Self { source, contents: Zeroizing::new(contents) }),
             Err(error) => Err(TlsError::Read { path: source, error }),
         }
     }
 
     /// Takes PEM from memory; `source` is what errors call it.
     pub fn new(source: impl Into<String>, contents: impl Into<Vec<u8>>) -> Self {
-        Self { source: source.into(), contents: contents.into() }
+        Self { source: source.into(), contents: Zeroizing::new(contents.into()) }
     }
 
-    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-        let error = |error| TlsError::Pem {
-            source_name: self.source.clone(),
-            expected: "certificate (-----BEGIN CERTIFICATE-----)",
-            error,
-        };
-        let found: Vec<_> = CertificateDer::pem_slice_iter(&self.contents)
-            .collect::<Result<_, _>>()
-            .map_err(error)?;
-        if found.is_empty() { Err(error(pem::Error::NoItemsFound)) } else { Ok(found) }
-    }
-
-    fn private_key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
-        PrivateKeyDer::from_pem_slice(&self.contents).map_err(|error| TlsError::Pem {
-            source_name: self.source.clone(),
-            expected: "private key (-----BEGIN PRIVATE KEY-----)",
-            error,
-        })
+    fn holding<T>(&self, parse: fn(&[u8]) -> Result<T, PemError>) -> Result<T, TlsError> {
+        parse(&self.contents)
+            .map_err(|error| TlsError::Pem { source_name: self.source.clone(), error })
     }
 }
 
@@ -131,47 +120,51 @@ impl fmt::Debug for Pem {
     }
 }
 
+impl TlsConfig {
+    /// What rustls needs for HTTP/1.1 with a server that is no upstream.
+    pub(crate) fn for_http1(&self) -> Result<Arc<ClientConfig>, TlsError> {
+        let mut config = Arc::unwrap_or_clone(client_config(self)?);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+}
+
 /// Builds what rustls needs. HTTP/2 is the only protocol offered.
 pub(super) fn client_config(tls: &TlsConfig) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let certificate_error = |source_name: &str| {
-        let source_name = source_name.to_owned();
-        move |error| TlsError::Certificate { source_name, error }
-    };
-    let builder = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(certificate_error("tls"))?
-        .with_root_certificates(roots(tls.ca.as_ref())?);
-    let mut config = match (&tls.cert, &tls.key) {
-        (Some(cert), Some(key)) => builder
-            .with_client_auth_cert(cert.certificates()?, key.private_key()?)
-            .map_err(certificate_error(&cert.source))?,
-        (None, None) => builder.with_no_client_auth(),
+        .map_err(TlsError::Library)?
+        .with_root_certificates(roots(tls.ca.as_ref())?)
+        .with_no_client_auth();
+    match (&tls.cert, &tls.key) {
+        (Some(cert), Some(key)) => {
+            let chain = cert.holding(pem::certificates)?;
+            let pair = pem::identity(chain, key.holding(pem::private_key)?);
+            let pair = pair.map_err(|error| TlsError::Unfit {
+                source_name: format!("{} and {}", cert.source, key.source),
+                error,
+            })?;
+            config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(pair));
+        }
+        (None, None) => {}
         (Some(_), None) => {
             return Err(TlsError::HalfIdentity { given: "cert", missing: "key" });
         }
         (None, Some(_)) => {
             return Err(TlsError::HalfIdentity { given: "key", missing: "cert" });
         }
-    };
+    }
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(Arc::new(config))
 }
 
 fn roots(ca: Option<&Pem>) -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
-    match ca {
-        Some(ca) => {
-            for certificate in ca.certificates()? {
-                roots.add(certificate).map_err(|error| TlsError::Certificate {
-                    source_name: ca.source.clone(),
-                    error,
-                })?;
-            }
-        }
-        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-    }
-    Ok(roots)
+    let Some(ca) = ca else {
+        return Ok(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect());
+    };
+    pem::authorities(ca.holding(pem::certificates)?)
+        .map_err(|error| TlsError::Unfit { source_name: ca.source.clone(), error })
 }
 
 /// The name to verify: `domain`, or else the host of the address. An IPv6
@@ -223,12 +216,14 @@ mod tests {
         let (cert, key) = pair();
         let swapped =
             TlsConfig { cert: Some(key.clone()), key: Some(cert.clone()), ..TlsConfig::default() };
-        assert!(error(&swapped).starts_with("k.pem holds no certificate"), "{}", error(&swapped));
+        let said = error(&swapped);
+        assert!(said.starts_with("k.pem: it holds a private key; the certificate is"), "{said}");
         let no_key =
             TlsConfig { key: Some(cert.clone()), cert: Some(cert), ca: None, domain: None };
-        assert!(error(&no_key).starts_with("c.pem holds no private key"), "{}", error(&no_key));
+        let said = error(&no_key);
+        assert!(said.starts_with("c.pem: it holds a certificate; its private key is"), "{said}");
         let no_ca = TlsConfig { ca: Some(Pem::new("ca.pem", "nothing")), ..TlsConfig::default() };
-        assert!(error(&no_ca).starts_with("ca.pem holds no certificate"), "{}", error(&no_ca));
+        assert!(error(&no_ca).starts_with("ca.pem: the file is not PEM"), "{}", error(&no_ca));
         let missing = Pem::read("/nowhere/ca.pem").unwrap_err().to_string();
         assert!(missing.starts_with("cannot read /nowhere/ca.pem: "), "{missing}");
     }
@@ -237,7 +232,11 @@ mod tests {
     fn a_key_that_belongs_to_another_certificate_is_refused() {
         let ((cert, _), (_, key)) = (pair(), pair());
         let mixed = TlsConfig { cert: Some(cert), key: Some(key), ..TlsConfig::default() };
-        assert!(error(&mixed).starts_with("c.pem: "), "{}", error(&mixed));
+        let said = error(&mixed);
+        assert!(
+            said.starts_with("c.pem and k.pem: the private key does not belong to the certificate"),
+            "{said}"
+        );
     }
 
     #[test]

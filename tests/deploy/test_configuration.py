@@ -75,7 +75,7 @@ def test_the_gateway_would_refuse_a_bad_one(helm, binary, tmp_path):
     file = mounted(helm.template(CHART / "ci" / "minimal-values.yaml", values=values), tmp_path, binary)
     done = subprocess.run(
         [binary, "check", "--offline", "--config", file],
-        env={"PUSH_TOKEN_0": "x"},
+        env={},
         capture_output=True,
         text=True,
     )
@@ -109,8 +109,12 @@ def test_secrets_become_what_the_configuration_calls_them(helm):
         "cert": f"{HOME}/secrets/edge-tls/tls.crt",
         "key": f"{HOME}/secrets/edge-tls/tls.key",
     }
+    tokens = helm.template(CHART / "ci" / "nats-values.yaml").config["push"]["tokens"]
+    assert tokens == [{"token_file": f"{HOME}/secrets/push-tokens/{name}"} for name in ("current", "next")]
     assert config["push"]["tls"]["client_ca"] == f"{HOME}/secrets/push-tls/ca.crt"
-    cluster = helm.template(CHART / "ci" / "external-nats-values.yaml").config["cluster"]
+    external = helm.template(CHART / "ci" / "external-nats-values.yaml").config
+    assert external["auth"]["jwt"] == {"user_claim": "sub", "secret": f"{HOME}/secrets/jwt-secret/jwt.secret"}
+    cluster = external["cluster"]
     assert cluster == {
         "nats": "tls://nats.messaging:4222",
         "name": "im-production",

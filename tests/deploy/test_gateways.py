@@ -12,6 +12,8 @@ from chart import CHART
 from nats_server import free_ports
 
 PATIENCE = 30
+# What the Secret of the Push API holds.
+TOKENS = {name: secrets.token_hex(24) for name in ("current", "next")}
 
 
 class Gateway:
@@ -25,8 +27,11 @@ class Gateway:
             assert f"0.0.0.0:{old}" in text
             text = text.replace(f"0.0.0.0:{old}", f"127.0.0.1:{new}")
         self.url = f"ws://127.0.0.1:{client}/ws"
-        folder.mkdir()
-        (folder / "routes.yaml").write_text(text)
+        tokens = folder / "push-tokens"
+        tokens.mkdir(parents=True)
+        for name, token in TOKENS.items():
+            (tokens / name).write_text(token)
+        (folder / "routes.yaml").write_text(text.replace("/etc/bridgehead/secrets", str(folder)))
         self.log = folder / "log"
         arguments = [a.replace("/etc/bridgehead/config", str(folder)) for a in release.gateway["args"]]
         with self.log.open("w") as log:
@@ -43,7 +48,7 @@ class Gateway:
         return [json.loads(line) for line in listed.stdout.splitlines()] if listed.returncode == 0 else []
 
     def push_options(self):
-        return [f"--push-url=http://127.0.0.1:{self.push}", f"--push-token={self.environment['PUSH_TOKEN_0']}"]
+        return [f"--push-url=http://127.0.0.1:{self.push}", f"--push-token={TOKENS['current']}"]
 
     def stop(self):
         self.process.kill()
@@ -54,7 +59,7 @@ class Gateway:
 def gateways(helm, binary, start_nats, tmp_path):
     values = {"config.auth": {"none": {"insecure": True}}, "config.upstreams": {}}
     release = helm.template(CHART / "ci" / "nats-values.yaml", values=values)
-    environment = {name: secrets.token_hex(24) for name in ("PUSH_TOKEN_0", "PUSH_TOKEN_1", "NATS_TOKEN")}
+    environment = {"NATS_TOKEN": secrets.token_hex(24)}
     (nats,) = start_nats(release, environment)
     running = [Gateway(binary, release, nats, tmp_path / name, environment) for name in ("a", "b")]
     yield running

@@ -150,8 +150,8 @@ def secret_references(release):
 @pytest.mark.parametrize(
     "values, expected",
     [
-        ("minimal", {("im-jwt", None), ("im-push", "token")}),
-        ("nats", {("im-push", "current"), ("im-push", "next"), ("im-nats", "token")}),
+        ("minimal", {("im-jwt", None), ("im-push", None)}),
+        ("nats", {("im-push", None), ("im-nats", "token")}),
         (
             "tls",
             {
@@ -162,8 +162,8 @@ def secret_references(release):
                 ("im-client-tls", None),
             },
         ),
-        ("external-nats", {("im-jwt", None), ("im-push", "token"), ("im-nats", None), ("im-nats-tls", None)}),
-        ("nats-user", {("im-jwt", None), ("im-push", "token"), ("im-nats", "user"), ("im-nats", "password")}),
+        ("external-nats", {("im-jwt", None), ("im-push", None), ("im-nats", None), ("im-nats-tls", None)}),
+        ("nats-user", {("im-jwt", None), ("im-push", None), ("im-nats", "user"), ("im-nats", "password")}),
         ("single", set()),
     ],
 )

@@ -128,6 +128,9 @@ def rs256(private_key):
     return "RS256", lambda data: private_key.sign(data, padding.PKCS1v15(), hashes.SHA256())
 
 
+# How long a token is good beyond its `exp`, for clocks that differ: seconds.
+LEEWAY = 30
+
 UNSIGNED = ("none", lambda _data: b"")
 
 

@@ -87,7 +87,7 @@ class HookService:
                 nth = self._nth.get(key, 0)
                 self._nth[key] = nth + 1
                 answer = self.behave(event, news, nth)
-                taken = answer is None or isinstance(answer, pb.NewsTaken) and answer.code == 0
+                taken = answer is None or answer == pb.NewsTaken()
                 (self.told if taken else self.refused).append((event, news))
             if isinstance(answer, grpc.StatusCode):
                 context.abort(answer, "as the test wants it")

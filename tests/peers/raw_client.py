@@ -55,9 +55,9 @@ class RawClient:
         data = message if isinstance(message, bytes) else message.SerializeToString()
         self.queue(encode_request(req_id, method, data))
 
-    def log_in(self, user, **params):
+    def log_in(self, user, token="t", **params):
         self.queue_request("describe", SET_CXN_PARAMS, cxn_params(**params))
-        self.queue_request("log in", SET_USER_PARAMS, pb.SetUserParamsReq(userId=user, token="t"))
+        self.queue_request("log in", SET_USER_PARAMS, pb.SetUserParamsReq(userId=user, token=token))
         self.flush()
         answers = [self.next_answer() for _ in range(2)]
         assert [answer.code for answer in answers] == [Code.Success] * 2, answers

@@ -94,7 +94,9 @@ class Probe:
         yield self.groups[message.group]
 
     async def before_connect(self, request, context):
-        """Accepts a token that repeats everything else it was told; obeys a few others."""
+        """Accepts a token that repeats everything else it was told; obeys a few others.
+
+        It refuses with a text, and mostly with code 0, as many services do."""
         _, message, _ = request
         param = message.connParam
         if param.token == "unavailable":
@@ -102,9 +104,11 @@ class Probe:
         if param.token == "slow":
             await asyncio.sleep(30)
         expected = f"{param.userId}/{param.platform}/{param.deviceId}/{param.ips}"
-        if param.token == expected:
-            return pb.BeforeConnectResp(code=0, msg="welcome")
-        return pb.BeforeConnectResp(code=7, msg=f"not the token of {param.userId}")
+        if param.token == "seven":
+            return pb.BeforeConnectResp(code=7, msg="seven")
+        if param.token == "anybody's" or param.token == expected:
+            return pb.BeforeConnectResp()
+        return pb.BeforeConnectResp(msg=f"not the token of {param.userId}")
 
     async def stream(self, request, context):
         yield await self.echo(request, context)
@@ -138,6 +142,8 @@ def handlers(probe):
                 "Echo": unary(first, "Echo", pb.EchoReq, probe.echo),
                 "EchoSnake": unary(first, "EchoSnake", pb.EchoSnakeReq, probe.echo),
                 "EchoBare": unary(first, "EchoBare", pb.EchoBareReq, probe.echo),
+                "EchoNumbers": unary(first, "EchoNumbers", pb.EchoNumbersReq, probe.echo),
+                "EchoBatch": unary(first, "EchoBatch", pb.EchoBatchReq, probe.echo),
                 "Fail": unary(first, "Fail", pb.FailReq, probe.fail),
                 "Judge": unary(first, "Judge", pb.JudgeReq, probe.judge),
                 "Work": unary(first, "Work", pb.WorkReq, probe.work),
@@ -188,9 +194,32 @@ def credentials(args):
     )
 
 
+class Guard(grpc.aio.ServerInterceptor):
+    """Refuses calls without the key, and calls with a client's token."""
+
+    def __init__(self, key):
+        self.key = key
+
+    async def intercept_service(self, continuation, call):
+        metadata = dict(call.invocation_metadata)
+        handler = await continuation(call)
+        if metadata.get("x-api-key") == self.key and (
+            "authorization" not in metadata or call.method == "/probe.Probe/Echo"
+        ):
+            return handler
+
+        async def refuse(_request, context):
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, "the api key is missing")
+
+        if handler is not None and handler.response_streaming:
+            return grpc.stream_stream_rpc_method_handler(refuse)
+        return grpc.unary_unary_rpc_method_handler(refuse)
+
+
 async def serve(args):
     journal = os.open(args.journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    guards = [Guard(args.api_key)] if args.api_key else []
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)], interceptors=guards)
     server.add_generic_rpc_handlers(handlers(Probe(args.instance, journal)))
     reflect(server, args.reflection)
     if args.tls_cert:
@@ -214,6 +243,7 @@ def main():
     parser.add_argument("--tls-cert", type=Path)
     parser.add_argument("--tls-key", type=Path)
     parser.add_argument("--client-ca", type=Path, help="clients must show a certificate of it")
+    parser.add_argument("--api-key", help="calls must carry it as x-api-key")
     asyncio.run(serve(parser.parse_args()))
 
 

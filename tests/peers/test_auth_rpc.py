@@ -21,7 +21,7 @@ def rpc_auth(**settings):
                     "ips": "{remote_ip}",
                 }
             },
-            "accept_when": {"code": 0},
+            "accept_when": {"code": 0, "msg": ""},
             "reason": "msg",
             **settings,
         }
@@ -54,6 +54,59 @@ def test_a_login_that_the_rpc_refuses_is_told_the_reason(judged, connect):
     answer = client.set_user_params("alice", "a wrong token")
     assert (answer.code, common_resp(answer).msg) == (Code.AuthError, "not the token of alice")
     assert client.wait_closed()[0] == 3000
+
+
+def test_a_refusal_with_another_code_is_one_too(judged, connect):
+    client = ready_to_log_in(connect, judged)
+    answer = client.set_user_params("alice", "seven")
+    assert (answer.code, common_resp(answer).msg) == (Code.AuthError, "seven")
+
+
+@pytest.mark.parametrize(
+    ("patterns", "refuses"),
+    [
+        ({"accept_when": None, "reject_when": {"msg": {"not": ""}}}, ["a wrong token", "seven"]),
+        ({"accept_when": {}, "reject_when": {"code": 7}}, ["seven"]),
+        ({"accept_when": {"code": 0}, "reject_when": {"msg": {"not": ""}}}, ["a wrong token", "seven"]),
+    ],
+)
+def test_what_refuses_may_be_said_instead(start_gateway, connect, services, patterns, refuses):
+    auth = rpc_auth(**patterns)
+    auth["rpc"] = {key: value for key, value in auth["rpc"].items() if value is not None}
+    gateway = start_gateway(gateway_config(services, auth=auth))
+    assert ready_to_log_in(connect, gateway).set_user_params("alice", GOOD_TOKEN).code == Code.Success
+    for token in refuses:
+        answer = ready_to_log_in(connect, gateway).set_user_params("alice", token)
+        assert answer.code == Code.AuthError, token
+
+
+# A judge whose user ids are no texts: whatever else it would read as the same number is nobody.
+ODD = ["05", "+5", "-0", "1e3", " 5", "5 ", "0x5", "NaN", "1.0", "5_0"]
+FIELDS = ["int32", "int64", "uint32", "uint64", "sint32", "sint64", "fixed32", "fixed64", "sfixed32", "sfixed64"]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "good", "odd"),
+    [
+        *[({field: "{user_id}"}, ["5", "0"], ODD) for field in FIELDS],
+        *[({field: "{user_id}"}, ["5", "0.5"], [*ODD, "Infinity", "inf", ".5"]) for field in ("float", "double")],
+        ({"wrapped": "{user_id}"}, ["-5"], ODD),
+        ({"list": ["{user_id}"]}, ["5"], ODD),
+        ({"map": {"id": "{user_id}"}}, ["5"], ODD),
+        ({"code": "{user_id}"}, ["AuthError"], ["4", "autherror", "AUTHERROR", "04"]),
+        ({"at": "{user_id}"}, ["2020-01-01T00:00:00Z"], ["2020-01-01T01:00:00+01:00", "2020-01-01T00:00:00.0Z"]),
+    ],
+    ids=str,
+)
+def test_only_the_one_spelling_of_a_value_is_a_user(start_gateway, connect, services, numbers, good, odd):
+    request = {"connParam": {"token": "{token}"}, "numbers": numbers}
+    gateway = start_gateway(gateway_config(services, auth=rpc_auth(request=request)))
+    for user in good:
+        answer = ready_to_log_in(connect, gateway).set_user_params(user, "anybody's")
+        assert answer.code == Code.Success, user
+    for user in odd:
+        answer = ready_to_log_in(connect, gateway).set_user_params(user, "anybody's")
+        assert answer.code == Code.AuthError, user
 
 
 def test_values_cannot_break_out_of_the_template(judged, connect):
@@ -101,12 +154,42 @@ def test_a_refusal_without_a_configured_reason_does_not_tell_the_services_text(
         ({"rpc": "probe.Probe/Watch"}, "Watch"),
         ({"upstream": "prob"}, "prob"),
         ({"request": {"connParam": {"nobody": "{user_id}"}}}, "nobody"),
+        ({"reject_when": {"message": ""}}, "has no field `message`"),
+        ({"reject_when": {}}, "every response is a refusal"),
     ],
 )
 def test_an_rpc_that_cannot_be_called_is_a_configuration_error(start_gateway, services, settings, named):
     gateway = start_gateway(gateway_config(services, auth=rpc_auth(**settings)), wait=False)
     assert gateway.wait_exit() == 64
     assert named in gateway.tail()
+
+
+def test_a_judge_needs_to_be_understood(start_gateway, services):
+    auth = rpc_auth()
+    del auth["rpc"]["accept_when"]
+    gateway = start_gateway(gateway_config(services, auth=auth), wait=False)
+    assert gateway.wait_exit() == 64
+    assert "reject_when" in gateway.tail()
+
+
+DOUBT = "an empty response is a yes"
+
+
+def test_a_pattern_that_takes_a_refusal_for_a_yes_is_warned_of(start_gateway, services):
+    """At start and at each reload."""
+    auth = rpc_auth(accept_when={"code": 0})
+    gateway = start_gateway(gateway_config(services, auth=auth))
+    warned = gateway.wait_event(lambda event: DOUBT in event.get("warning", ""))
+    assert warned["level"] == "WARN" and "`msg`" in warned["warning"]
+
+    def reload(auth):
+        start = len(gateway.lines)
+        gateway.write_config(gateway_config(services, auth=auth))
+        gateway.wait_event(lambda event: event.get("message") == "configuration reloaded", start=start)
+        return [line for line in gateway.lines[start:] if DOUBT in str(line)]
+
+    assert reload(rpc_auth()) == []
+    assert len(reload(auth)) == 1
 
 
 # `none`

@@ -45,6 +45,64 @@ def test_an_upstream_that_is_away_is_a_failure_unless_offline(run, services, sta
     assert run("check", "--offline", config=config).returncode == 0
 
 
+JUDGE = {"upstream": "probe", "rpc": "probe.Probe/BeforeConnect", "request": {}}
+
+
+@pytest.mark.parametrize(
+    ("judge", "doubtful"),
+    [
+        ({"accept_when": {"code": 0}, "reason": "msg"}, True),
+        ({"accept_when": {"code": 0}}, True),
+        ({"accept_when": {}, "reason": "msg"}, True),
+        ({"accept_when": {"code": 0, "msg": ""}, "reason": "msg"}, False),
+        ({"accept_when": {"code": 1}, "reason": "msg"}, False),
+        ({"accept_when": {"code": 0}, "reject_when": {"msg": {"not": ""}}, "reason": "msg"}, False),
+        ({"reject_when": {"msg": {"not": ""}}, "reason": "msg"}, False),
+        ({"accept_when": {}}, False),
+    ],
+)
+def test_a_pattern_that_takes_a_refusal_for_a_yes_is_a_warning(run, services, judge, doubtful):
+    checked = run("check", config=gateway_config(services, auth={"rpc": {**JUDGE, **judge}}))
+    assert checked.returncode == 0, checked.stderr
+    assert ("an empty response is a yes" in checked.stderr) == doubtful, checked.stderr
+    if doubtful:
+        assert "warning" in checked.stderr and 'msg: ""' in checked.stderr
+
+
+def echo_routes(services, rpc, **sections):
+    return gateway_config(services, upstream={"routes": {"/v1/x": f"probe.Probe/{rpc}"}}, **sections)
+
+
+@pytest.mark.parametrize(
+    ("rpc", "identity", "says"),
+    [
+        ("Echo", {}, None),
+        ("EchoBare", {}, None),
+        ("EchoNumbers", {}, ["`language` of probe.NumberIdentity stays empty", "`platform`"]),
+        ("EchoSnake", {}, ["`platform` of probe.SnakeIdentity stays empty"]),
+        ("EchoBatch", {}, ["only below its top level, at `items.commonReq`", "depth: nested"]),
+        ("EchoBatch", {"depth": "nested"}, None),
+        ("Echo", {"depth": "nested"}, None),
+        ("Echo", {"request_field": "caller"}, ["no routed method has a field `caller`"]),
+        ("Echo", {"request_field": "commonReqq"}, ["did you mean `commonReq`"]),
+    ],
+)
+def test_an_identity_that_would_not_be_filled_is_a_warning(run, services, rpc, identity, says):
+    sections = {"identity": identity} if identity else {}
+    checked = run("check", config=echo_routes(services, rpc, **sections))
+    assert checked.returncode == 0, checked.stderr
+    assert ("warning" in checked.stderr) == (says is not None), checked.stderr
+    for text in says or []:
+        assert text in checked.stderr
+
+
+def test_a_field_that_cannot_hold_the_identity_is_a_failure_however_deep(run, services):
+    identity = {"request_field": "text", "depth": "nested"}
+    checked = run("check", config=echo_routes(services, "EchoBatch", identity=identity))
+    assert checked.returncode == 1
+    assert "field `text` of probe.EchoReq cannot hold the identity" in checked.stderr
+
+
 SIX_MISTAKES = """\
 edge:
   listen: 127.0.0.1:80800

@@ -156,7 +156,7 @@ def test_a_refused_login_is_answered_with_auth_error_then_closed_with_3000(
         "upstream": "probe",
         "rpc": "probe.Probe/BeforeConnect",
         "request": {"connParam": {"userId": "{user_id}", "token": "{token}"}},
-        "accept_when": {"code": 0},
+        "accept_when": {"code": 0, "msg": ""},
         "reason": "msg",
     }
     gateway = start_gateway(gateway_config(services, auth={"rpc": rpc}))

@@ -12,6 +12,7 @@ import grpc
 import pytest
 from cluster import Line, cluster_config, count_of, start_cluster, wait_known, wait_log
 from credentials import Authority
+from nats_jwt import Operator
 from probe_pb2 import EchoReq, EchoResp
 from processes import Nats, eventually
 from push_client import ACKNOWLEDGED, WRITTEN, Kind, Outcome, outcomes, status_of
@@ -362,6 +363,71 @@ def test_nats_may_ask_who_is_there_and_speak_tls(
     wait_log(lonely, "authorization violation")
     connect(lonely).log_in(user)
     assert "secret" not in "\n".join(lonely.lines) and "wrong" not in "\n".join(lonely.lines)
+
+
+class Tree:
+    """All that NATS and gateways need to know each other: an authority, an operator, and their files."""
+
+    def __init__(self, directory):
+        self.authority, self.operator = Authority(directory), Operator()
+        cert, key, _ = self.authority.issue("nats")
+        self.config = directory / "nats.conf"
+        self.config.write_text(
+            f"""{self.operator.server_config()}
+            tls {{ cert_file: "{cert}", key_file: "{key}", ca_file: "{self.authority.file}", verify: true }}
+            """
+        )
+        own_cert, own_key, _ = self.authority.issue("gateway")
+        self.files = {
+            "ca.pem": self.authority.file.read_bytes(),
+            "own.pem": own_cert.read_bytes(),
+            "own.key": own_key.read_bytes(),
+            "own.creds": self.operator.creds.encode(),
+        }
+
+    def hand_over(self, directory):
+        for name, content in self.files.items():
+            (directory / name).write_bytes(content)
+
+
+def test_credentials_and_certificates_for_nats_are_read_again(
+    start_gateway, services, own_nats, tmp_path, connect, open_backend, user
+):
+    """NATS comes back with another authority and other users; nobody restarts."""
+    old, new = Tree(tmp_path / "old"), Tree(tmp_path / "new")
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    old.hand_over(mounted)
+    running = own_nats("-c", old.config)
+    tls = {"ca": str(mounted / "ca.pem"), "cert": str(mounted / "own.pem"), "key": str(mounted / "own.key")}
+    own = {"tls": tls, "credentials": str(mounted / "own.creds")}
+    nodes = start_cluster(start_gateway, services, f"tls://localhost:{running.port}", 2, cluster=own)
+    connect(nodes[0]).log_in(user)
+    assert outcomes(open_backend(nodes[1]).push(user_ids=[user])) == ["WRITTEN"]
+    # What cannot be used changes nothing, and is not shown.
+    marks = [len(node.lines) for node in nodes]
+    (mounted / "own.creds").write_text(old.operator.creds.replace("\n", " "))
+    (mounted / "own.key").write_bytes(old.files["own.key"].replace(b"\n", b"\\n"))
+    for node, mark in zip(nodes, marks, strict=True):
+        wait_log(node, "the old credentials for NATS go on", mark)
+        assert not any(old.operator.seed in line for line in node.lines)
+    running.stop()
+    running = own_nats("-c", old.config, port=running.port)
+    for node, mark in zip(nodes, marks, strict=True):
+        wait_log(node, "connected to NATS", mark)
+    # What can be used is shown with the next connection.
+    marks = [len(node.lines) for node in nodes]
+    new.hand_over(mounted)
+    for node, mark in zip(nodes, marks, strict=True):
+        wait_log(node, "credentials for NATS read again", mark)
+    running.stop()
+    own_nats("-c", new.config, port=running.port)
+    for node, mark in zip(nodes, marks, strict=True):
+        wait_log(node, "connected to NATS", mark)
+    backend = open_backend(nodes[1])
+    eventually(lambda: outcomes(backend.push(user_ids=[user])) == ["WRITTEN"])
+    for node in nodes:
+        assert not any(new.operator.seed in line or "PRIVATE" in line for line in node.lines)
 
 
 def test_a_gateway_that_stood_still_for_a_while_is_one_of_them_again(

@@ -157,16 +157,50 @@ def test_a_session_whose_hook_fails_holds_up_no_other(gateway, connect, told):
     assert {event for event, _ in told.refused} == {"connected"}
 
 
-def test_an_answer_that_does_not_match_counts_as_a_failure(start_gateway, connect, services, told):
-    accept = {"accept_when": {"code": 0}, "reason": "msg"}
-    gateway = start_gateway(config(services, told, hooks_config(connected=accept)))
-    told.behave = lambda event, news, nth: NewsTaken(code=7, msg="not now") if nth < 2 else None
+REFUSES_TEXT = {"reject_when": {"msg": {"not": ""}}}
+ACCEPTS_SILENCE = {"accept_when": {"code": 0, "msg": ""}}
+
+
+@pytest.mark.parametrize(
+    ("patterns", "answer", "says"),
+    [
+        (ACCEPTS_SILENCE, NewsTaken(code=7, msg="not now"), "does not match accept_when"),
+        # As services do that refuse with code 0.
+        (ACCEPTS_SILENCE, NewsTaken(msg="not now"), "does not match accept_when"),
+        (REFUSES_TEXT, NewsTaken(msg="not now"), "matches reject_when"),
+        ({"accept_when": {"code": 0}, **REFUSES_TEXT}, NewsTaken(msg="not now"), "matches reject_when"),
+    ],
+)
+def test_an_answer_that_is_a_no_counts_as_a_failure(
+    start_gateway, connect, services, told, patterns, answer, says
+):
+    settings = {**patterns, "reason": "msg"}
+    gateway = start_gateway(config(services, told, hooks_config(connected=settings)))
+    told.behave = lambda event, news, nth: answer if nth < 2 else None
     connect(gateway).log_in("alice")
     told.wait_told(1)
     assert len(told.refused) == 2
     failed = gateway.wait_event(lambda event: event.get("message") == "hook failed")
     assert failed["hook"] == "connected" and len(failed["session"]) == 32
-    assert "accept_when" in failed["status"] and "not now" in failed["status"]
+    assert says in failed["status"] and "not now" in failed["status"]
+
+
+def test_only_the_one_spelling_of_a_value_is_told(start_gateway, connect, services, told):
+    """What a client says of itself becomes a number for the service; `05` would become 5."""
+    numbers = hooks_config(connected={"request": {**REQUEST, "closeCode": "{os_version}"}})
+    gateway = start_gateway(config(services, told, numbers))
+
+    def log_in(user, version):
+        client = connect(gateway).wait_connected()
+        client.set_cxn_params(osVersion=version)
+        assert client.set_user_params(user, "x").code == Code.Success
+        client.close()
+
+    log_in("odd", "05")
+    log_in("even", "5")
+    told.wait_told(3)
+    connected = {news.connParam.userId: news.closeCode for event, news in told.told if event == "connected"}
+    assert connected == {"even": 5}
 
 
 # Sessions never wait.
@@ -256,6 +290,8 @@ def test_a_reload_changes_the_hooks(start_gateway, connect, services, told):
         ({"request": {"sessionId": "{session}"}}, "did you mean `session_id`"),
         ({"request": {**REQUEST, "closeCode": "{close_code}"}}, "`{close_code}` stands for nothing"),
         ({"accept_when": {"cod": 0}}, "did you mean `code`"),
+        ({"reject_when": {"cod": 0}}, "did you mean `code`"),
+        ({"reject_when": {}}, "every response is a refusal"),
         ({"reason": "message"}, "has no field `message`"),
     ],
 )

@@ -2,7 +2,16 @@
 
 import pytest
 from configuration import gateway_config
-from probe_pb2 import CommonReq, EchoBareReq, EchoReq, EchoResp, EchoSnakeReq
+from probe_pb2 import (
+    CommonReq,
+    EchoBareReq,
+    EchoBatchReq,
+    EchoNumbersReq,
+    EchoReq,
+    EchoResp,
+    EchoSnakeReq,
+    NumberIdentity,
+)
 from session_client import Code, common_resp
 
 # Field 3 of EchoReq, whatever its content.
@@ -166,10 +175,99 @@ def test_the_field_that_is_filled_is_configured(start_gateway, connect, services
     assert EchoReq.FromString(response.request) == EchoReq(commonReq=FORGED)
 
 
-@pytest.mark.parametrize("user", ["用户", "a\r\nx-user-id: root", "u" * 500, "naïve"])
+@pytest.mark.parametrize("user", ["用户", "a\r\nx-user-id: root", "u" * 250, "naïve"])
 def test_any_user_id_is_carried_safely(connect, user):
     """In the message as it is; in metadata, never as a header of its own."""
     client = connect().log_in(user=user)
     response = client.call_ok("/v1/probe/echo", b"", EchoResp)
     assert EchoReq.FromString(response.request).commonReq.userId == user
     assert b"root" not in [entry.value for entry in response.metadata]
+
+
+# Members that are no texts.
+
+NUMBERS = {"routes": {"/v1/numbers": "probe.Probe/EchoNumbers"}}
+
+
+def test_members_that_are_numbers_or_wrapped_are_filled_where_the_text_is_one(
+    start_gateway, connect, services
+):
+    gateway = start_gateway(gateway_config(services, upstream=NUMBERS))
+    client = connect(gateway).wait_connected()
+    client.set_cxn_params(
+        deviceId="-7", osVersion="-17", packageId="4294967295", appVersion="0", deviceModel="-1", networkUsed="5"
+    )
+    assert client.set_user_params("9007199254740993", "0007").code == Code.Success
+    req_id = client.send("/v1/numbers", EchoNumbersReq(text="hi", commonReq=NumberIdentity(userId=1, language=True)))
+    response = EchoResp.FromString(client.answer_to(req_id).data)
+    identity = EchoNumbersReq.FromString(response.request).commonReq
+    expected = NumberIdentity(userId=9007199254740993, osVersion=-17, packageId=4294967295, appVersion=0, deviceModel=-1)
+    expected.token.value = "0007"
+    expected.deviceId.value = -7
+    expected.networkUsed.value = 5
+    if req_id == str(identity.reqId):
+        expected.reqId = identity.reqId
+    assert identity == expected
+
+
+@pytest.mark.parametrize("user", ["05", "+5", "-0", "1e3", " 5", "0x5", "zoe", "9223372036854775808"])
+def test_what_is_not_the_one_spelling_of_a_number_is_left_out(start_gateway, connect, services, user):
+    """No two users of the gateway are one to the service."""
+    client = connect(start_gateway(gateway_config(services, upstream=NUMBERS))).log_in(user=user)
+    response = client.call_ok("/v1/numbers", EchoNumbersReq(), EchoResp)
+    assert EchoNumbersReq.FromString(response.request).commonReq.userId == 0
+
+
+# Below the top level.
+
+BATCH = {"routes": {"/v1/batch": "probe.Probe/EchoBatch", "/v1/echo": "probe.Probe/Echo"}}
+
+
+def batch_config(services, depth=None):
+    identity = {"identity": {"depth": depth}} if depth else {}
+    return gateway_config(services, upstream=BATCH, **identity)
+
+
+def forged_batch():
+    item = EchoReq(text="mine", commonReq=FORGED, nested=EchoReq.Nested(commonReq=FORGED, note="x"))
+    batch = EchoBatchReq(items=[item, EchoReq(), item], byName={"a": item}, one=item)
+    batch.more.items.append(item)
+    return batch
+
+
+def items_of(batch):
+    yield from batch.items
+    yield from batch.byName.values()
+    if batch.HasField("one"):
+        yield batch.one
+    if batch.HasField("more"):
+        yield from items_of(batch.more)
+
+
+def test_the_messages_of_a_batch_have_the_identity_where_it_is_nested(start_gateway, connect, services):
+    client = connect(start_gateway(batch_config(services, "nested"))).log_in(user="alice", token="hers")
+    response = client.call_ok("/v1/batch", forged_batch(), EchoResp)
+    got = EchoBatchReq.FromString(response.request)
+    items = list(items_of(got))
+    assert len(items) == 6 and [item.text for item in items].count("mine") == 5
+    identities = [item.commonReq for item in items]
+    identities += [item.nested.commonReq for item in items if item.HasField("nested")]
+    assert len(identities) == 11
+    assert {(each.userId, each.token, each.remark, each.data) for each in identities} == {("alice", "hers", "", b"")}
+    assert len({each.SerializeToString() for each in identities}) == 1
+    # The top level has it as ever.
+    assert identity_of(client, EchoReq(commonReq=FORGED), "/v1/echo").userId == "alice"
+
+
+def test_the_messages_of_a_batch_are_the_clients_own_where_it_is_not(start_gateway, connect, services):
+    client = connect(start_gateway(batch_config(services))).log_in(user="alice")
+    data = forged_batch().SerializeToString()
+    assert client.call_ok("/v1/batch", data, EchoResp).request == data
+
+
+def test_a_batch_cannot_grow_without_end(start_gateway, connect, services):
+    """Two bytes of an empty message become hundreds."""
+    client = connect(start_gateway(batch_config(services, "nested"))).log_in(user="alice", token="t" * 4000)
+    answer = client.call("/v1/batch", b"\x0a\x00" * 10_000)
+    assert answer.code == Code.RequestError
+    assert client.call("/v1/batch", b"\x0a\x00" * 100).code == Code.Success

@@ -175,7 +175,8 @@ def test_a_login_that_has_expired_is_counted_as_such(with_admin, services, conne
     keys.write_text(json.dumps({"keys": [credentials.symmetric_jwk(secret, "k")]}))
     config = gateway_config(services, auth={"jwt": {"keys": str(keys), "user_claim": "sub"}})
     gateway = with_admin(config)
-    token = credentials.jwt(credentials.hs256(secret), {"sub": "alice", "exp": int(time.time()) + 2}, kid="k")
+    claims = {"sub": "alice", "exp": int(time.time()) - credentials.LEEWAY + 2}
+    token = credentials.jwt(credentials.hs256(secret), claims, kid="k")
     client = connect(gateway).log_in("alice", token)
     eventually(lambda: client.call("/v1/probe/echo", EchoReq(text="x")).code == Code.AuthError)
     found = of(metrics(gateway), "bridgehead_requests_refused_total")

@@ -363,7 +363,7 @@ def test_a_refused_login_on_a_session_ends_it_with_3000(
                 "ips": "{remote_ip}",
             }
         },
-        "accept_when": {"code": 0},
+        "accept_when": {"code": 0, "msg": ""},
         "reason": "msg",
     }
     gateway = start_gateway(gateway_config(services, auth={"rpc": judge}, push=PUSH))

@@ -46,7 +46,12 @@ def collector():
 def gateway(share_gateway, services, session_key, collector):
     """A gateway that records everything."""
     session = {"private_key": str(session_key.private_file)}
-    tracing = {"otlp": collector.url, "sample": 1, "headers": {"x-api-key": "let me in"}}
+    tracing = {
+        "otlp": collector.url,
+        "sample": 1,
+        "continue_client_traces": True,
+        "headers": {"x-api-key": "let me in"},
+    }
     routes = {
         "/v1/probe/echo": "probe.Probe/Echo",
         "/v1/probe/echoBare": "probe.Probe/EchoBare",
@@ -313,8 +318,9 @@ def test_a_malformed_traceparent_is_ignored(connect, gateway, parent):
     assert "tracestate" not in metadata
 
 
-def test_traces_of_clients_can_be_left_alone(start_gateway, start_collector, connect, services):
-    tracing = {"otlp": start_collector().url, "sample": 0, "continue_client_traces": False}
+def test_traces_of_clients_are_left_alone_unless_they_are_wanted(start_gateway, start_collector, connect, services):
+    """A stranger does not decide what services record."""
+    tracing = {"otlp": start_collector().url, "sample": 0}
     gateway = start_gateway(gateway_config(services, tracing=tracing))
     client = connect(gateway, headers={"traceparent": f"00-{TRACE}-{SPAN}-01", "tracestate": "v=1"}).log_in()
     metadata = metadata_of(client)
@@ -326,8 +332,21 @@ def test_traces_of_clients_can_be_left_alone(start_gateway, start_collector, con
 # How much is recorded.
 
 
-def test_without_the_section_a_trace_of_the_client_is_passed_through(start_gateway, connect, services):
+def test_without_the_section_a_trace_of_the_client_is_left_alone(start_gateway, connect, services):
     gateway = start_gateway(gateway_config(services))
+    headers = {"traceparent": f"00-{TRACE}-{SPAN}-01", "tracestate": "vendor=1"}
+    client = connect(gateway, headers=headers).log_in()
+    for _ in range(2):
+        metadata = metadata_of(client)
+        trace_id, _, flags = parts(metadata["traceparent"])
+        assert trace_id != TRACE and flags == "00"
+        assert "tracestate" not in metadata
+
+
+def test_without_a_collector_a_trace_of_the_client_is_passed_through_where_that_is_said(
+    start_gateway, connect, services
+):
+    gateway = start_gateway(gateway_config(services, tracing={"continue_client_traces": True}))
     parent = f"00-{TRACE}-{SPAN}-01"
     client = connect(gateway, headers={"traceparent": parent, "tracestate": "vendor=1"}).log_in()
     for _ in range(2):
@@ -337,7 +356,8 @@ def test_without_the_section_a_trace_of_the_client_is_passed_through(start_gatew
 
 def test_a_share_of_none_records_nothing_but_what_callers_record(start_gateway, start_collector, connect, services):
     collector = start_collector()
-    gateway = start_gateway(gateway_config(services, tracing={"otlp": collector.url, "sample": 0}))
+    tracing = {"otlp": collector.url, "sample": 0, "continue_client_traces": True}
+    gateway = start_gateway(gateway_config(services, tracing=tracing))
     client = connect(gateway).log_in()
     for _ in range(50):
         assert parts(metadata_of(client)["traceparent"])[2] == "00"
@@ -530,7 +550,7 @@ def test_a_collector_from_the_outside_world_takes_the_spans(start_gateway, conne
 @pytest.mark.parametrize(
     ("tracing", "complaint"),
     [
-        pytest.param({"sample": 1}, "`tracing` has no `otlp`", id="no collector"),
+        pytest.param({"sample": 1}, "`sample` needs `otlp` beside it", id="no collector"),
         pytest.param({"otlp": "collector:4317"}, "is not the URL of a collector", id="no scheme"),
         pytest.param({"otlp": "http://c:4318/v1/traces"}, "OTLP over gRPC has none", id="a path"),
         pytest.param({"otlp": "http://c:1", "sample": 2}, "`2` is not a number from 0 to 1", id="share"),

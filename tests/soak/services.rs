@@ -34,6 +34,11 @@ pub(crate) struct Services {
 }
 
 pub(crate) async fn start() -> Services {
+    start_taking(16 * 1024).await
+}
+
+/// The same, where a call's headers may be so many bytes.
+pub(crate) async fn start_taking(headers: u32) -> Services {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("soak.proto"), PROTO).unwrap();
     let set = protox::compile(["soak.proto"], [folder.path()]).unwrap();
@@ -43,7 +48,8 @@ pub(crate) async fn start() -> Services {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    tokio::spawn(Server::builder().add_service(Echo).serve_with_incoming(incoming));
+    let mut server = Server::builder().http2_max_header_list_size(headers);
+    tokio::spawn(server.add_service(Echo).serve_with_incoming(incoming));
     Services { address, descriptors, _folder: folder }
 }
 

@@ -17,14 +17,16 @@ use std::time::Duration;
 
 use bridgehead::routing::identity::Member;
 use bridgehead::routing::{
-    BadData, Descriptors, Lookup, PublicMethods, Route, RouteSpec, StatusCodes, TableBuilder,
+    BadData, Depth, Descriptors, Lookup, PublicMethods, Route, RouteSpec, StatusCodes, TableBuilder,
 };
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use prost::Message as _;
 use prost::encoding::{WireType, decode_key, decode_varint, key_len};
-use prost_reflect::{DynamicMessage, MessageDescriptor, ReflectMessage as _, UnknownField, Value};
+use prost_reflect::{
+    DynamicMessage, Kind, MessageDescriptor, ReflectMessage as _, UnknownField, Value,
+};
 
 use arbitrary::{
     MAX_NUMBER, any_field, group, interleaved, length_delimited, message, overlong, pieces,
@@ -45,6 +47,7 @@ const SEND_LEGACY: Method = Method { name: "SendLegacy", identity: Some(2) };
 const SEND_PLAIN: Method = Method { name: "SendPlain", identity: None };
 const SEND_EMPTY: Method = Method { name: "SendEmpty", identity: None };
 const SEND_WRAPPED: Method = Method { name: "SendWrapped", identity: None };
+const SEND_BATCH: Method = Method { name: "SendBatch", identity: None };
 
 const METHODS: [Method; 6] = [SEND, SEND_FAR, SEND_LEGACY, SEND_PLAIN, SEND_EMPTY, SEND_WRAPPED];
 
@@ -61,6 +64,10 @@ const MEMBERS: &[(&str, &[(Member, &str)])] = &[
             (Member::SessionId, "sessionId"),
             (Member::ReqId, "reqId"),
             (Member::UserAgent, "userAgent"),
+            (Member::Platform, "platform"),
+            (Member::OsVersion, "osVersion"),
+            (Member::AppVersion, "appVersion"),
+            (Member::PackageId, "packageId"),
         ],
     ),
     ("legacy.CommonReq", &[(Member::UserId, "user_id"), (Member::Ip, "ip")]),
@@ -257,26 +264,93 @@ fn an_identity_that_nobody_has_told_is_there_and_empty() {
     assert_eq!(&*prepared, [7 << 3 | 2, 0]);
 }
 
+proptest! {
+    #[test]
+    fn below_the_top_level_a_service_reads_no_identity_but_the_gateways(
+        (method, sent) in any_of([SEND_BATCH, SEND, SEND_FAR, SEND_LEGACY], whole),
+        members in members(),
+    ) {
+        let route = nested(&method);
+        let prepared = prepare(&route, &sent, &members).unwrap();
+        let mut expected = DynamicMessage::decode(route.input.clone(), &*sent).unwrap();
+        fill(&mut expected, &members);
+        let seen = DynamicMessage::decode(route.input.clone(), prepared.clone()).unwrap();
+        prop_assert_eq!(&seen, &expected);
+        prop_assert_eq!(prepare(&route, &prepared, &members).unwrap(), prepared);
+    }
+
+    #[test]
+    fn damage_below_the_top_level_brings_no_other_identity_through(
+        (method, sent) in any_of([SEND_BATCH, SEND, SEND_LEGACY], with_damage),
+        members in members(),
+    ) {
+        let route = nested(&method);
+        let Ok(prepared) = prepare(&route, &sent, &members) else { return Ok(()) };
+        prop_assert!(decode_without_schema(&prepared, None).is_some());
+        // What cannot be decoded no service reads.
+        if let Ok(seen) = DynamicMessage::decode(route.input.clone(), prepared) {
+            let mut expected = seen.clone();
+            fill(&mut expected, &members);
+            prop_assert!(seen == expected || has_nan(&expected));
+        }
+    }
+}
+
+/// Sets the identity in a message and in all within, as a service's own code
+/// would.
+fn fill(message: &mut DynamicMessage, members: &Members) {
+    let desc = message.descriptor();
+    let own = desc.get_field_by_json_name("commonReq").map(|field| field.number());
+    for field in desc.fields().filter(|field| Some(field.number()) != own) {
+        if field.kind().as_message().is_none() || !message.has_field(&field) {
+            continue;
+        }
+        match message.get_field_mut(&field) {
+            Value::Message(inner) => fill(inner, members),
+            Value::List(inner) => {
+                inner.iter_mut().filter_map(Value::as_message_mut).for_each(|m| fill(m, members));
+            }
+            Value::Map(inner) => {
+                inner.values_mut().filter_map(Value::as_message_mut).for_each(|m| fill(m, members));
+            }
+            _ => {}
+        }
+    }
+    if let Some(number) = own {
+        set_identity(message, number, members);
+    }
+}
+
+/// The route of a method where the identity is filled below the top level, too.
+fn nested(method: &Method) -> Arc<Route<()>> {
+    static TABLE: LazyLock<bridgehead::routing::RouteTable<()>> =
+        LazyLock::new(|| table(false, Depth::Nested));
+    let name = format!("/rich.Rich/{}", method.name);
+    let Lookup::Route(route) = TABLE.lookup(&name) else { panic!("{name} is a route") };
+    Arc::clone(route)
+}
+
+fn table(validate: bool, depth: Depth) -> bridgehead::routing::RouteTable<()> {
+    let builder = TableBuilder::new("commonReq", "commonResp", PublicMethods::default());
+    let mut builder = builder.with_depth(depth);
+    let defaults = RouteSpec {
+        name: String::new(),
+        rpc: String::new(),
+        timeout: Duration::from_secs(5),
+        public: None,
+        retry: false,
+        validate,
+        expose_errors: false,
+        codes: StatusCodes::default(),
+    };
+    builder.expose(&(), "rich.Rich", &defaults, &SCHEMA).unwrap();
+    builder.build()
+}
+
 /// The route of a method of the test schema.
 fn route(method: &Method, validate: bool) -> Arc<Route<()>> {
-    static TABLES: LazyLock<[bridgehead::routing::RouteTable<()>; 2]> = LazyLock::new(|| {
-        [false, true].map(|validate| {
-            let mut builder =
-                TableBuilder::new("commonReq", "commonResp", PublicMethods::default());
-            let defaults = RouteSpec {
-                name: String::new(),
-                rpc: String::new(),
-                timeout: Duration::from_secs(5),
-                public: None,
-                retry: false,
-                validate,
-                expose_errors: false,
-                codes: StatusCodes::default(),
-            };
-            builder.expose(&(), "rich.Rich", &defaults, &SCHEMA).unwrap();
-            builder.build()
-        })
-    });
+    static TABLES: LazyLock<[bridgehead::routing::RouteTable<()>; 2]> =
+        LazyLock::new(|| [false, true].map(|validate| table(validate, Depth::Top)));
     let name = format!("/rich.Rich/{}", method.name);
     let Lookup::Route(route) = TABLES[usize::from(validate)].lookup(&name) else {
         panic!("{name} is a route");
@@ -291,8 +365,11 @@ fn input(method: &Method) -> MessageDescriptor {
 /// Prepares a request as a session with these members does.
 fn prepare(route: &Route<()>, sent: &[u8], members: &Members) -> Result<Bytes, BadData> {
     let value = |member| members.get(&member).map_or("", String::as_str);
-    let of_session = route.layout().map(|layout| layout.encode(value)).unwrap_or_default();
-    route.prepare(&Bytes::copy_from_slice(sent), &of_session, value(Member::ReqId))
+    route.prepare(
+        &Bytes::copy_from_slice(sent),
+        |layout| layout.encode(value),
+        value(Member::ReqId),
+    )
 }
 
 /// Sets the identity as a service's own code would.
@@ -300,19 +377,44 @@ fn set_identity(message: &mut DynamicMessage, number: u32, members: &Members) {
     let field = message.descriptor().get_field(number).unwrap();
     let desc = field.kind().as_message().unwrap().clone();
     let (_, names) = MEMBERS.iter().find(|(name, _)| *name == desc.full_name()).unwrap();
-    let mut identity = DynamicMessage::new(desc);
+    let mut identity = DynamicMessage::new(desc.clone());
     for (member, name) in *names {
         if let Some(value) = members.get(member).filter(|value| !value.is_empty()) {
-            identity.set_field_by_name(name, Value::String(value.clone()));
+            let field = desc.get_field_by_name(name).unwrap();
+            if let Some(value) = value_of(&field.kind(), value) {
+                identity.set_field(&field, value);
+            }
         }
     }
     message.set_field(&field, Value::Message(identity));
 }
 
+/// A text as the value of a field.
+fn value_of(kind: &Kind, text: &str) -> Option<Value> {
+    let is_number = text == "0"
+        || text
+            .strip_prefix('-')
+            .unwrap_or(text)
+            .starts_with(|first: char| ('1'..='9').contains(&first));
+    Some(match kind {
+        Kind::String => Value::String(text.to_owned()),
+        Kind::Int32 if is_number => Value::I32(text.parse().ok()?),
+        Kind::Sint64 if is_number => Value::I64(text.parse().ok()?),
+        Kind::Uint64 if is_number => Value::U64(text.parse().ok()?),
+        Kind::Message(wrapper) => {
+            let field = wrapper.get_field(1)?;
+            let mut message = DynamicMessage::new(wrapper.clone());
+            message.set_field(&field, value_of(&field.kind(), text)?);
+            Value::Message(message)
+        }
+        _ => return None,
+    })
+}
+
 /// The fields of any message, by number; `None` if it is no protobuf.
 fn decode_without_schema(message: &[u8], except: Option<u32>) -> Option<Vec<UnknownField>> {
     <()>::decode(message).ok()?; // prost-reflect lets groups nest one level deeper
-    let empty = SCHEMA.pool().get_message_by_name("google.protobuf.Empty").unwrap();
+    let empty = SCHEMA.message("google.protobuf.Empty").unwrap();
     let message = DynamicMessage::decode(empty, message).unwrap();
     Some(message.unknown_fields().filter(|field| Some(field.number()) != except).cloned().collect())
 }
@@ -391,7 +493,13 @@ where
 
 /// What a session knows of its caller.
 fn members() -> impl Strategy<Value = Members> {
-    let value = prop_oneof![Just(String::new()), any::<String>(), "[a-z0-9]{120,140}"];
+    let value = prop_oneof![
+        Just(String::new()),
+        any::<String>(),
+        "[a-z0-9]{120,140}",
+        "[+-]?[0-9]{1,3}",
+        any::<i64>().prop_map(|number| number.to_string()),
+    ];
     proptest::collection::btree_map(proptest::sample::select(Member::ALL.to_vec()), value, 0..14)
 }
 

@@ -7,17 +7,19 @@ use std::time::Duration;
 
 use crate::support::grpc::{Server, Setup, handler, upstream};
 use bridgehead::proto::demo::FILE_DESCRIPTOR_SET;
+use bridgehead::routing::{DescriptorError, Descriptors};
 use bridgehead::upstream::reflection::{Reflected, ReflectionError, fetch};
 use futures_util::{Stream, StreamExt};
 use prost::Message;
 use prost_reflect::DescriptorPool;
 use prost_types::{
-    DescriptorProto, FileDescriptorProto, FileDescriptorSet, ServiceDescriptorProto,
+    DescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet,
+    MethodDescriptorProto, ServiceDescriptorProto,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tonic::service::Routes;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_reflection::pb::v1::server_reflection_server::{
@@ -49,7 +51,7 @@ fn demo_reflection() -> tonic_reflection::server::Builder<'static> {
 }
 
 async fn ask(address: SocketAddr, symbols: &[&str]) -> Result<Reflected, ReflectionError> {
-    fetch(&upstream(&[&format!("http://{address}")]), symbols, TIMEOUT).await
+    fetch(&upstream(&[&format!("http://{address}")]), None, symbols, TIMEOUT).await
 }
 
 /// A pool of the files as they came: fails unless imports come first.
@@ -167,7 +169,8 @@ async fn a_server_that_is_not_there_is_worth_another_try() {
 async fn a_server_that_does_not_answer_is_worth_another_try_when_the_time_is_over() {
     let silent = Server::start(Setup::new(handler(|_| std::future::pending())));
     let result =
-        fetch(&upstream(&[&silent.url()]), &["pb.msgService"], Duration::from_millis(200)).await;
+        fetch(&upstream(&[&silent.url()]), None, &["pb.msgService"], Duration::from_millis(200))
+            .await;
     assert!(matches!(result, Err(ReflectionError::Unreachable { .. })), "{result:?}");
 }
 
@@ -189,7 +192,7 @@ async fn a_list_is_asked_until_one_of_it_answers() {
     let dead = crate::support::grpc::bind("127.0.0.1:0".parse().unwrap()).local_addr().unwrap();
     let address = serve(Routes::new(demo_reflection().build_v1().unwrap())).await;
     let upstream = upstream(&[&format!("http://{dead}"), &format!("http://{address}")]);
-    assert_is_demo(&fetch(&upstream, &["pb.msgService"], TIMEOUT).await.unwrap());
+    assert_is_demo(&fetch(&upstream, None, &["pb.msgService"], TIMEOUT).await.unwrap());
 }
 
 #[tokio::test]
@@ -206,18 +209,210 @@ async fn a_server_may_leave_out_the_well_known_files() {
 }
 
 #[tokio::test]
-async fn imports_that_go_in_a_circle_or_into_the_void_are_an_error() {
+async fn imports_that_go_in_a_circle_or_into_the_void_come_to_an_end() {
     let address = serve(Routes::new(reflection(Kind::NoWellKnown))).await;
-    let result = ask(address, &["test.Void"]).await;
-    match result {
-        Err(ReflectionError::Failed { status, .. }) => {
-            assert!(status.message().contains("void.proto"), "{status}");
-        }
-        other => panic!("{other:?}"),
-    }
+    let reflected = ask(address, &["test.Void"]).await.unwrap();
+    let [missing] = &*reflected.missing else { panic!("{reflected:?}") };
+    assert_eq!((&*missing.import, &*missing.answer), ("void.proto", "NotFound: no such thing"));
+    assert_eq!(reflected.roots, ["lost.proto"]);
     // A circle is for whoever reads the set to refuse; it must only end.
     let reflected = ask(address, &["test.Circle"]).await.unwrap();
     assert_eq!(FileDescriptorSet::decode(reflected.file_descriptor_set).unwrap().file.len(), 2);
+}
+
+/// Codes that servers answer with when they do not have a file.
+const REFUSALS: [Code; 9] = [
+    Code::NotFound,
+    Code::Unknown,
+    Code::Internal,
+    Code::Unimplemented,
+    Code::InvalidArgument,
+    Code::PermissionDenied,
+    Code::Unauthenticated,
+    Code::FailedPrecondition,
+    Code::Unavailable,
+];
+
+/// A service whose file imports one for options, one that everybody has, and
+/// where it needs it one with a message.
+fn shop(needs_money: bool) -> FileDescriptorProto {
+    let field = |name: &str, number, type_name: &str| FieldDescriptorProto {
+        name: Some(name.into()),
+        number: Some(number),
+        label: Some(1),
+        r#type: Some(11),
+        type_name: Some(type_name.into()),
+        ..Default::default()
+    };
+    let mut fields = vec![field("at", 1, ".google.protobuf.Timestamp")];
+    let mut dependency = vec![
+        "google/api/annotations.proto".to_owned(),
+        "validate/validate.proto".to_owned(),
+        "google/protobuf/timestamp.proto".to_owned(),
+    ];
+    if needs_money {
+        fields.push(field("price", 2, ".shop.Money"));
+        dependency.push("shop/money.proto".to_owned());
+    }
+    let method = MethodDescriptorProto {
+        name: Some("Buy".into()),
+        input_type: Some(".shop.Order".into()),
+        output_type: Some(".shop.Order".into()),
+        ..Default::default()
+    };
+    FileDescriptorProto {
+        name: Some("shop/shop.proto".into()),
+        package: Some("shop".into()),
+        syntax: Some("proto3".into()),
+        dependency,
+        message_type: vec![DescriptorProto {
+            name: Some("Order".into()),
+            field: fields,
+            ..Default::default()
+        }],
+        service: vec![ServiceDescriptorProto {
+            name: Some("Shop".into()),
+            method: vec![method],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn shop_service(how: How, code: Code, needs_money: bool) -> ServerReflectionServer<Reflection> {
+    let file = shop(needs_money);
+    let files = HashMap::from([(file.name().to_owned(), file)]);
+    ServerReflectionServer::new(Reflection { kind: Kind::Lacking(how, code), files })
+}
+
+#[tokio::test]
+async fn what_is_imported_for_options_only_may_be_missing_whatever_the_server_says() {
+    for how in [How::Answer, How::End, How::Nonsense] {
+        for code in REFUSALS {
+            let address = serve(Routes::new(shop_service(how, code, false))).await;
+            let reflected = ask(address, &["shop.Shop"]).await;
+            let reflected = reflected.unwrap_or_else(|error| panic!("{how:?} {code:?}: {error}"));
+            let missing: Vec<_> = reflected.missing.iter().map(|one| &*one.import).collect();
+            assert_eq!(missing, ["google/api/annotations.proto", "validate/validate.proto"]);
+            let made = Descriptors::from_files(&reflected.file_descriptor_set, &reflected.roots);
+            let made = made.unwrap();
+            let input = made.method("shop.Shop/Buy").unwrap().input();
+            let at = input.get_field_by_name("at").unwrap();
+            assert_eq!(at.kind().as_message().unwrap().full_name(), "google.protobuf.Timestamp");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_message_needs_and_the_server_does_not_have_is_told_with_its_answer() {
+    for code in REFUSALS {
+        let address = serve(Routes::new(shop_service(How::Answer, code, true))).await;
+        let reflected = ask(address, &["shop.Shop"]).await.unwrap();
+        let made = Descriptors::from_files(&reflected.file_descriptor_set, &reflected.roots);
+        let Err(DescriptorError::MissingImport { file, import, needs }) = made else {
+            panic!("{code:?}");
+        };
+        let names = (&*file, &*import, &*needs);
+        assert_eq!(names, ("shop/shop.proto", "shop/money.proto", "shop.Money"));
+        let missing = reflected.missing.iter().find(|one| one.import == import).unwrap();
+        assert_eq!(missing.answer, format!("{code:?}: no such file"));
+        assert_eq!(missing.may_pass, code == Code::Unavailable);
+    }
+}
+
+#[tokio::test]
+async fn a_symbol_that_is_not_listed_is_unknown_whatever_the_server_says() {
+    for code in REFUSALS {
+        let address = serve(Routes::new(shop_service(How::Answer, code, false))).await;
+        match ask(address, &["shop.Shopp"]).await {
+            Err(ReflectionError::UnknownSymbol { services, .. }) => {
+                assert_eq!(services, ["shop.Shop"], "{code:?}");
+            }
+            other => panic!("{code:?}: {other:?}"),
+        }
+    }
+}
+
+/// A server whose version 1 answers everything, or everything but the list of
+/// services, with a status. Its version 1alpha works.
+#[derive(Clone)]
+struct Refusing {
+    code: Code,
+    lists: bool,
+}
+
+#[tonic::async_trait]
+impl ServerReflection for Refusing {
+    type ServerReflectionInfoStream =
+        Pin<Box<dyn Stream<Item = Result<ServerReflectionResponse, Status>> + Send>>;
+
+    async fn server_reflection_info(
+        &self,
+        request: Request<Streaming<ServerReflectionRequest>>,
+    ) -> Result<Response<Self::ServerReflectionInfoStream>, Status> {
+        let Self { code, lists } = *self;
+        if !lists {
+            return Err(Status::new(code, "not this one"));
+        }
+        let answers = request.into_inner().map(move |request| {
+            let message_response = match request?.message_request {
+                Some(MessageRequest::ListServices(_)) => {
+                    let service = vec![ServiceResponse { name: "pb.msgService".into() }];
+                    MessageResponse::ListServicesResponse(ListServiceResponse { service })
+                }
+                _ => return Err(Status::new(code, "not this one")),
+            };
+            let message_response = Some(message_response);
+            Ok(ServerReflectionResponse { message_response, ..Default::default() })
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_is_refused_with_any_code_leads_to_the_other() {
+    for lists in [false, true] {
+        for code in REFUSALS {
+            let routes = Routes::new(ServerReflectionServer::new(Refusing { code, lists }));
+            let address =
+                serve(routes.add_service(demo_reflection().build_v1alpha().unwrap())).await;
+            let reflected = ask(address, &["pb.msgService"]).await;
+            assert_is_demo(&reflected.unwrap_or_else(|error| panic!("{code:?} {lists}: {error}")));
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_no_version_works_the_refusal_is_told() {
+    let refusing = Refusing { code: Code::PermissionDenied, lists: false };
+    let address = serve(Routes::new(ServerReflectionServer::new(refusing))).await;
+    match ask(address, &["pb.msgService"]).await {
+        Err(ReflectionError::Failed { status, .. }) => {
+            assert_eq!((status.code(), status.message()), (Code::PermissionDenied, "not this one"));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_names_ever_new_imports_comes_to_an_end() {
+    let service = Reflection { kind: Kind::Endless, files: HashMap::new() };
+    let address = serve(Routes::new(ServerReflectionServer::new(service))).await;
+    let upstream = upstream(&[&format!("http://{address}")]);
+    match fetch(&upstream, None, &["test.Chain"], Duration::from_secs(120)).await {
+        Err(ReflectionError::Failed { status, .. }) => {
+            assert_eq!(status.message(), "too many files");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_says_is_told_in_bounds() {
+    let service = Reflection { kind: Kind::Wordy, files: HashMap::new() };
+    let address = serve(Routes::new(ServerReflectionServer::new(service))).await;
+    let error = ask(address, &["test.Clock"]).await.unwrap_err().to_string();
+    assert!(error.len() < 10_000, "{}", error.len());
 }
 
 #[tokio::test]
@@ -249,6 +444,23 @@ enum Kind {
     NoWellKnown,
     /// Answers with bytes that are no descriptors.
     Nonsense,
+    /// Refuses files that it does not have, in this way and with this code.
+    Lacking(How, Code),
+    /// Has every file, and each imports another.
+    Endless,
+    /// Lists and says more than anybody wants to know.
+    Wordy,
+}
+
+/// How a server says that it has no such file.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum How {
+    /// By an answer, as grpc-go does.
+    Answer,
+    /// By the end of the stream.
+    End,
+    /// By other files.
+    Nonsense,
 }
 
 struct Reflection {
@@ -266,6 +478,7 @@ fn reflection(kind: Kind) -> ServerReflectionServer<Reflection> {
     };
     let files = match kind {
         Kind::Closure => FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap().file,
+        Kind::Lacking(..) | Kind::Endless | Kind::Wordy => vec![],
         Kind::NoWellKnown | Kind::Nonsense => vec![
             own("clock.proto", "google/protobuf/timestamp.proto", "Clock"),
             own("lost.proto", "void.proto", "Void"),
@@ -278,32 +491,66 @@ fn reflection(kind: Kind) -> ServerReflectionServer<Reflection> {
 }
 
 impl Reflection {
-    fn answer(&self, request: MessageRequest) -> MessageResponse {
-        let file = match request {
+    fn answer(&self, request: MessageRequest) -> Result<MessageResponse, Status> {
+        let file = match &request {
             MessageRequest::ListServices(_) => {
-                let service = vec![ServiceResponse { name: "pb.msgService".into() }];
-                return MessageResponse::ListServicesResponse(ListServiceResponse { service });
+                let names = match self.kind {
+                    Kind::Lacking(..) => vec!["shop.Shop".to_owned()],
+                    Kind::Wordy => (0..100_000).map(|n| format!("test.S{n}")).collect(),
+                    _ => vec!["pb.msgService".to_owned()],
+                };
+                let service = names.into_iter().map(|name| ServiceResponse { name }).collect();
+                return Ok(MessageResponse::ListServicesResponse(ListServiceResponse { service }));
             }
-            MessageRequest::FileByFilename(name) => self.files.get(&name),
+            MessageRequest::FileByFilename(name) => self.files.get(name),
             MessageRequest::FileContainingSymbol(symbol) => self.files.values().find(|file| {
                 let services = file.service.iter().map(ServiceDescriptorProto::name);
                 let names = services.chain(file.message_type.iter().map(DescriptorProto::name));
-                names.map(|name| format!("{}.{name}", file.package())).any(|name| name == symbol)
+                names.map(|name| format!("{}.{name}", file.package())).any(|name| name == *symbol)
             }),
             _ => None,
         };
-        let Some(file) = file else {
-            return MessageResponse::ErrorResponse(ErrorResponse {
-                error_code: 5,
-                error_message: "no such thing".into(),
-            });
+        let files = |files: Vec<Vec<u8>>| {
+            let file_descriptor_proto = files;
+            MessageResponse::FileDescriptorResponse(FileDescriptorResponse {
+                file_descriptor_proto,
+            })
         };
-        let file_descriptor_proto = match self.kind {
-            Kind::Closure => self.files.values().map(Message::encode_to_vec).collect(),
-            Kind::NoWellKnown => vec![file.encode_to_vec()],
-            Kind::Nonsense => vec![b"\xff\xff\xff".to_vec()],
+        let error = |code: Code, message: &str| {
+            let (error_code, error_message) = (code as i32, message.to_owned());
+            MessageResponse::ErrorResponse(ErrorResponse { error_code, error_message })
         };
-        MessageResponse::FileDescriptorResponse(FileDescriptorResponse { file_descriptor_proto })
+        Ok(match (self.kind, file) {
+            (Kind::Endless, _) => {
+                let name = match request {
+                    MessageRequest::FileByFilename(name) => name,
+                    _ => "0".to_owned(),
+                };
+                let next = name.parse::<u64>().unwrap() + 1;
+                let file = FileDescriptorProto {
+                    name: Some(name),
+                    dependency: vec![next.to_string()],
+                    ..Default::default()
+                };
+                files(vec![file.encode_to_vec()])
+            }
+            (Kind::Wordy, _) => error(Code::Internal, &"no\n".repeat(1 << 20)),
+            (Kind::Lacking(How::End, code), None) => return Err(Status::new(code, "no such file")),
+            (Kind::Lacking(How::Nonsense, _), None)
+                if matches!(request, MessageRequest::FileByFilename(_)) =>
+            {
+                files(self.files.values().map(Message::encode_to_vec).collect())
+            }
+            (Kind::Lacking(_, code), None) => error(code, "no such file"),
+            (_, None) => error(Code::NotFound, "no such thing"),
+            (Kind::Closure, Some(_)) => {
+                files(self.files.values().map(Message::encode_to_vec).collect())
+            }
+            (Kind::NoWellKnown | Kind::Lacking(..), Some(file)) => {
+                files(vec![file.encode_to_vec()])
+            }
+            (Kind::Nonsense, Some(_)) => files(vec![b"\xff\xff\xff".to_vec()]),
+        })
     }
 }
 
@@ -318,7 +565,8 @@ impl ServerReflection for Reflection {
     ) -> Result<Response<Self::ServerReflectionInfoStream>, Status> {
         let this = Reflection { kind: self.kind, files: self.files.clone() };
         let answers = request.into_inner().map(move |request| {
-            let message_response = request?.message_request.map(|request| this.answer(request));
+            let request = request?.message_request;
+            let message_response = request.map(|request| this.answer(request)).transpose()?;
             Ok(ServerReflectionResponse { message_response, ..Default::default() })
         });
         Ok(Response::new(Box::pin(answers)))

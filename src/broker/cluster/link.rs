@@ -4,7 +4,8 @@
 //! is no connection, since what is late here is wrong. Whoever relies on being
 //! heard looks whether the link is up, and begins again when it comes back.
 
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -14,9 +15,9 @@ use async_nats::message::OutboundMessage;
 use async_nats::{Client, ConnectOptions, Event, ServerAddr, Subject, Subscriber};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use rustls_pki_types::pem::{self, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::{mpsc, watch};
+
+use super::credentials::{Credentials, CredsError};
 
 /// Messages that may wait for the connection to take them, and their bytes.
 const QUEUE: usize = 16 * 1024;
@@ -33,7 +34,7 @@ const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LAST_DELAY: Duration = Duration::from_secs(2);
 
 /// Where NATS is, and who the gateway is to it.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Config {
     /// `nats://host:port` or `tls://host:port`, each.
     pub servers: Vec<String>,
@@ -52,7 +53,7 @@ pub struct Config {
 /// How a gateway and NATS know each other.
 #[derive(Debug, Clone, Default)]
 pub struct Tls {
-    /// PEM file: whose certificates the server may show, besides the system's.
+    /// PEM file: whose certificates the server may show. Absent: the system's.
     pub ca: Option<PathBuf>,
     /// PEM files: the certificate that the gateway shows, and its key.
     pub client: Option<(PathBuf, PathBuf)>,
@@ -61,12 +62,15 @@ pub struct Tls {
 /// Why there can be no connection, ever.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
-    /// A server's address is none.
+    /// A server's address is none. It is named without what logs in there.
     #[error("`{0}` is no address of a NATS server: {1}")]
     Address(String, std::io::Error),
+    /// The credentials cannot be read.
+    #[error("cannot read the credentials in {}: {}", .0.display(), .1)]
+    Unreadable(PathBuf, std::io::Error),
     /// The credentials cannot be used.
     #[error("cannot use the credentials in {}: {}", .0.display(), .1)]
-    Credentials(PathBuf, std::io::Error),
+    Credentials(PathBuf, CredsError),
     /// The certificates or the key cannot be used.
     #[error("{0}")]
     Tls(String),
@@ -81,6 +85,7 @@ pub(super) struct Link {
     queue: mpsc::Sender<OutboundMessage>,
     queued_bytes: Arc<AtomicUsize>,
     up: watch::Receiver<bool>,
+    credentials: Arc<Credentials>,
 }
 
 impl Link {
@@ -91,17 +96,20 @@ impl Link {
         config: &Config,
         name: &str,
     ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), LinkError> {
-        let parse = |address: &String| {
-            address.parse().map_err(|error| LinkError::Address(address.clone(), error))
-        };
-        let servers: Vec<ServerAddr> =
-            config.servers.iter().map(parse).collect::<Result<_, _>>()?;
+        let servers = servers(config)?;
         let (is_up, up) = watch::channel(false);
-        let client = options(config, name, is_up).await?.connect(servers).await?;
+        let credentials = Credentials::load(config.credentials.clone(), config.tls.clone())?;
+        let client = options(config, &credentials, name, is_up)?.connect(servers).await?;
         let (queue, queued) = mpsc::channel(QUEUE);
         let queued_bytes = Arc::<AtomicUsize>::default();
         let sending = send(client.clone(), queued, Arc::clone(&queued_bytes));
-        Ok((Self { client, queue, queued_bytes, up }, sending))
+        Ok((Self { client, queue, queued_bytes, up, credentials }, sending))
+    }
+
+    /// Reads the files again that say who the gateway is, and whom it believes.
+    /// `None`: there are none. The connection that there is stays as it is.
+    pub(super) fn read_again(&self) -> Option<Result<(), LinkError>> {
+        (!self.credentials.is_empty()).then(|| self.credentials.reload())
     }
 
     /// Whether there is a connection.
@@ -174,13 +182,15 @@ async fn send(
     }
 }
 
-async fn options(
+fn options(
     config: &Config,
+    credentials: &Arc<Credentials>,
     name: &str,
     is_up: watch::Sender<bool>,
 ) -> Result<ConnectOptions, LinkError> {
     let last_problem = Arc::new(Mutex::new(String::new()));
-    let mut options = ConnectOptions::new()
+    let mut options = credentials
+        .options()?
         .name(name)
         .no_echo()
         .retry_on_initial_connect()
@@ -193,24 +203,11 @@ async fn options(
             notice(&event, &is_up, &last_problem);
             async {}
         });
-    if let Some(path) = &config.credentials {
-        let with = options.credentials_file(path).await;
-        options = with.map_err(|error| LinkError::Credentials(path.clone(), error))?;
-    }
     if let Some((user, password)) = &config.user {
         options = options.user_and_password(user.clone(), password.clone());
     }
     if let Some(token) = &config.token {
         options = options.token(token.clone());
-    }
-    if let Some(tls) = &config.tls {
-        options = options.require_tls(true);
-        if let Some(ca) = &tls.ca {
-            options = options.add_root_certificates(ca.clone());
-        }
-        if let Some((cert, key)) = &tls.client {
-            options = options.add_client_certificate(cert.clone(), key.clone());
-        }
     }
     Ok(options)
 }
@@ -222,30 +219,37 @@ async fn options(
 /// # Errors
 ///
 /// What is wrong, and with what.
-pub async fn check(config: &Config) -> Result<(), LinkError> {
+pub fn check(config: &Config) -> Result<(), LinkError> {
     servers(config)?;
-    options(config, "", watch::channel(false).0).await?;
-    let Some(tls) = &config.tls else { return Ok(()) };
-    let unusable = |path: &Path, error: pem::Error| {
-        LinkError::Tls(format!("cannot use {}: {error}", path.display()))
-    };
-    let certificates = tls.ca.iter().chain(tls.client.iter().map(|(cert, _)| cert));
-    for path in certificates {
-        let found = CertificateDer::pem_file_iter(path)
-            .and_then(|mut all| all.next().unwrap_or(Err(pem::Error::NoItemsFound)).map(drop));
-        found.map_err(|error| unusable(path, error))?;
-    }
-    if let Some((_, key)) = &tls.client {
-        PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, error))?;
-    }
-    Ok(())
+    Credentials::load(config.credentials.clone(), config.tls.clone())?.options().map(drop)
 }
 
 fn servers(config: &Config) -> Result<Vec<ServerAddr>, LinkError> {
     let parse = |address: &String| {
-        address.parse().map_err(|error| LinkError::Address(address.clone(), error))
+        address.parse().map_err(|error| LinkError::Address(without_login(address), error))
     };
     config.servers.iter().map(parse).collect()
+}
+
+/// An address without the user, password or token in it.
+fn without_login(address: &str) -> String {
+    match (address.split_once("://"), address.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
+        (None, Some((_, host))) => format!("…@{host}"),
+        (_, None) => address.to_owned(),
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let servers: Vec<_> = self.servers.iter().map(|server| without_login(server)).collect();
+        f.debug_struct("Config")
+            .field("servers", &servers)
+            .field("name", &self.name)
+            .field("credentials", &self.credentials)
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Grows, and differs from gateway to gateway: a server that comes back is
@@ -285,5 +289,26 @@ fn notice(event: &Event, is_up: &watch::Sender<bool>, last_problem: &Mutex<Strin
                 *last = text;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_logs_in_to_a_server_is_never_shown() {
+        let servers = vec!["nats://gateway:hunter2-hunter2@nats:4222".to_owned()];
+        let user = Some(("gateway".to_owned(), "pass-word-1".to_owned()));
+        let token = Some("a-token-of-nats".to_owned());
+        let config = Config { servers, user, token, ..Config::default() };
+        let shown = format!("{config:?}");
+        assert!(shown.contains("nats://…@nats:4222"), "{shown}");
+        for secret in ["hunter2", "pass-word", "a-token"] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+        let servers = vec!["nats://gateway:hunter2-hunter2@nats:70000".to_owned()];
+        let error = check(&Config { servers, ..Config::default() }).unwrap_err().to_string();
+        assert!(error.contains("nats:70000") && !error.contains("hunter2"), "{error}");
     }
 }

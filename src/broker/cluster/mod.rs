@@ -18,6 +18,7 @@
 mod answering;
 mod asking;
 mod asks;
+mod credentials;
 mod holders;
 mod link;
 mod members;
@@ -53,6 +54,7 @@ use watches::Watches;
 
 pub use asking::Incomplete;
 pub(super) use asking::{Flight, Gathering, InFlight, Route, unknown};
+pub use credentials::CredsError;
 pub use holders::Expected;
 pub use link::{Config, LinkError, Tls, check};
 pub(super) use survey::News;
@@ -124,6 +126,16 @@ impl Cluster {
     /// Whether NATS can be reached.
     pub fn is_connected(&self) -> bool {
         self.link.is_up()
+    }
+
+    /// Reads the credentials and certificates for NATS again, as far as they are
+    /// files; the next connection is made with them. `None`: there are none.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with a file. Then the old ones go on.
+    pub fn read_again(&self) -> Option<Result<(), LinkError>> {
+        self.link.read_again()
     }
 
     /// The other gateways, by their names.

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 
 use crate::app::{Reflection, Resolver};
-use crate::config::Config;
+use crate::config::{Config, Judge, NoneConfig};
 use crate::proto::demo;
 use crate::routing::suggest::closest;
 use crate::routing::{DescriptorError, Descriptors};
@@ -86,7 +86,9 @@ impl Catalogue {
                 .map_err(|error| CatalogueError::Unreadable { path: path.clone(), error })
         };
         let sets: Vec<_> = files.iter().map(read).collect::<Result<_, _>>()?;
-        let descriptors = Descriptors::from_sets(sets.iter().map(Vec::as_slice))?;
+        let names: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+        let sets = names.iter().map(String::as_str).zip(sets.iter().map(Vec::as_slice));
+        let descriptors = Descriptors::from_named_sets(sets)?;
         Ok(Self { files: Some(descriptors), ..Self::default() })
     }
 
@@ -94,7 +96,10 @@ impl Catalogue {
     /// where the configuration says so; what else is wrong with it is not
     /// reported, since the gateway may have another environment and other files.
     pub(super) async fn of_gateway(config: &Config) -> Self {
-        let resolved = Resolver::new(1).resolve(config, Reflection::Ask).await;
+        // Who may log in there makes no difference, and takes time to find out.
+        let mut config = config.clone();
+        config.auth.judge = Judge::None(NoneConfig { insecure: true });
+        let resolved = Resolver::new(1).resolve(&config, Reflection::Ask).await;
         let table = resolved.services.routes;
         let messages = |(request, response): (&MessageDescriptor, &MessageDescriptor)| Messages {
             request: request.clone(),
@@ -177,7 +182,7 @@ impl Catalogue {
     }
 
     fn pools(&self) -> impl Iterator<Item = &DescriptorPool> {
-        let files = self.files.iter().map(Descriptors::pool);
+        let files = self.files.iter().flat_map(Descriptors::pools);
         files.chain(self.methods.values().map(|messages| messages.request.parent_pool()))
     }
 }

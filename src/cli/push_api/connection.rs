@@ -11,8 +11,8 @@ use tonic::{Response, Status, Streaming};
 use super::explain;
 use crate::cli::failure::Failure;
 use crate::cli::files::{file, unusable};
-use crate::client::Tls;
 use crate::client::push::{self, Bearer, PushClient, PushOptions};
+use crate::client::{Tls, TlsError};
 
 /// How to reach the Push API.
 #[derive(Debug, Args)]
@@ -110,9 +110,15 @@ impl Connection {
         match (&self.cert, &self.key) {
             _ if is_plain => Ok(None),
             (Some(cert), Some(key)) => {
-                let named = format!("{} with {}", cert.display(), key.display());
                 let shown = roots?.with_identity(&file(cert)?, &file(key)?);
-                shown.map(Some).map_err(|error| unusable(named.as_ref(), &error))
+                shown.map(Some).map_err(|error| match &error {
+                    TlsError::Certificate(_) => unusable(cert, &error),
+                    TlsError::Key(_) => unusable(key, &error),
+                    _ => {
+                        let named = format!("{} with {}", cert.display(), key.display());
+                        unusable(named.as_ref(), &error)
+                    }
+                })
             }
             _ => roots.map(Some),
         }
@@ -196,8 +202,8 @@ mod tests {
         let url = ["--push-url", "https://x"];
         for (arguments, says) in [
             (&["--ca", "/nowhere"][..], "cannot read /nowhere"),
-            (&["--ca", empty], "empty.pem: holds no -----BEGIN CERTIFICATE"),
-            (&["--cert", empty, "--key", empty], "empty.pem: holds no -----BEGIN CERTIFICATE"),
+            (&["--ca", empty], "empty.pem: the file is empty; a certificate"),
+            (&["--cert", empty, "--key", empty], "empty.pem: the file is empty; a certificate"),
         ] {
             let (text, is_usage) = failure(&[&url, arguments].concat());
             assert!(is_usage && text.contains(says), "{text}");

@@ -3,6 +3,7 @@
 use globset::GlobBuilder;
 
 use super::{Complaint, Form, form};
+use crate::config::upstream_metadata::OwnMetadata;
 
 form! {
     /// The name of a file; relative to the folder of `routes.yaml`.
@@ -15,6 +16,9 @@ form! {
         check: |text| {
             if text.is_empty() {
                 Err(Complaint::because("is empty"))
+            } else if text.contains("-----BEGIN") {
+                Err(Complaint::because("is the text of a key or certificate, not a file's name")
+                    .help("put the text into a file of its own, and write that file's name here"))
             } else if text.contains('\0') {
                 Err(Complaint::plain())
             } else {
@@ -79,18 +83,60 @@ form! {
         noun: "a name of gRPC metadata",
         plural: "names of gRPC metadata",
         help: "use lowercase letters, digits, `-`, `_` and `.`, such as `x-api-key`",
+        check: metadata_name,
+    }
+}
+
+form! {
+    /// The same where it joins the gateway's own metadata.
+    FixedMetadataName = Form {
+        name: "fixed-metadata-name",
+        pattern: r"^[a-z0-9_.-]+$",
+        noun: "a name of gRPC metadata",
+        plural: "names of gRPC metadata",
+        help: "use lowercase letters, digits, `-`, `_` and `.`, such as `x-api-key`",
         check: |text| {
-            let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_.-".contains(c);
-            if text.is_empty() || !text.chars().all(fits) {
-                Err(Complaint::plain())
-            } else if text.starts_with("grpc-") {
-                Err(Complaint::because("is one of gRPC's own"))
-            } else if text.ends_with("-bin") {
-                Err(Complaint::because("would be binary, and the value here is text"))
-            } else {
-                Ok(())
+            if OwnMetadata::ALL.iter().any(|own| own.name() == text) {
+                return Err(Complaint::because("is the gateway's own, and tells of the client")
+                    .help("choose another name; `drop` takes the gateway's out"));
             }
+            metadata_name(text)
         },
+    }
+}
+
+/// Headers that belong to HTTP, or that gRPC itself needs.
+const HTTP_OWN: [&str; 14] = [
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+];
+
+fn metadata_name(text: &str) -> Result<(), Complaint> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_.-".contains(c);
+    if text.starts_with(':') {
+        Err(Complaint::because("is one of HTTP/2's own"))
+    } else if text.is_empty() || !text.chars().all(fits) {
+        Err(Complaint::plain())
+    } else if text.starts_with("grpc-") {
+        Err(Complaint::because("is one of gRPC's own"))
+    } else if HTTP_OWN.contains(&text) {
+        Err(Complaint::because("is one of HTTP's own"))
+    } else if text.ends_with("-bin") {
+        Err(Complaint::because("would be binary, and the value here is text"))
+    } else {
+        Ok(())
     }
 }
 

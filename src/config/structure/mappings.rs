@@ -126,7 +126,7 @@ impl Walk<'_> {
         meant.map(str::to_owned)
     }
 
-    /// Where a mapping has room for one key alone, sees that it has one.
+    /// Where a mapping must have exactly one of some keys, sees that it has.
     /// Whether what there is can be read.
     fn exactly_one(
         &mut self,
@@ -135,14 +135,10 @@ impl Walk<'_> {
         schema: &Json,
         place: &Place<'_>,
     ) -> bool {
-        if schema.get("maxProperties") != Some(&Json::from(1)) {
-            return true;
-        }
-        let Some(properties) = schema.get("properties").and_then(Json::as_object) else {
-            return true;
-        };
-        let known = |entry: &&Entry| properties.contains_key(&entry.key);
-        let mut given = entries.iter().filter(known).filter(|entry| !entry.value.is_absent());
+        let Some(keys) = schema::exactly_one(schema) else { return true };
+        let properties = schema.get("properties").and_then(Json::as_object);
+        let is_choice = |entry: &&Entry| keys.contains(&entry.key.as_str());
+        let mut given = entries.iter().filter(is_choice).filter(|entry| !entry.value.is_absent());
         match (given.next(), given.next()) {
             (Some(_), None) => {}
             (Some(first), Some(second)) => {
@@ -152,14 +148,22 @@ impl Walk<'_> {
                 error.note(first.key_span, "the first one is here");
             }
             // An unknown key has been reported, and may be what was meant.
-            (None, _) if !entries.iter().all(|entry| known(&entry)) => {}
+            (None, _)
+                if entries.iter().any(|entry| {
+                    properties.is_none_or(|properties| !properties.contains_key(&entry.key))
+                }) => {}
             (None, _) => {
-                let keys = words::list(properties.keys().map(String::as_str), "and");
-                let message = format!("{} says nothing", place.name());
-                self.diagnostics.error(place.span, message, format!("it needs one of {keys}"));
+                let all = words::list(keys.iter().copied(), "and");
+                let message = if entries.is_empty() {
+                    format!("{} says nothing", place.name())
+                } else {
+                    format!("{} has none of {all}", place.name())
+                };
+                let help = format!("it needs one of {all}");
+                self.diagnostics.error(place.span, message, help);
             }
         }
-        map.len() == 1
+        keys.iter().filter(|key| map.contains_key(**key)).count() == 1
     }
 
     /// Keys that need other keys beside them. One without the other is dropped.

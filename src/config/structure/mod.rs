@@ -97,8 +97,20 @@ impl Walk<'_> {
             Value::List(_) => allows(kind, "array"),
             Value::Scalar(_) => !allows(kind, "object") && !allows(kind, "array"),
         };
+        let is_secret = kinds.iter().any(|kind| schema::is_secret(kind));
+        if is_secret
+            && matches!(&node.value, Value::Scalar(scalar) if scalar.written.is_none() && !scalar.text.is_empty())
+        {
+            self.diagnostics.source().hide(node.span);
+        }
         let Some(&kind) = kinds.iter().find(fits) else {
-            return self.mismatch(node, &words::nouns(&kinds), place);
+            let expected = words::nouns(&kinds);
+            return match &node.value {
+                Value::Scalar(_) if is_secret => {
+                    self.mismatch(&words::without_text(node), &expected, place)
+                }
+                _ => self.mismatch(node, &expected, place),
+            };
         };
         let expected = (kinds.len() > 1).then(|| words::nouns(&kinds));
         let place = &Place { expected: expected.as_deref(), ..*place };
@@ -181,7 +193,7 @@ mod tests {
     use std::time::Duration;
 
     use crate::config::testing::{complaint, complaints, config, read, with_basics};
-    use crate::config::{Auth, ClientCode, Descriptors, GrpcStatus};
+    use crate::config::{ClientCode, Descriptors, GrpcStatus, Judge, JwtKeys};
 
     fn complaint_of(text: &str) -> String {
         complaint(&with_basics(text))
@@ -207,6 +219,9 @@ mod tests {
         assert_eq!(config.public_methods, ["**/white/**"]);
         assert_eq!(config.identity.request_field, "commonReq");
         assert_eq!(config.identity.response_field, "commonResp");
+        assert_eq!(config.auth.grace, Duration::from_mins(1));
+        assert_eq!(config.auth.recheck, Duration::ZERO);
+        assert!(config.auth.each_request.is_none());
         assert_eq!(config.drain.delay, Duration::from_secs(5));
         assert_eq!(config.drain.period, Duration::from_secs(20));
         assert!(config.push.is_none() && config.admin.is_none() && config.cluster.is_none());
@@ -289,11 +304,11 @@ mod tests {
 
     #[test]
     fn a_template_keeps_the_types_of_yaml() {
-        let text = "edge: { listen: 127.0.0.1:0 }\nauth:\n  rpc:\n    upstream: a\n    rpc: p.A/B\n    request: { n: 1, t: \"1\", b: true, z: null, v: ${PORT:-}x, l: [1.5] }\n    accept_when: { code: 0 }\nupstreams: { a: { address: http://a:1 } }\n";
+        let text = "edge: { listen: 127.0.0.1:0 }\nauth:\n  rpc:\n    upstream: a\n    rpc: p.A/B\n    request: { n: 1, t: \"1\", b: true, z: null, v: ${PORT:-}x, l: [1.5] }\n    accept_when: { code: 0, msg: \"\" }\nupstreams: { a: { address: http://a:1 } }\n";
         let text = text.replace("${PORT:-}x", "\"${PORT}\"");
         let (loaded, diagnostics) = read(&text);
         assert!(diagnostics.is_empty(), "{diagnostics}");
-        let Auth::Rpc(call) = loaded.unwrap().config.auth else { panic!() };
+        let Judge::Rpc(call) = loaded.unwrap().config.auth.judge else { panic!() };
         let request =
             serde_json::json!({ "n": 1, "t": "1", "b": true, "z": null, "v": "64", "l": [1.5] });
         assert_eq!(serde_json::Value::Object(call.request), request);
@@ -304,6 +319,8 @@ mod tests {
         let edge = "edge: { listen: 127.0.0.1:0 }\n";
         assert!(complaint(edge).contains("the file has no `auth`"));
         assert!(complaint(&format!("{edge}auth: {{}}\n")).contains("`auth` says nothing"));
+        let none = complaint(&format!("{edge}auth: {{ grace: 5s }}\n"));
+        assert!(none.contains("`auth` has none of `jwt`, `rpc` and `none`"), "{none}");
         let both = format!("{edge}auth: {{ none: {{}}, jwt: {{ keys: k }} }}\n");
         assert!(complaint(&both).contains("`auth` has both `none` and `jwt`"));
     }
@@ -363,7 +380,8 @@ mod tests {
         assert_eq!(config.upstreams.len(), 2);
         assert!(config.upstreams["a"].address.is_empty());
         assert_eq!(config.upstreams["a"].routes.len(), 1);
-        assert!(matches!(config.auth, Auth::Jwt(jwt) if jwt.keys.as_os_str().is_empty()));
+        let Judge::Jwt(jwt) = config.auth.judge else { panic!() };
+        assert_eq!(jwt.keys, Some(JwtKeys::File("".into())));
     }
 
     #[test]

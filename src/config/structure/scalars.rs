@@ -3,9 +3,10 @@
 use serde_json::{Number, Value as Json};
 
 use super::{FileUse, Place, Walk, form_of};
-use crate::config::forms::{FilePath, Form};
+use crate::auth::jwt::KeysUrl;
+use crate::config::forms::{FilePath, Form, KeysPlace};
 use crate::config::located::{Meaning, Node, Scalar, Value};
-use crate::config::schema::allows;
+use crate::config::schema::{self, allows};
 use crate::config::suggestions;
 use crate::config::units::Size;
 use crate::config::words::{self, noun, quoted};
@@ -77,7 +78,8 @@ impl Walk<'_> {
             }
         }
         if scalar.written.is_none() && meaning != Meaning::Text {
-            let text = &scalar.text;
+            let is_secret = schema::is_secret(schema);
+            let text = if is_secret { "…" } else { &scalar.text };
             let message = format!(
                 "`{}`: expected a text, found {}",
                 place.key,
@@ -90,7 +92,11 @@ impl Walk<'_> {
             );
             return None;
         }
-        if form_of(schema).is_some_and(|form| form.name == FilePath::FORM.name) {
+        let is_file = form_of(schema).is_some_and(|form| {
+            form.name == FilePath::FORM.name
+                || form.name == KeysPlace::FORM.name && !KeysUrl::is_meant_by(&scalar.text)
+        });
+        if is_file {
             return self.file(scalar, place);
         }
         Some(Json::String(scalar.text.clone()))

@@ -1,113 +1,26 @@
-//! The files of descriptor sets on their way into a pool: gathered, completed,
-//! and rid of what prost-reflect takes on trust.
+//! From the files of descriptor sets to a pool: completed, and rid of what
+//! prost-reflect takes on trust.
 //!
 //! A compiler never writes most of what is refused here. But descriptors also
 //! come from servers, by reflection, and no server may bring the gateway down.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use prost::Message as _;
 use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
-use prost_types::{FileDescriptorProto, FileDescriptorSet};
 
-use super::DescriptorError;
+use super::sets::Files;
+use super::{DescriptorError, imports};
 
-/// Files by name.
-type Files = BTreeMap<String, FileDescriptorProto>;
-
-/// One pool of all the files in serialized `FileDescriptorSet`s.
-pub(super) fn pool<'a>(
-    sets: impl IntoIterator<Item = &'a [u8]>,
+/// One pool of these files. `roots` are those that are wanted for themselves;
+/// `None`: all are.
+pub(super) fn pool(
+    mut files: Files,
+    roots: Option<&[String]>,
 ) -> Result<DescriptorPool, DescriptorError> {
-    let mut files = gather(sets)?;
-    add_imports(&mut files)?;
-    spell_out_public_imports(&mut files);
-    for (name, file) in &mut files {
-        settle_syntax(name, file)?;
-    }
+    imports::settle(&mut files, roots)?;
     let pool = build(files)?;
     check_maps(&pool)?;
     Ok(pool)
-}
-
-fn gather<'a>(sets: impl IntoIterator<Item = &'a [u8]>) -> Result<Files, DescriptorError> {
-    let mut files = Files::new();
-    for set in sets {
-        let set = FileDescriptorSet::decode(set)
-            .map_err(|error| DescriptorError::NotASet(error.to_string()))?;
-        for file in set.file {
-            files.entry(file.name().to_owned()).or_insert(file);
-        }
-    }
-    Ok(files)
-}
-
-/// Adds imports that everybody has: servers and protoc often leave them out.
-fn add_imports(files: &mut Files) -> Result<(), DescriptorError> {
-    let well_known = DescriptorPool::global();
-    let mut unchecked: Vec<String> = files.keys().cloned().collect();
-    while let Some(name) = unchecked.pop() {
-        let imports = files.get(&name).map(|file| file.dependency.clone()).unwrap_or_default();
-        for import in imports {
-            if files.contains_key(&import) {
-                continue;
-            }
-            let Some(file) = well_known.get_file_by_name(&import) else {
-                return Err(DescriptorError::MissingImport { file: name, import });
-            };
-            files.insert(import.clone(), file.file_descriptor_proto().clone());
-            unchecked.push(import);
-        }
-    }
-    Ok(())
-}
-
-/// Makes every file import all that it sees by way of public imports.
-///
-/// prost-reflect follows those for one step only; and where they go in a
-/// circle, until the stack is full.
-fn spell_out_public_imports(files: &mut Files) {
-    let public: HashMap<String, Vec<String>> =
-        files.iter().map(|(name, file)| (name.clone(), public_imports(file))).collect();
-    for file in files.values_mut() {
-        let mut seen: HashSet<String> = file.dependency.iter().cloned().collect();
-        let mut unfollowed = file.dependency.clone();
-        while let Some(import) = unfollowed.pop() {
-            for further in public.get(&import).into_iter().flatten() {
-                if seen.insert(further.clone()) {
-                    file.dependency.push(further.clone());
-                    unfollowed.push(further.clone());
-                }
-            }
-        }
-        file.public_dependency.clear();
-    }
-}
-
-fn public_imports(file: &FileDescriptorProto) -> Vec<String> {
-    let import = |index: &i32| file.dependency.get(usize::try_from(*index).ok()?).cloned();
-    file.public_dependency.iter().filter_map(import).collect()
-}
-
-/// prost-reflect reads proto2 and proto3, and panics at any other syntax.
-///
-/// Editions are read as proto2, which is the same on the wire: lists are
-/// accepted packed and unpacked. The one exception, messages of the feature
-/// `DELIMITED`, is not supported.
-fn settle_syntax(name: &str, file: &mut FileDescriptorProto) -> Result<(), DescriptorError> {
-    match file.syntax() {
-        "proto2" | "proto3" => {}
-        "" => file.syntax = None,
-        "editions" => file.syntax = Some("proto2".to_owned()),
-        syntax => {
-            return Err(DescriptorError::UnknownSyntax {
-                file: name.to_owned(),
-                syntax: syntax.to_owned(),
-            });
-        }
-    }
-    Ok(())
 }
 
 fn build(files: Files) -> Result<DescriptorPool, DescriptorError> {
@@ -145,7 +58,11 @@ fn is_entry(message: &MessageDescriptor) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
+    use prost_types::{FileDescriptorProto, FileDescriptorSet};
+
     use super::*;
+    use crate::routing::Descriptors;
     use prost_reflect::DynamicMessage;
     use prost_types::field_descriptor_proto::{Label, Type};
     use prost_types::{DescriptorProto, FieldDescriptorProto, MessageOptions};
@@ -182,27 +99,117 @@ mod tests {
         files: impl IntoIterator<Item = FileDescriptorProto>,
     ) -> Result<DescriptorPool, DescriptorError> {
         let file = files.into_iter().collect();
-        pool([&*FileDescriptorSet { file }.encode_to_vec()])
+        let descriptors = Descriptors::from_sets([&*FileDescriptorSet { file }.encode_to_vec()])?;
+        Ok(descriptors.pools().next().unwrap().clone())
     }
 
     #[test]
     fn well_known_imports_need_not_be_there_but_others_must() {
         assert!(pool_of([file("a.proto", &["google/protobuf/timestamp.proto"])]).is_ok());
-        let error = pool_of([file("a.proto", &["b.proto"])]).unwrap_err().to_string();
-        assert!(error.starts_with("`a.proto` imports `b.proto`, which is missing"), "{error}");
+        let mut a = file("a.proto", &["b.proto"]);
+        a.message_type = vec![message("A", vec![of_type("b", ".B")])];
+        let error = pool_of([a]).unwrap_err().to_string();
+        assert!(
+            error.starts_with("`a.proto` imports `b.proto`, which is missing, and needs `B`"),
+            "{error}"
+        );
+    }
+
+    /// A field that holds a message.
+    fn of_type(name: &str, type_name: &str) -> FieldDescriptorProto {
+        FieldDescriptorProto {
+            type_name: Some(type_name.into()),
+            ..field(name, 1, Type::Message, Label::Optional)
+        }
+    }
+
+    #[test]
+    fn an_import_that_is_there_for_options_only_need_not_be_there() {
+        // The option itself is unknown to the descriptors' types, and passed over.
+        let mut a =
+            file("a.proto", &["validate/validate.proto", "google/protobuf/timestamp.proto"]);
+        a.message_type = vec![message("A", vec![of_type("at", ".google.protobuf.Timestamp")])];
+        a.public_dependency = vec![0];
+        a.weak_dependency = vec![0, 1];
+        let mut b = file("b.proto", &["a.proto"]);
+        b.message_type = vec![message("B", vec![of_type("a", ".A")])];
+        let pool = pool_of([a.clone(), b]).unwrap();
+        assert!(pool.get_message_by_name("B").is_some());
+        // An extension that needs the missing file is unknown, too.
+        let extension = FieldDescriptorProto {
+            extendee: Some(".validate.Rules".into()),
+            ..field("rule", 100, Type::String, Label::Optional)
+        };
+        let nested = FieldDescriptorProto {
+            extendee: Some(".A".into()),
+            number: Some(101),
+            ..of_type("more", ".validate.More")
+        };
+        a.extension = vec![extension];
+        a.message_type[0].extension = vec![nested];
+        let range = prost_types::descriptor_proto::ExtensionRange {
+            start: Some(100),
+            end: Some(200),
+            ..Default::default()
+        };
+        a.message_type[0].extension_range = vec![range];
+        a.syntax = Some("proto2".into());
+        assert!(pool_of([a]).unwrap().get_message_by_name("A").is_some());
+    }
+
+    #[test]
+    fn an_import_of_another_path_is_found_by_what_it_defines() {
+        let mut a = file("a.proto", &["proto/b.proto"]);
+        a.message_type = vec![message("A", vec![of_type("b", ".B")])];
+        let mut b = file("b.proto", &[]);
+        b.message_type = vec![message("B", vec![])];
+        assert!(pool_of([a, b]).is_ok());
+    }
+
+    #[test]
+    fn of_several_missing_imports_the_likeliest_is_named() {
+        let mut a = file("a.proto", &["validate/validate.proto", "shop/v1/money.proto"]);
+        a.message_type = vec![message("A", vec![of_type("b", ".shop.v1.Money")])];
+        let error = pool_of([a]).unwrap_err().to_string();
+        assert!(error.contains("imports `shop/v1/money.proto`"), "{error}");
+    }
+
+    #[test]
+    fn of_files_that_nothing_wanted_needs_everything_may_be_missing() {
+        let mut root = file("root.proto", &["a.proto", "b.proto"]);
+        root.message_type = vec![message("Root", vec![of_type("a", ".A")])];
+        let mut a = file("a.proto", &["gone.proto"]);
+        a.message_type = vec![message("A", vec![])];
+        let mut b = file("b.proto", &["gone.proto"]);
+        b.message_type = vec![message("B", vec![of_type("gone", ".Gone")])];
+        let set = FileDescriptorSet { file: vec![root, a, b] }.encode_to_vec();
+        assert!(matches!(
+            Descriptors::from_sets([&*set]),
+            Err(DescriptorError::MissingImport { file, .. }) if file == "b.proto"
+        ));
+        let descriptors = Descriptors::from_files(&set, &["root.proto".into()]).unwrap();
+        assert!(descriptors.message("A").is_some() && descriptors.message("B").is_none());
+        let error = Descriptors::from_files(&set, &["b.proto".into()]).unwrap_err();
+        assert!(matches!(error, DescriptorError::MissingImport { .. }), "{error}");
     }
 
     #[test]
     fn an_import_may_be_in_another_set_and_a_file_in_several() {
         let set = |file| FileDescriptorSet { file: vec![file] }.encode_to_vec();
         let (a, b) = (set(file("a.proto", &["b.proto"])), set(file("b.proto", &[])));
-        assert!(pool([&*a, &*b, &*a]).is_ok());
+        assert!(Descriptors::from_sets([&*a, &*b, &*a]).is_ok());
     }
 
     #[test]
     fn bytes_that_are_no_set_are_an_error() {
-        let error = pool([&b"routes: {}"[..]]).unwrap_err();
-        assert!(matches!(error, DescriptorError::NotASet(_)), "{error}");
+        for bytes in [&b"routes: {}"[..], b"\x0a\x02\xff\xff"] {
+            let error = Descriptors::from_named_sets([("routes.yaml", bytes)]).unwrap_err();
+            assert!(matches!(error, DescriptorError::NotASet { .. }), "{error}");
+            assert!(
+                error.to_string().starts_with("routes.yaml: not a FileDescriptorSet"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

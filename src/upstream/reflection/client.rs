@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::stream;
+use http::HeaderMap;
 use http::uri::{PathAndQuery, Uri};
 use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming};
@@ -16,19 +17,20 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tonic::body::Body;
 use tonic::client::Grpc;
+use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
 
-use super::super::Upstream;
 use super::super::dial::{CONNECT_TIMEOUT, Target};
 use super::super::greeting;
 use super::super::resolver;
 use super::super::source::Source;
 use super::super::status::made_readable;
 use super::super::tap::{Heard, Tapped};
+use super::super::{Rules, Upstream};
 
 /// The largest answer: a file with all of its imports.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
@@ -37,13 +39,19 @@ const MAX_ANSWER: usize = 64 * 1024 * 1024;
 pub(super) struct Connection {
     service: Http2,
     origin: Uri,
+    /// Of every call.
+    metadata: MetadataMap,
     heard: Arc<Heard>,
     _driver: JoinSet<()>,
 }
 
 /// Connects to the first endpoint of an upstream that answers. The error is the
 /// last one's.
-pub(super) async fn connect(upstream: &Upstream) -> Result<Connection, String> {
+pub(super) async fn connect(
+    upstream: &Upstream,
+    rules: Option<&Rules>,
+) -> Result<Connection, String> {
+    let metadata = rules.map(|rules| rules.set().clone()).unwrap_or_default();
     let mut problem = "it has no address".to_owned();
     for source in &upstream.sources {
         let targets = match source {
@@ -57,7 +65,7 @@ pub(super) async fn connect(upstream: &Upstream) -> Result<Connection, String> {
             },
         };
         for target in targets {
-            match timeout(CONNECT_TIMEOUT, open(&target)).await {
+            match timeout(CONNECT_TIMEOUT, open(&target, &metadata)).await {
                 Ok(Ok(connection)) => return Ok(connection),
                 Ok(Err(error)) => problem = error,
                 Err(_) => problem = format!("{} does not answer", target.label),
@@ -67,7 +75,7 @@ pub(super) async fn connect(upstream: &Upstream) -> Result<Connection, String> {
     Err(problem)
 }
 
-async fn open(target: &Target) -> Result<Connection, String> {
+async fn open(target: &Target, metadata: &HeaderMap) -> Result<Connection, String> {
     let io = target.dial().await.map_err(|error| error.to_string())?;
     let origin = Uri::builder()
         .scheme(target.scheme())
@@ -86,7 +94,8 @@ async fn open(target: &Target) -> Result<Connection, String> {
         // How it ended, the calls on it say.
         let _ = connection.await;
     });
-    Ok(Connection { service: Http2(requests), origin, heard, _driver: driver })
+    let metadata = MetadataMap::from_headers(metadata.clone());
+    Ok(Connection { service: Http2(requests), origin, metadata, heard, _driver: driver })
 }
 
 /// A version of the reflection service. Their messages are the same.
@@ -191,7 +200,9 @@ impl Connection {
         let mut grpc = Grpc::with_origin(self.service.clone(), self.origin.clone())
             .max_decoding_message_size(MAX_ANSWER);
         let codec = ProstCodec::default();
-        let answers = grpc.streaming(Request::new(asked), version.path(), codec).await?;
+        let mut request = Request::new(asked);
+        request.metadata_mut().clone_from(&self.metadata);
+        let answers = grpc.streaming(request, version.path(), codec).await?;
         Ok(Conversation { questions, answers: answers.into_inner() })
     }
 }

@@ -7,32 +7,50 @@
 //! <https://github.com/grpc/grpc/blob/master/doc/server-reflection.md>
 
 mod client;
+mod files;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use prost::Message;
-use prost_types::FileDescriptorProto;
 use tonic::{Code, Status};
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
-use self::client::{Client, Version};
-use super::Upstream;
-use crate::wire;
+use self::client::{Client, Connection, Version};
+use self::files::Files;
+use super::{Rules, Upstream};
 
-/// More files than any server has; one that names ever new imports must end.
-const MAX_FILES: usize = 10_000;
+/// More services than any server has.
+const MAX_SERVICES: usize = 1000;
+/// How much of a server's own words is told.
+const MAX_WORDS: usize = 200;
+/// How many of its services are told.
+const MAX_LISTED: usize = 20;
 
 /// What a server says about itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reflected {
     /// A serialized `google.protobuf.FileDescriptorSet`: the files of the
-    /// asked symbols and all they import, imports first.
+    /// asked symbols and all they import that there is, imports first.
     pub file_descriptor_set: Bytes,
-    /// Full names of every service the server lists, sorted.
+    /// The names of the files that define the asked symbols.
+    pub roots: Vec<String>,
+    /// What these import, and the server does not have. Whether anything needs
+    /// it, the files say.
+    pub missing: Vec<Missing>,
+    /// Full names of the services that the server lists, sorted.
     pub services: Vec<String>,
+}
+
+/// An import that a server does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// The file.
+    pub import: String,
+    /// What the server answers when it is asked for it.
+    pub answer: String,
+    /// Whether it may answer otherwise another time.
+    pub may_pass: bool,
 }
 
 /// Why a server's descriptors could not be had.
@@ -65,6 +83,18 @@ pub enum ReflectionError {
         /// The services the server does list.
         services: Vec<String>,
     },
+    /// What the server tells is not enough, or does not fit together.
+    #[error(
+        "`{upstream}` cannot be used by what it reflects: {reason}; name descriptor set files under \
+         `descriptors` instead, made with `buf build -o` or `protoc --include_imports \
+         --descriptor_set_out`"
+    )]
+    Unusable {
+        /// The upstream's name.
+        upstream: String,
+        /// What is missing or wrong.
+        reason: String,
+    },
     /// The server refuses to answer, or answers nonsense.
     #[error("`{upstream}` failed to reflect: {status}")]
     Failed {
@@ -76,11 +106,26 @@ pub enum ReflectionError {
 }
 
 fn listed(services: &[String]) -> String {
-    if services.is_empty() { "no services".into() } else { services.join(", ") }
+    let first: Vec<_> = services.iter().take(MAX_LISTED).map(|name| shortened(name)).collect();
+    match services.len() {
+        0 => "no services".to_owned(),
+        all if all > MAX_LISTED => format!("{} and {} more", first.join(", "), all - MAX_LISTED),
+        _ => first.join(", "),
+    }
+}
+
+/// A server's own words, in one line and not too many.
+fn shortened(words: &str) -> String {
+    let mut line: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if line.len() > MAX_WORDS {
+        line.truncate(line.floor_char_boundary(MAX_WORDS));
+        line.push('…');
+    }
+    line
 }
 
 /// Asks for the files that define `symbols` (full names, without a leading
-/// dot), over a connection of its own.
+/// dot), over a connection of its own. The calls carry what `rules` set.
 ///
 /// Must be called inside a tokio runtime, not necessarily a worker's. Takes no
 /// longer than `timeout`.
@@ -90,176 +135,186 @@ fn listed(services: &[String]) -> String {
 /// May be dropped at any time; the connection is closed.
 pub async fn fetch(
     upstream: &Upstream,
+    rules: Option<&Rules>,
     symbols: &[&str],
     timeout: Duration,
 ) -> Result<Reflected, ReflectionError> {
     let unreachable =
         |reason| ReflectionError::Unreachable { upstream: upstream.name().to_owned(), reason };
     let reflect = async {
-        let connection = client::connect(upstream).await.map_err(unreachable)?;
-        let reflection = Reflection { upstream: upstream.name(), files: BTreeMap::new() };
-        for version in [Version::V1, Version::V1Alpha] {
-            let mut client = Client::new(&connection, version);
-            let services = match reflection.services(&mut client).await {
-                Err(ReflectionError::NotImplemented { .. }) => continue,
-                other => other?,
-            };
-            return reflection.collect(&mut client, symbols, services).await;
-        }
-        Err(ReflectionError::NotImplemented { upstream: upstream.name().to_owned() })
+        let connection = client::connect(upstream, rules).await.map_err(unreachable)?;
+        let round = |version, patience| Round { upstream, version, patience, symbols };
+        let first = round(Version::V1, timeout / 2);
+        let error = match Box::pin(first.ask(&connection)).await {
+            Ok(reflected) => return Ok(reflected),
+            Err(error) => error,
+        };
+        // Whatever it says to the newer version, it may know the older one.
+        let connection = if matches!(error, ReflectionError::Unreachable { .. }) {
+            client::connect(upstream, rules).await.map_err(unreachable)?
+        } else {
+            connection
+        };
+        let second = Box::pin(round(Version::V1Alpha, timeout).ask(&connection)).await;
+        second.map_err(|second| match error {
+            ReflectionError::NotImplemented { .. } => second,
+            first => first,
+        })
     };
     tokio::time::timeout(timeout, reflect)
         .await
         .unwrap_or_else(|_| Err(unreachable(format!("no answer within {timeout:?}"))))
 }
 
-/// The files collected so far.
-struct Reflection<'a> {
-    upstream: &'a str,
-    files: BTreeMap<String, File>,
+/// All that a server is asked in one version of the service.
+struct Round<'a> {
+    upstream: &'a Upstream,
+    version: Version,
+    /// How long it may take to list its services. A server may not answer to one
+    /// version at all, and to the other.
+    patience: Duration,
+    symbols: &'a [&'a str],
 }
 
-struct File {
-    /// As the server sent it: decoding drops custom options.
-    bytes: Vec<u8>,
-    imports: Vec<String>,
-}
+/// The files that answer a question, or the answer that is none.
+type Told = Result<Vec<Vec<u8>>, Status>;
 
-impl Reflection<'_> {
+impl Round<'_> {
+    async fn ask(self, connection: &Connection) -> Result<Reflected, ReflectionError> {
+        let mut client = Client::new(connection, self.version);
+        let services = tokio::time::timeout(self.patience, self.services(&mut client)).await;
+        let no_answer = Status::deadline_exceeded("no answer");
+        let services = services.unwrap_or_else(|_| Err(self.failed(&no_answer)))?;
+        self.collect(&mut client, services).await
+    }
+
     async fn services(&self, client: &mut Client<'_>) -> Result<Vec<String>, ReflectionError> {
         match client.ask(MessageRequest::ListServices(String::new())).await {
             Ok(MessageResponse::ListServicesResponse(list)) => {
-                let names: BTreeSet<_> = list.service.into_iter().map(|one| one.name).collect();
-                Ok(names.into_iter().collect())
+                let mut names: Vec<_> = list.service.into_iter().map(|one| one.name).collect();
+                names.sort();
+                names.dedup();
+                names.truncate(MAX_SERVICES);
+                Ok(names)
             }
-            Ok(_) => Err(self.failed(Status::internal("no list of services"))),
-            Err(status) => Err(self.failed(status)),
+            Ok(_) => Err(self.failed(&Status::internal("no list of services"))),
+            Err(status) => Err(self.failed(&status)),
         }
     }
 
-    /// Fetches the symbols' files, then what they import, until nothing is
-    /// missing. A server may send a file alone or with all of its imports.
+    /// Fetches the symbols' files, then what they import, until everything is
+    /// there or known to be missing. A server may send a file alone or with all
+    /// of its imports.
     async fn collect(
-        mut self,
+        &self,
         client: &mut Client<'_>,
-        symbols: &[&str],
         services: Vec<String>,
     ) -> Result<Reflected, ReflectionError> {
-        let mut roots = Vec::new();
-        for &symbol in symbols {
+        let mut files = Files::default();
+        let (mut roots, mut missing) = (Vec::new(), Vec::new());
+        for &symbol in self.symbols {
             let question = MessageRequest::FileContainingSymbol(symbol.to_owned());
             match self.files_of(client, question).await? {
-                Some(names) => roots.extend(names),
-                None => {
+                Ok(told) => {
+                    let names = self.add(&mut files, told)?;
+                    roots.extend(files.defining(symbol, names));
+                }
+                Err(status)
+                    if status.code() == Code::NotFound
+                        || !services.iter().any(|known| known == symbol) =>
+                {
                     return Err(ReflectionError::UnknownSymbol {
-                        upstream: self.upstream.to_owned(),
+                        upstream: self.upstream.name().to_owned(),
                         symbol: symbol.to_owned(),
                         services,
                     });
                 }
+                Err(status) => return Err(self.failed(&status)),
             }
         }
-        while let Some(name) = self.missing() {
-            let question = MessageRequest::FileByFilename(name.clone());
-            let found = self.files_of(client, question).await?;
-            if found.is_some() && self.files.contains_key(&name) {
+        while let Some(import) = files.next_missing() {
+            let question = MessageRequest::FileByFilename(import.clone());
+            let status = match self.files_of(client, question).await? {
+                Ok(told) => {
+                    self.add(&mut files, told)?;
+                    Status::not_found("other files")
+                }
+                Err(status) => status,
+            };
+            if files.has(&import) {
                 continue;
             }
             // Servers may leave out what comes with every protobuf runtime.
-            let Some(bytes) = well_known(&name) else {
-                let problem = format!("it imports `{name}` but does not have it");
-                return Err(self.failed(Status::not_found(problem)));
-            };
-            self.add(bytes)?;
+            match files::well_known(&import) {
+                Some(bytes) => drop(self.add(&mut files, vec![bytes])?),
+                None => missing.push(Missing {
+                    import,
+                    answer: format!("{:?}: {}", status.code(), shortened(status.message())),
+                    may_pass: may_pass(status.code()) || status.code() == Code::ResourceExhausted,
+                }),
+            }
         }
-        Ok(Reflected { file_descriptor_set: self.in_order(&roots), services })
+        let file_descriptor_set = files.in_order(&roots);
+        Ok(Reflected { file_descriptor_set, roots, missing, services })
     }
 
-    /// Adds the files that answer a question and returns their names; `None`
-    /// when the server knows of none.
+    /// Asks for files. An error is the connection's.
     async fn files_of(
-        &mut self,
+        &self,
         client: &mut Client<'_>,
         question: MessageRequest,
-    ) -> Result<Option<Vec<String>>, ReflectionError> {
+    ) -> Result<Told, ReflectionError> {
         match client.ask(question).await {
             Ok(MessageResponse::FileDescriptorResponse(response)) => {
-                let add = |file| self.add(file);
-                response
-                    .file_descriptor_proto
-                    .into_iter()
-                    .map(add)
-                    .collect::<Result<_, _>>()
-                    .map(Some)
+                Ok(Ok(response.file_descriptor_proto))
             }
-            Ok(_) => Err(self.failed(Status::internal("no file descriptors"))),
-            Err(status) if status.code() == Code::NotFound => Ok(None),
-            Err(status) => Err(self.failed(status)),
+            Ok(_) => Err(self.failed(&Status::internal("no file descriptors"))),
+            // Which code says that there is no such file is up to the server.
+            Err(status) if !is_transport(&status) => Ok(Err(status)),
+            Err(status) => Err(self.failed(&status)),
         }
     }
 
-    fn add(&mut self, bytes: Vec<u8>) -> Result<String, ReflectionError> {
-        let file = FileDescriptorProto::decode(&*bytes)
-            .map_err(|error| self.failed(Status::internal(format!("a bad descriptor: {error}"))))?;
-        let name = file.name().to_owned();
-        if self.files.len() >= MAX_FILES {
-            return Err(self.failed(Status::resource_exhausted("too many files")));
-        }
-        self.files.insert(name.clone(), File { bytes, imports: file.dependency });
-        Ok(name)
+    /// Adds files, and gives their names.
+    fn add(&self, files: &mut Files, told: Vec<Vec<u8>>) -> Result<Vec<String>, ReflectionError> {
+        let add = |bytes| files.add(bytes).map_err(|status| self.failed(&status));
+        told.into_iter().map(add).collect()
     }
 
-    /// A file that is imported and not there.
-    fn missing(&self) -> Option<String> {
-        let mut imports = self.files.values().flat_map(|file| &file.imports);
-        imports.find(|import| !self.files.contains_key(*import)).cloned()
-    }
-
-    /// All files, each behind what it imports. Not recursive: how deep imports
-    /// go is up to the server.
-    fn in_order(&self, roots: &[String]) -> Bytes {
-        enum Step<'a> {
-            Visit(&'a str),
-            Emit(&'a File),
-        }
-        let mut set = Vec::new();
-        let mut seen = BTreeSet::new();
-        let mut steps: Vec<_> = roots.iter().rev().map(|name| Step::Visit(name)).collect();
-        while let Some(step) = steps.pop() {
-            match step {
-                // FileDescriptorSet.file
-                Step::Emit(file) => wire::put_len(&mut set, 1, &file.bytes),
-                Step::Visit(name) => {
-                    if let Some(file) = self.files.get(name)
-                        && seen.insert(name)
-                    {
-                        steps.push(Step::Emit(file));
-                        steps.extend(file.imports.iter().rev().map(|name| Step::Visit(name)));
-                    }
-                }
-            }
-        }
-        set.into()
-    }
-
-    fn failed(&self, status: Status) -> ReflectionError {
-        let upstream = self.upstream.to_owned();
-        // A status that tonic made of a transport's error carries that error.
-        let is_transport = std::error::Error::source(&status).is_some();
+    fn failed(&self, status: &Status) -> ReflectionError {
+        let upstream = self.upstream.name().to_owned();
         match status.code() {
             Code::Unimplemented => ReflectionError::NotImplemented { upstream },
-            code if is_transport
-                || matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled) =>
-            {
-                ReflectionError::Unreachable { upstream, reason: status.message().to_owned() }
+            code if is_transport(status) || may_pass(code) => {
+                ReflectionError::Unreachable { upstream, reason: shortened(status.message()) }
             }
-            _ => ReflectionError::Failed { upstream, status },
+            code => {
+                let status = Status::new(code, shortened(status.message()));
+                ReflectionError::Failed { upstream, status }
+            }
         }
     }
 }
 
-/// One of the files under `google/protobuf/` that every runtime has.
-fn well_known(name: &str) -> Option<Vec<u8>> {
-    let file = prost_reflect::DescriptorPool::global().get_file_by_name(name)?;
-    name.starts_with("google/protobuf/").then(|| file.encode_to_vec())
+/// A status that tonic made of a transport's error carries that error.
+fn is_transport(status: &Status) -> bool {
+    std::error::Error::source(status).is_some()
+}
+
+fn may_pass(code: Code) -> bool {
+    matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_servers_words_are_told_in_bounds() {
+        assert_eq!(shortened("no\nsuch\x1b[31mfile"), "no such [31mfile");
+        assert!(shortened(&"é".repeat(1_000_000)).len() < 2 * MAX_WORDS);
+        let many: Vec<_> = (0..1000).map(|n| format!("s{n}")).collect();
+        assert!(listed(&many).ends_with("s19 and 980 more"), "{}", listed(&many));
+        assert_eq!(listed(&[]), "no services");
+    }
 }

@@ -12,12 +12,6 @@
 {{- define "bridgehead.env" -}}
 {{- $secrets := .Values.secrets -}}
 {{- $variables := list -}}
-{{- with $secrets.pushTokens -}}{{- if .secretName -}}
-{{- $name := .secretName -}}
-{{- range $n, $key := .keys -}}
-{{- $variables = append $variables (dict "name" (printf "PUSH_TOKEN_%d" $n) "secretName" $name "key" $key) -}}
-{{- end -}}
-{{- end -}}{{- end -}}
 {{- with $secrets.natsToken -}}{{- if .secretName -}}
 {{- $variables = append $variables (dict "name" "NATS_TOKEN" "secretName" .secretName "key" .key) -}}
 {{- end -}}{{- end -}}

@@ -4,6 +4,9 @@
 //! be written is gathered until nothing else is ready: then it goes out in one
 //! write. So frames that arrive together are answered together.
 
+mod outgoing;
+mod steps;
+
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
@@ -20,23 +23,25 @@ use super::closing;
 use super::confirmations::Confirmations;
 use super::ended::Ended;
 use super::handshake::{
-    self, Asked, Deciding, KEEP_ALIVE, Outcome, SET_CXN_PARAMS, SET_USER_PARAMS, Step,
+    self, Asked, Deciding, Judged, KEEP_ALIVE, SET_CXN_PARAMS, SET_USER_PARAMS, Step,
 };
 use super::identity::Identity;
+use super::login::{self, Review};
 use super::news;
 use super::request::{self, Answer, Failure, Finished, InFlight, Refusal};
-use super::socket::{Outgoing, ReadError, Socket, Source};
+use super::socket::{ReadError, Socket};
 use super::sweeper::{Handle, Stage, Watch};
-use super::traffic::Traffic;
 use super::{Client, Worker};
+use crate::auth::Verdict;
 use crate::envelope::cipher::Cipher;
 use crate::envelope::codec::{self, Request};
 use crate::envelope::{Close, Code};
-use crate::outbox::{Frame, Outbox, Reader, Rejected, Signal, Ticket};
+use crate::outbox::{Outbox, Reader, Rejected, Signal};
 use crate::proto::session::SetCxnParamsReq;
 use crate::registry::Membership;
 use crate::trace::Place;
 use crate::websocket::Message;
+use outgoing::{Greeting, Queue, seal};
 
 /// Frames in a row that are no requests, after which a session is closed.
 const MAX_STRIKES: u8 = 8;
@@ -44,8 +49,6 @@ const MAX_STRIKES: u8 = 8;
 const WRITE_FIRST: usize = 64 * 1024;
 /// Events in a row after which writing comes first, whatever is queued.
 const MAX_UNWRITTEN: u8 = 64;
-/// Times that a session may choose a key: once, and some to mend it.
-const MAX_KEYS: u8 = 8;
 
 /// Serves one client until its session ends; `held` is dropped then.
 ///
@@ -77,7 +80,9 @@ enum Event {
     Decided(Step),
     Signal(Signal),
     /// All that was queued before the key changes has been written.
-    Flushed(Switch),
+    Flushed(Box<Switch>),
+    /// The login was judged again.
+    Reviewed(Verdict),
     /// The client has ended the connection without a word.
     Ended,
     ReadFailed(ReadError),
@@ -96,7 +101,9 @@ struct Task<S> {
     cipher: Option<Cipher>,
     deciding: Option<Deciding>,
     /// Waits until all that was queued before it is written.
-    switching: Option<Switch>,
+    switching: Option<Box<Switch>>,
+    /// The login is being judged again; frames are read meanwhile.
+    review: Option<Review>,
     keys: u8,
     /// Made by the first call, and given back when there was none for a while.
     calls: Option<FuturesUnordered<InFlight>>,
@@ -117,6 +124,8 @@ struct Switch {
     asked: Asked,
     params: Box<SetCxnParamsReq>,
     cipher: Cipher,
+    /// `Some`: the login was judged anew for it.
+    judged: Option<Judged>,
 }
 
 enum Never {}
@@ -142,6 +151,7 @@ where
             cipher: None,
             deciding: None,
             switching: None,
+            review: None,
             keys: 0,
             calls: None,
             confirmations: Confirmations::default(),
@@ -176,7 +186,7 @@ where
         // Before the goodbye, which takes seconds with a client that does not
         // read: answers that nobody takes meanwhile would fill the windows of
         // the connections that all share.
-        (self.calls, self.deciding) = (None, None);
+        (self.calls, self.deciding, self.review) = (None, None, None);
         let session = self.identity.session_id();
         match ended {
             Ended::Closed(close) => {
@@ -239,11 +249,16 @@ where
             self.deciding = None;
             return Poll::Ready(Event::Decided(step));
         }
+        if let Some(review) = &mut self.review
+            && let Poll::Ready(verdict) = review.poll_unpin(cx)
+        {
+            self.review = None;
+            return Poll::Ready(Event::Reviewed(verdict));
+        }
         if let Poll::Ready(signal) = self.outbox.poll_signal(cx) {
             return Poll::Ready(Event::Signal(signal));
         }
-        self.handle.set_paused(self.is_occupied());
-        self.handle.set_deciding(self.deciding.is_some());
+        self.handle.set_waiting(self.is_occupied(), self.deciding.is_some());
         if self.may_read()
             && let Poll::Ready(read) = self.socket.poll_next(cx)
         {
@@ -323,17 +338,29 @@ where
                 self.rest();
                 Ok(())
             }
+            Event::Signal(Signal::Expire) => {
+                self.on_expired();
+                Ok(())
+            }
+            Event::Signal(Signal::Review) => {
+                // One that is still under way does for this one as well.
+                if self.review.is_none() {
+                    self.review = login::review(&self.worker, &self.identity);
+                }
+                Ok(())
+            }
+            Event::Reviewed(verdict) => self.on_reviewed(verdict),
             Event::Signal(Signal::Close(close)) if close.waits_for_calls() => {
                 self.leaving = true;
                 self.leave_if_done()
             }
             Event::Signal(Signal::Close(close)) => Err(Ended::Closed(close)),
             Event::Flushed(switch) => {
-                self.cipher = Some(switch.cipher);
-                self.described(*switch.params);
+                let Switch { asked, params, cipher, judged } = *switch;
+                self.cipher = Some(cipher);
+                self.described(*params, judged);
                 // The first frame under the new key: a push may have come meanwhile.
-                let Asked { req_id, method } = &switch.asked;
-                let answer = codec::answer(req_id, method, Code::SUCCESS, &[]);
+                let answer = codec::answer(&asked.req_id, &asked.method, Code::SUCCESS, &[]);
                 self.log_dropped(self.outbox.answer_first(answer));
                 self.leave_if_done()
             }
@@ -394,7 +421,7 @@ where
     fn strike(&mut self) -> Result<(), Ended> {
         self.strikes += 1;
         let failure = Failure::refused(Refusal::NoRequest, "a frame that is no RequestBody");
-        failure.count(&self.worker);
+        failure.count(&self.worker.metrics);
         let failure = failure.into_answer();
         self.put(codec::answer("", "", failure.code, &failure.data));
         if self.strikes >= MAX_STRIKES {
@@ -408,10 +435,12 @@ where
         let encrypted = self.cipher.is_some();
         let begun = match &*request.method {
             SET_CXN_PARAMS => {
-                handshake::set_cxn_params(request, &self.worker, encrypted).map(Begun::Deciding)
+                handshake::set_cxn_params(request, &self.worker, &self.identity, encrypted)
+                    .map(Begun::Deciding)
             }
-            SET_USER_PARAMS => handshake::set_user_params(request, &self.worker, &self.identity)
-                .map(Begun::Deciding),
+            SET_USER_PARAMS => {
+                login::set_user_params(request, &self.worker, &self.identity).map(Begun::Deciding)
+            }
             KEEP_ALIVE => Ok(Begun::Answered(Answer::empty())),
             _ => request::begin(request, &mut self.identity, &self.worker, encrypted, place)
                 .map(Begun::Call),
@@ -424,89 +453,10 @@ where
             }
             Ok(Begun::Answered(answer)) => self.answer(&asked, &answer),
             Err(failure) => {
-                failure.log(&self.identity, &asked);
-                failure.count(&self.worker);
+                failure.log(self.identity.session_id(), &asked);
+                failure.count(&self.worker.metrics);
                 self.answer(&asked, &failure.into_answer());
             }
-        }
-    }
-
-    fn on_step(&mut self, step: Step) -> Result<(), Ended> {
-        let Step { asked, outcome } = step;
-        match outcome {
-            Outcome::Described { params, cipher: None } => {
-                self.described(*params);
-                self.answer(&asked, &Answer::empty());
-            }
-            Outcome::Described { params, cipher: Some(cipher) } => {
-                self.keys += 1;
-                self.worker.metrics.sessions.handshakes.with_label_values(&["done"]).inc();
-                if self.keys > MAX_KEYS {
-                    return Err(Ended::Closed(Close::ProtocolError));
-                }
-                self.switching = Some(Switch { asked, params, cipher });
-            }
-            // It would end the user's other sessions for one that is over.
-            Outcome::LoggedIn { .. } if self.outbox.is_sealed() => {}
-            Outcome::LoggedIn { user_id, token, expires_at, expected } => {
-                self.counted_login("accepted");
-                tracing::debug!(session = self.identity.session_id(), user = user_id, "logged in");
-                self.identity.log_in(&user_id, &token, expires_at);
-                self.handle.set_stage(Stage::Authenticated);
-                self.answer(&asked, &Answer::empty());
-                self.join();
-                drop(expected);
-            }
-            Outcome::LoginRefused { reason } => {
-                self.counted_login("refused");
-                let session = self.identity.session_id();
-                tracing::info!(session, reason, "login refused");
-                let failure = Failure::new(Code::AUTH_ERROR, reason);
-                self.answer(&asked, &failure.into_answer());
-                return Err(Ended::Closed(Close::AuthenticationFailed));
-            }
-            Outcome::Failed(failure) => self.answer(&asked, &failure.into_answer()),
-            Outcome::Closed(close) => return Err(Ended::Closed(close)),
-        }
-        Ok(())
-    }
-
-    fn counted_login(&self, outcome: &str) {
-        self.worker.metrics.sessions.logins.with_label_values(&[outcome]).inc();
-    }
-
-    /// Lets pushes find the session, from behind the answer to its login on,
-    /// and as what it has described itself since.
-    fn join(&mut self) {
-        let outbox = self.outbox.outbox();
-        let Some(presence) = self.identity.presence(outbox, self.cipher.is_some()) else { return };
-        match &mut self.membership {
-            None => {
-                self.membership = Some(self.worker.registry.join(presence));
-                news::connected(&self.worker, &self.identity);
-            }
-            Some(membership) => {
-                let was = Arc::clone(membership.presence());
-                match membership.renew(presence) {
-                    Ok(()) => {
-                        news::renewed(&self.worker, &self.identity, &was, membership.presence());
-                    }
-                    // The order to close is in the outbox already.
-                    Err(evicted) => {
-                        tracing::debug!(session = self.identity.session_id(), %evicted, "no login");
-                    }
-                }
-            }
-        }
-    }
-
-    fn described(&mut self, params: SetCxnParamsReq) {
-        self.identity.describe(params);
-        if self.handle.stage() == Stage::Connected {
-            self.handle.set_stage(Stage::Described);
-        }
-        if self.membership.is_some() && self.identity.has_device() {
-            self.join();
         }
     }
 
@@ -532,68 +482,6 @@ enum Begun {
     Answered(Answer),
 }
 
-/// The first message of every connection: text, and never encrypted.
-struct Greeting(bool);
-
-impl Source for Greeting {
-    fn next(&mut self) -> Option<Outgoing> {
-        std::mem::take(&mut self.0).then_some(Outgoing::Text("connected"))
-    }
-
-    fn written(&mut self) {}
-}
-
-/// What the outbox holds, on its way to the socket, with pings between.
-struct Queue<'a> {
-    outbox: &'a Reader,
-    cipher: Option<&'a Cipher>,
-    traffic: &'a Traffic,
-    confirmations: &'a mut Confirmations,
-    heartbeat: bool,
-    /// What was given has been taken, and more may be waiting behind it.
-    is_behind: bool,
-}
-
-impl Source for Queue<'_> {
-    fn next(&mut self) -> Option<Outgoing> {
-        if std::mem::take(&mut self.heartbeat) {
-            return Some(Outgoing::Ping(self.confirmations.heartbeat()));
-        }
-        // Also where more is always waiting, what was sent gets its ping.
-        if std::mem::take(&mut self.is_behind)
-            && let Some(payload) = self.confirmations.ping_behind()
-        {
-            return Some(Outgoing::Ping(payload));
-        }
-        let Some(frame) = self.outbox.take() else {
-            return self.confirmations.ping_behind().map(Outgoing::Ping);
-        };
-        let (sealed, ticket) = seal(frame, self.cipher, self.traffic);
-        if let Some(ticket) = ticket {
-            self.confirmations.sent(ticket);
-        }
-        Some(Outgoing::Binary(sealed))
-    }
-
-    fn written(&mut self) {
-        self.confirmations.written();
-        self.is_behind = true;
-    }
-}
-
-/// Encrypts a frame where the session does so. A push is shared with other
-/// sessions: only the encryption copies it.
-fn seal(frame: Frame, cipher: Option<&Cipher>, traffic: &Traffic) -> (Bytes, Option<Ticket>) {
-    let sealed = match (frame, cipher) {
-        (Frame::Answer(plain), None) => (plain.freeze(), None),
-        (Frame::Answer(plain), Some(cipher)) => (cipher.seal(plain), None),
-        (Frame::Push(plain, ticket), None) => (plain, ticket),
-        (Frame::Push(plain, ticket), Some(cipher)) => (cipher.seal_copy(&plain), ticket),
-    };
-    traffic.sent(sealed.0.len());
-    sealed
-}
-
 #[cfg(test)]
 mod tests {
     use std::mem::size_of;
@@ -609,7 +497,7 @@ mod tests {
     #[test]
     fn idle_sessions_are_small() {
         let sizes = [
-            ("Task", size_of::<Task<TcpStream>>(), 464),
+            ("Task", size_of::<Task<TcpStream>>(), 400),
             ("Socket", size_of::<Socket<TcpStream>>(), 144),
             ("Identity", size_of::<Identity>(), 112),
             ("Handle", size_of::<Handle>(), 16),

@@ -1,0 +1,154 @@
+//! The steps of a session that have been decided: what each changes about the
+//! session, who may find it, and what the client is answered.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{Switch, Task};
+use crate::auth::Verdict;
+use crate::envelope::{Close, Code};
+use crate::proto::session::SetCxnParamsReq;
+use crate::session::ended::Ended;
+use crate::session::handshake::{Described, Judged, Outcome, Step};
+use crate::session::identity::Login;
+use crate::session::news;
+use crate::session::request::{Answer, Failure};
+use crate::session::sweeper::Stage;
+
+/// Times that a session may choose a key: once, and some to mend it.
+const MAX_KEYS: u8 = 8;
+
+impl<S> Task<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    pub(super) fn on_step(&mut self, step: Step) -> Result<(), Ended> {
+        let Step { asked, outcome } = step;
+        match outcome {
+            Outcome::Described(Described { params, cipher: None, judged }) => {
+                self.described(*params, judged);
+                self.answer(&asked, &Answer::empty());
+            }
+            Outcome::Described(Described { params, cipher: Some(cipher), judged }) => {
+                self.keys += 1;
+                self.worker.metrics.sessions.handshakes.with_label_values(&["done"]).inc();
+                if self.keys > MAX_KEYS {
+                    return Err(Ended::Closed(Close::ProtocolError));
+                }
+                self.switching = Some(Box::new(Switch { asked, params, cipher, judged }));
+            }
+            // It would end the user's other sessions for one that is over.
+            Outcome::LoggedIn { .. } if self.outbox.is_sealed() => {}
+            Outcome::LoggedIn { user_id, token, expires_at, expected } => {
+                self.counted_login("accepted");
+                tracing::debug!(session = self.identity.session_id(), user = user_id, "logged in");
+                self.identity.log_in(&user_id, &token, expires_at);
+                self.review = None;
+                self.handle.set_expiry(expires_at);
+                self.handle.set_stage(Stage::Authenticated);
+                self.outbox.take_pushes();
+                self.answer(&asked, &Answer::empty());
+                self.join();
+                drop(expected);
+            }
+            Outcome::LoginRefused { reason } => {
+                self.counted_login("refused");
+                let session = self.identity.session_id();
+                tracing::info!(session, reason, "login refused");
+                let failure = Failure::new(Code::AUTH_ERROR, reason);
+                self.answer(&asked, &failure.into_answer());
+                return Err(Ended::Closed(Close::AuthenticationFailed));
+            }
+            Outcome::Failed(failure) => self.answer(&asked, &failure.into_answer()),
+            Outcome::Closed(close) => return Err(Ended::Closed(close)),
+        }
+        Ok(())
+    }
+
+    fn counted_login(&self, outcome: &str) {
+        self.worker.metrics.sessions.logins.with_label_values(&[outcome]).inc();
+    }
+
+    /// Lets pushes find the session, from behind the answer to its login on,
+    /// and as what it has described itself since.
+    fn join(&mut self) {
+        let outbox = self.outbox.outbox();
+        let Some(presence) = self.identity.presence(outbox, self.cipher.is_some()) else { return };
+        match &mut self.membership {
+            None => {
+                self.membership = Some(self.worker.registry.join(presence));
+                news::connected(&self.worker, &self.identity);
+            }
+            Some(membership) => {
+                let was = Arc::clone(membership.presence());
+                match membership.renew(presence) {
+                    Ok(()) => {
+                        news::renewed(&self.worker, &self.identity, &was, membership.presence());
+                    }
+                    // The order to close is in the outbox already.
+                    Err(evicted) => {
+                        tracing::debug!(session = self.identity.session_id(), %evicted, "no login");
+                    }
+                }
+            }
+        }
+    }
+
+    /// The session has described itself. `judged`: its login was judged anew for
+    /// that.
+    pub(super) fn described(&mut self, params: SetCxnParamsReq, judged: Option<Judged>) {
+        self.identity.describe(params);
+        if let Some(Judged { expires_at }) = judged {
+            // What is being judged besides is the device of before.
+            self.review = None;
+            self.holds_until(expires_at);
+        }
+        if self.handle.stage() == Stage::Connected {
+            self.handle.set_stage(Stage::Described);
+        }
+        if self.membership.is_some() && self.identity.has_device() {
+            self.join();
+        }
+    }
+
+    fn holds_until(&mut self, expires_at: Option<SystemTime>) {
+        self.identity.extend_login(expires_at);
+        self.handle.set_expiry(expires_at);
+    }
+
+    /// The login has expired: pushes find the session no more, and those that
+    /// wait are given up. A new login brings it back.
+    pub(super) fn on_expired(&mut self) {
+        if self.identity.login() != Login::Expired {
+            return; // the client has logged in meanwhile
+        }
+        self.outbox.refuse_pushes();
+        self.review = None;
+        self.handle.set_stage(Stage::Expired);
+        let Some(membership) = self.membership.take() else { return };
+        let why = Close::LoginExpired;
+        let presence = membership.presence();
+        news::disconnected(&self.worker, &self.identity, presence, why.code(), why.reason());
+        membership.leave(why.code(), why.reason());
+    }
+
+    /// The login was judged again.
+    pub(super) fn on_reviewed(&mut self, verdict: Verdict) -> Result<(), Ended> {
+        let session = self.identity.session_id();
+        match verdict {
+            Verdict::Accepted { expires_at } => self.holds_until(expires_at),
+            Verdict::Refused { reason } => {
+                tracing::info!(session, reason, "login revoked");
+                self.outbox.refuse_pushes();
+                return Err(Ended::Closed(Close::LoginRevoked));
+            }
+            // It is tried again when the login is due the next time.
+            Verdict::Unavailable { cause } => {
+                tracing::debug!(session, cause, "a login could not be judged again");
+            }
+        }
+        Ok(())
+    }
+}

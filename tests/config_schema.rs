@@ -57,12 +57,14 @@ fn gateway_complains(document: &Value) -> Vec<String> {
 fn full_documents() -> Vec<Value> {
     let full = json_of(FULL);
     let call = full["hooks"]["connected"].clone();
-    let jwt = json!({ "keys": "jwks.json", "issuer": "x", "audience": "y", "user_claim": "sub" });
+    let (issuer, url) = ("https://id.example.com", "https://id.example.com/jwks.json");
+    let jwt = json!({ "keys": url, "ca": "ca.pem", "issuer": issuer, "audience": "y", "user_claim": "sub" });
     let user = json!({ "user": "u", "password": "p" });
     [
         (json!({ "none": { "insecure": true } }), user),
         (json!({ "rpc": call }), json!({ "token": "t" })),
         (json!({ "jwt": jwt }), json!({ "credentials": "gateway.creds" })),
+        (json!({ "jwt": { "secret": "secret.txt", "issuer": issuer } }), json!({})),
     ]
     .map(|(auth, nats)| {
         let mut document = full.clone();

@@ -129,6 +129,17 @@ impl State {
             Check::needed("routes", pending.iter().map(reason).collect()),
             Check::needed("draining", draining.into_iter().collect()),
         ];
+        if let Some(keys) = self.services.load().auth.fetched_keys() {
+            // A gateway that has never had them, as with a wrong URL, has
+            // nobody log in. One that has goes on with those.
+            checks.push(match (keys.keys, keys.failure) {
+                (0, reason) => {
+                    let reason = reason.unwrap_or_else(|| "they have not been fetched yet".into());
+                    Check::needed("keys", vec![reason])
+                }
+                (_, reason) => Check::wanted("keys", reason.into_iter().collect()),
+            });
+        }
         // A service that is away is away for all gateways: see below.
         checks.push(Check::wanted("upstreams", complaints(&self.services.load())));
         if let Some(cluster) = self.broker.cluster() {

@@ -1,36 +1,103 @@
 //! From the `auth` section to what judges logins and requests.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::callouts::{self, AUTH, Callee, EACH_REQUEST};
-use super::resolve::Problem;
-use crate::auth::{Authenticator, EachRequest, Jwt, Login, Rpc, jwt};
-use crate::config::{Auth, Judge};
+use super::resolve::{Problem, Reflection};
+use crate::auth::jwt::{self, KeySet, Keys, Place, Remote, RemoteConfig, RemoteError};
+use crate::auth::{Authenticator, EachRequest, Jwt, Login, Rpc};
+use crate::config::{Auth, Judge, JwtKeys};
+use crate::upstream::Pem;
+
+/// How long keys are waited for before the gateway starts without them.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The keys of a configuration.
+#[derive(Default)]
+pub(super) struct Known {
+    /// `None`: it needs none, or is wrong.
+    pub(super) keys: Option<Keys>,
+    /// Keys that could not be fetched yet, and why.
+    pub(super) unfetched: Option<Problem>,
+}
+
+/// What judged logins before.
+#[derive(Clone, Copy)]
+pub(super) struct Before<'a> {
+    /// There is a configuration that goes on if this one is refused.
+    pub(super) is_reload: bool,
+    /// The keys that it fetches, if it does.
+    pub(super) remote: Option<&'a Arc<Remote>>,
+}
+
+/// Reads the keys for JWTs, or has them fetched. Those that are fetched from
+/// the same place as before go on.
+pub(super) async fn keys(
+    auth: &Auth,
+    before: Before<'_>,
+    mode: Reflection,
+) -> Result<Known, Problem> {
+    let known = |keys| Ok(Known { keys, unfetched: None });
+    let Judge::Jwt(jwt) = &auth.judge else { return known(None) };
+    let (key, place) = match (&jwt.keys, &jwt.secret, &jwt.issuer) {
+        (Some(JwtKeys::File(path)), ..) => {
+            let set = KeySet::from_file(path).map_err(|error| at("keys", error))?;
+            return known(Some(Keys::File(path.clone(), set.into())));
+        }
+        (None, Some(path), _) => {
+            let set = KeySet::from_secret_file(path).map_err(|error| at("secret", error))?;
+            return known(Some(Keys::Secret(path.clone(), set.into())));
+        }
+        (Some(JwtKeys::Url(url)), ..) => ("keys", Place::Jwks(url.clone())),
+        (None, None, Some(issuer)) => ("issuer", Place::Issuer(issuer.clone())),
+        (None, None, None) => return known(None), // reported when the file was read
+    };
+    let ca = jwt.ca.as_deref().map(Pem::read).transpose().map_err(|error| at("ca", error))?;
+    let config = RemoteConfig { place, ca };
+    let same = before.remote.filter(|remote| *remote.config() == config);
+    let remote = match same {
+        Some(remote) => Arc::clone(remote),
+        None => Arc::new(Remote::new(config).map_err(|error| {
+            at(if matches!(error, RemoteError::Tls(_)) { "ca" } else { key }, error)
+        })?),
+    };
+    let keys = Some(Keys::Remote(Arc::clone(&remote)));
+    if mode == Reflection::Offline {
+        return known(keys);
+    }
+    remote.start();
+    if mode == Reflection::AskUnknown {
+        return known(keys);
+    }
+    let Err(reason) = remote.first(PATIENCE).await else { return known(keys) };
+    let problem = at(key, format!("keys cannot be fetched: {reason}"));
+    let judges = |before: &Arc<Remote>| before.status().keys > 0;
+    if before.is_reload && same.is_none() && before.remote.is_none_or(judges) {
+        // Better the configuration from before, under which logins are judged.
+        return Err(problem);
+    }
+    Ok(Known { keys, unfetched: Some(problem) })
+}
 
 /// Makes the authenticator. `callee` finds an upstream by its name. After a
 /// problem, nobody can log in.
 pub(super) fn build(
     auth: &Auth,
+    keys: Option<Keys>,
     problems: &mut Vec<Problem>,
     callee: impl Fn(&str) -> Option<Callee>,
 ) -> Authenticator {
     match &auth.judge {
         Judge::None(_) => Authenticator::None,
-        Judge::Jwt(jwt) => {
-            let made = Jwt::new(jwt::Config {
-                keys: jwt.keys.clone(),
+        Judge::Jwt(jwt) => keys.map_or(Authenticator::Pending, |keys| {
+            let config = jwt::Config {
                 issuer: jwt.issuer.clone(),
                 audience: jwt.audience.clone(),
                 user_claim: jwt.user_claim.clone(),
-            });
-            match made {
-                Ok(jwt) => Authenticator::Jwt(Arc::new(jwt)),
-                Err(error) => {
-                    problems.push(Problem::at(["auth", "jwt", "keys"], error.to_string()));
-                    Authenticator::Pending
-                }
-            }
-        }
+            };
+            Authenticator::Jwt(Arc::new(Jwt::new(config, keys)))
+        }),
         // No such upstream, or a broken one: reported where that was found out.
         Judge::Rpc(call) => {
             let placeholders: Vec<_> = Login::placeholders().collect();
@@ -56,4 +123,9 @@ pub(super) fn each_request(
     });
     let rpc = made.map(|(callout, call)| Rpc::new(callout, call));
     Some(EachRequest::new(rpc, config.cache))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "made for `map_err`")]
+fn at(key: &str, error: impl ToString) -> Problem {
+    Problem::at(["auth", "jwt", key], error.to_string())
 }

@@ -138,7 +138,7 @@ impl App {
         if diagnostics.has_errors() {
             return Err(StartError::Config(diagnostics));
         }
-        log_warnings(&loaded, &made.warnings);
+        log_warnings(&loaded, &made);
 
         let listen = config.edge.listen;
         let unavailable = |source| StartError::Listen { address: listen, source };
@@ -277,10 +277,18 @@ impl Problem {
     }
 }
 
-/// Logs what can be used, and is probably not meant.
-fn log_warnings(loaded: &Loaded, found: &[Problem]) {
+/// Logs what can be used, and is probably not meant, or has its consequences.
+fn log_warnings(loaded: &Loaded, found: &Resolved) {
+    if let Some(Problem { path, message, .. }) = &found.unfetched {
+        let key = path.join(".");
+        tracing::warn!(
+            key,
+            reason = message,
+            "logins are answered RetryError until there are keys"
+        );
+    }
     let mut warnings = loaded.diagnostics();
-    for problem in found {
+    for problem in &found.warnings {
         problem.warn(loaded, &mut warnings);
     }
     warnings.tidy();

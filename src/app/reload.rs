@@ -106,7 +106,7 @@ impl Reloader {
         for line in loaded.warnings.lines() {
             tracing::warn!(warning = %line, "configuration");
         }
-        log_warnings(&loaded, &resolved.warnings);
+        log_warnings(&loaded, &resolved);
         self.warned = resolved.warnings;
         self.door.take_over(&tokens.unwrap_or_default());
         self.running = loaded.config;

@@ -10,10 +10,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 
+use super::authentication::Before;
 use super::callouts::{self, Callee};
 use super::{authentication, components, sizes};
+use crate::auth::jwt::Remote;
 use crate::config::{self, Config, IdentityConfig, RpcCall, UpstreamConfig};
 use crate::routing::{
     DescriptorError, Descriptors, Note, PublicMethods, RouteSpec, RouteTable, StatusCodes,
@@ -58,12 +60,19 @@ pub struct Resolved {
     pub warnings: Vec<Problem>,
     /// Upstreams whose descriptors could not be had yet, with the reason.
     pub pending: Vec<(String, String)>,
+    /// The keys that logins are judged with could not be fetched yet. Until
+    /// they are, nobody can log in.
+    pub unfetched: Option<Problem>,
 }
 
 /// Resolves configurations one after the other, and keeps what does not change.
 pub struct Resolver {
     workers: usize,
     kept: HashMap<String, Kept>,
+    /// Some configuration was resolved without a problem.
+    is_reload: bool,
+    /// The keys that it fetches, if it does.
+    keys: Option<Arc<Remote>>,
 }
 
 struct Kept {
@@ -97,11 +106,11 @@ enum Known {
 impl Resolver {
     /// A resolver for a gateway of so many workers.
     pub fn new(workers: usize) -> Self {
-        Self { workers, kept: HashMap::new() }
+        Self { workers, kept: HashMap::new(), is_reload: false, keys: None }
     }
 
     /// Resolves a configuration. Upstreams that are configured as before keep
-    /// their connections.
+    /// their connections, and keys that are fetched from the same place go on.
     pub async fn resolve(&mut self, config: &Config, reflection: Reflection) -> Resolved {
         let mut problems = Vec::new();
         let callouts: Vec<_> = callouts::all(config).map(|(_, call)| call).collect();
@@ -110,7 +119,15 @@ impl Resolver {
             .iter()
             .filter_map(|(name, upstream)| self.candidate(name, upstream, &callouts, &mut problems))
             .collect();
-        let descriptors = join_all(candidates.iter().map(|c| self.describe(c, reflection))).await;
+        let described = join_all(candidates.iter().map(|c| self.describe(c, reflection)));
+        let before = Before { is_reload: self.is_reload, remote: self.keys.as_ref() };
+        // On the heap: this future is part of those of commands.
+        let keys = Box::pin(authentication::keys(&config.auth, before, reflection));
+        let (descriptors, keys) = join(described, keys).await;
+        let keys = keys.unwrap_or_else(|problem| {
+            problems.push(problem);
+            authentication::Known::default()
+        });
 
         let mut known = HashMap::new();
         for (candidate, described) in candidates.iter().zip(descriptors) {
@@ -137,7 +154,8 @@ impl Resolver {
             Some(Callee { destination, descriptors, timeout: candidate.config.timeout })
         };
         sizes::check(config, &routes, &mut problems);
-        let auth = authentication::build(&config.auth, &mut problems, callee);
+        let remote = keys.keys.as_ref().and_then(|keys| keys.remote()).cloned();
+        let auth = authentication::build(&config.auth, keys.keys, &mut problems, callee);
         let each_request = authentication::each_request(&config.auth, &mut problems, callee);
         let hooks = callouts::hooks(&config.hooks, &mut problems, callee);
         warnings.extend(callouts::doubts(config, callee));
@@ -152,10 +170,12 @@ impl Resolver {
         let upstreams = candidates.iter().map(|c| Arc::clone(&c.upstream)).collect();
         if problems.is_empty() {
             self.keep(&candidates, &known);
+            self.is_reload = true;
+            self.keys = remote;
         }
         let holding = components::holding(&config.auth);
         let services = Services { routes, auth, holding, each_request, hooks, upstreams };
-        Resolved { services, problems, warnings, pending }
+        Resolved { services, problems, warnings, pending, unfetched: keys.unfetched }
     }
 
     fn candidate<'c>(

@@ -1,8 +1,10 @@
 //! What is looked at, instead of being counted, when somebody asks for metrics.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::admin::State;
+use crate::auth::jwt::RemoteStatus;
 use crate::hooks::{Event, Outcome};
 use crate::metrics::{Family, Sample};
 use crate::session::Services;
@@ -17,6 +19,7 @@ impl State {
         let mut families = self.gateway();
         families.extend(self.sessions());
         families.extend(routes(&services));
+        families.extend(fetched_keys(&services));
         families.extend(self.hooks());
         families.extend(upstreams(&services));
         families.extend(self.cluster());
@@ -145,6 +148,44 @@ impl State {
             ),
         ]
     }
+}
+
+/// The keys for JWTs that are fetched from a URL. The counters are there
+/// without it, too.
+fn fetched_keys(services: &Services) -> Vec<Family> {
+    let status = services.auth.fetched_keys();
+    let gauge = |value: Option<f64>| value.map(Sample::of).into_iter().collect();
+    let fetched_at = status.as_ref().and_then(|status| status.fetched_at);
+    let since_epoch = fetched_at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+    let count = |of: fn(&RemoteStatus) -> u64| number(status.as_ref().map_or(0, of));
+    let by = |outcome: &str, of| Sample::new([("outcome", outcome.to_owned())], count(of));
+    vec![
+        Family::gauge(
+            "jwks_keys",
+            "Keys in use of the key set that is fetched for logins; 0: it could not be had yet.",
+            gauge(status.as_ref().map(|status| number(status.keys as u64))),
+        ),
+        Family::gauge(
+            "jwks_fetched_timestamp_seconds",
+            "When the key set for logins was last fetched, or found unchanged.",
+            gauge(since_epoch.map(|since| since.as_secs_f64().floor())),
+        ),
+        Family::counter(
+            "jwks_fetches_total",
+            "Fetches of the key set for logins: with a set (fetched), without an answer (unreachable), \
+             with an answer that is none (invalid).",
+            vec![
+                by("fetched", |status| status.fetched),
+                by("unreachable", |status| status.unreachable),
+                by("invalid", |status| status.invalid),
+            ],
+        ),
+        Family::counter(
+            "jwks_unknown_keys_total",
+            "Logins whose token's key was not in the key set.",
+            vec![Sample::of(count(|status| status.unknown))],
+        ),
+    ]
 }
 
 fn routes(services: &Services) -> Vec<Family> {

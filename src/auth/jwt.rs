@@ -1,130 +1,207 @@
 //! Logins by JSON Web Token (RFC 7519), checked by the gateway itself.
 //!
-//! What a token is checked for: its signature under one of the `keys`, whose
+//! What a token is checked for: its signature under one of the keys, whose
 //! kind alone decides which algorithms are possible; `exp` and `nbf` with 30
 //! seconds of leeway, where the token has them; `iss` and `aud`, which it must
 //! have where they are configured; and that its user claim is the user of the
 //! login. A token without `exp` never expires: whoever issues tokens decides.
 //! A token with a `crit` header is refused, since none of the extensions that
 //! it may name is understood here (RFC 7515, 4.1.11).
+//!
+//! Keys come from a file ([`keys`]), or are fetched ([`remote`]).
 
+mod claim;
+mod http;
 mod keys;
+mod remote;
+mod schedule;
+mod url;
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::future::{Ready, ready};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use arc_swap::ArcSwap;
+use futures_util::future::{BoxFuture, Either};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, Validation};
 use serde_json::{Map, Value};
 
-pub use keys::{KeyProblem, KeysError};
+pub use self::url::{KeysUrl, UrlProblem};
+pub use keys::{KeyProblem, KeySet, KeysError, read_secret};
+pub use remote::{Place, Remote, RemoteConfig, RemoteError, RemoteStatus};
 
 use super::{LEEWAY, Login, Verdict};
-use keys::KeySet;
 
 /// What tokens must be like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// The file that the keys are in: a JWKS, one or more PEM public keys, or
-    /// an HMAC secret of at least 32 bytes, to which white space at the ends of
-    /// the file does not belong.
-    pub keys: PathBuf,
     /// The issuer that tokens must name; absent, it is not looked at.
     pub issuer: Option<String>,
     /// The audience that tokens must be for; absent, it is not looked at.
     pub audience: Option<String>,
-    /// The top-level claim that must equal the login's user id, as a text or
-    /// as a whole number.
+    /// The claim that must equal the login's user id, as a text or as a whole
+    /// number: its name, or a path to it with dots between its steps.
     pub user_claim: String,
+}
+
+/// The keys that tokens may be signed with.
+#[derive(Clone)]
+pub enum Keys {
+    /// Those of a file, as it was when it was read.
+    File(PathBuf, Arc<KeySet>),
+    /// The HMAC secret of a file, as it was when it was read.
+    Secret(PathBuf, Arc<KeySet>),
+    /// Those that a server has at the moment.
+    Remote(Arc<Remote>),
 }
 
 /// Judges logins by their JWT.
 pub struct Jwt {
     config: Config,
     validation: Validation,
-    keys: ArcSwap<KeySet>,
+    keys: Keys,
+}
+
+/// Why a token is not believed.
+struct Refusal {
+    reason: &'static str,
+    /// A key that is not known here could make a difference.
+    wants_key: bool,
 }
 
 impl Jwt {
-    /// Reads the keys. Blocks on the file.
-    pub fn new(config: Config) -> Result<Self, KeysError> {
-        let keys = KeySet::read(&config.keys)?;
-        Ok(Self { validation: validation(&config), keys: ArcSwap::from_pointee(keys), config })
+    /// Judges by these keys.
+    pub fn new(config: Config, keys: Keys) -> Self {
+        Self { validation: validation(&config), keys, config }
     }
 
-    /// What this was made from.
+    /// What tokens must be like.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// The file that the keys are in: [`reload`](Self::reload) when it changes.
-    pub fn keys_file(&self) -> &Path {
-        &self.config.keys
-    }
-
-    /// Reads the keys again, for every login from now on. Blocks on the file.
-    ///
-    /// With an error nothing has changed: the keys from before go on.
-    pub fn reload(&self) -> Result<(), KeysError> {
-        self.keys.store(KeySet::read(&self.config.keys)?.into());
-        Ok(())
+    /// What tokens are checked with.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// Judges a login's token.
-    pub(super) fn judge(&self, login: &Login<'_>) -> Verdict {
+    ///
+    /// A token whose key is not known waits for keys that are being fetched, for
+    /// some seconds at most. The future may be dropped at any time.
+    pub(super) fn judge(
+        self: &Arc<Self>,
+        login: &Login<'_>,
+    ) -> Either<Ready<Verdict>, BoxFuture<'static, Verdict>> {
         if login.token.is_empty() {
-            return Verdict::refused("token is missing");
+            return Either::Left(ready(Verdict::refused("token is missing")));
         }
-        match self.claims(login.token) {
-            Ok(claims) if self.names_user(&claims, login.user_id) => match expiry(&claims) {
-                // Of the last second, in which whole seconds are still equal.
-                Some(at) if at <= SystemTime::now() => Verdict::refused(EXPIRED),
-                expires_at => Verdict::Accepted { expires_at },
-            },
-            Ok(claims) if claims.contains_key(&self.config.user_claim) => {
-                Verdict::refused("token is for another user")
+        let (now, remote) = match &self.keys {
+            Keys::File(_, set) | Keys::Secret(_, set) => (Some(Arc::clone(set)), None),
+            Keys::Remote(remote) => (remote.now(), Some(Arc::clone(remote))),
+        };
+        let Some(now) = now else {
+            let cause = "the keys that tokens are checked with could not be fetched yet".to_owned();
+            return Either::Left(ready(Verdict::Unavailable { cause }));
+        };
+        let refusal = match self.judge_with(&now, login.token, login.user_id) {
+            Ok(verdict) => return Either::Left(ready(verdict)),
+            Err(refusal) => refusal,
+        };
+        let Some(remote) = remote.filter(|_| refusal.wants_key) else {
+            return Either::Left(ready(Verdict::refused(refusal.reason)));
+        };
+        let (jwt, token) = (Arc::clone(self), login.token.to_owned());
+        let user_id = login.user_id.to_owned();
+        Either::Right(Box::pin(async move {
+            match remote.fresh().await {
+                Ok(keys) => jwt
+                    .judge_with(&keys, &token, &user_id)
+                    .unwrap_or_else(|refusal| Verdict::refused(refusal.reason)),
+                Err(cause) => Verdict::Unavailable { cause },
             }
-            Ok(_) => Verdict::refused("token names no user"),
-            Err(reason) => Verdict::refused(reason),
+        }))
+    }
+
+    fn judge_with(&self, keys: &KeySet, token: &str, user_id: &str) -> Result<Verdict, Refusal> {
+        let claims = self.claims(keys, token)?;
+        let Some(user) = claim::find(&claims, &self.config.user_claim) else {
+            return Ok(Verdict::refused("token names no user"));
+        };
+        let is_user = match user {
+            Value::String(user) => user == user_id,
+            Value::Number(user) if !user.is_f64() => user.to_string() == user_id,
+            _ => false,
+        };
+        if !is_user {
+            return Ok(Verdict::refused("token is for another user"));
         }
+        Ok(match expiry(&claims) {
+            // Of the last second, in which whole seconds are still equal.
+            Some(at) if at <= SystemTime::now() => Verdict::refused(EXPIRED),
+            expires_at => Verdict::Accepted { expires_at },
+        })
     }
 
     /// The claims of a token that is valid, whoever it is for.
-    fn claims(&self, token: &str) -> Result<Map<String, Value>, &'static str> {
+    fn claims(&self, keys: &KeySet, token: &str) -> Result<Map<String, Value>, Refusal> {
+        let refused = |reason| Refusal { reason, wants_key: false };
         // An algorithm that the library has no name for, `none` among them,
         // is an error here already.
-        let header = jsonwebtoken::decode_header(token).map_err(|_| "malformed token")?;
+        let header = jsonwebtoken::decode_header(token).map_err(|_| refused("malformed token"))?;
         if header.crit.is_some() {
-            return Err("token needs an extension that is not supported");
+            return Err(refused("token needs an extension that is not supported"));
         }
-        let keys = self.keys.load();
-        let mut refusal = "no key fits the token";
+        let mut reason = "no key fits the token";
         for key in keys.fitting(header.alg, header.kid.as_deref()) {
             let validation = self.validation_for(header.alg);
             match jsonwebtoken::decode(token, key, &validation) {
                 Ok(token) => return Ok(token.claims),
-                Err(error) => refusal = reason(error.kind()),
+                Err(error) => reason = reason_of(error.kind()),
             }
-            if refusal != BAD_SIGNATURE {
-                break;
+            if reason != BAD_SIGNATURE {
+                return Err(refused(reason));
             }
         }
-        Err(refusal)
+        // Secrets are not fetched, and a key of this name is known.
+        let is_known = is_hmac(header.alg) || header.kid.is_some_and(|id| keys.has_id(&id));
+        Err(Refusal { reason, wants_key: !is_known })
     }
 
     fn validation_for(&self, algorithm: Algorithm) -> Validation {
         Validation { algorithms: vec![algorithm], ..self.validation.clone() }
     }
+}
 
-    fn names_user(&self, claims: &Map<String, Value>, user_id: &str) -> bool {
-        match claims.get(&self.config.user_claim) {
-            Some(Value::String(user)) => user == user_id,
-            Some(Value::Number(user)) if !user.is_f64() => user.to_string() == user_id,
-            _ => false,
+impl Keys {
+    /// The keys that are fetched, where they are.
+    pub fn remote(&self) -> Option<&Arc<Remote>> {
+        match self {
+            Self::Remote(remote) => Some(remote),
+            Self::File(..) | Self::Secret(..) => None,
         }
     }
+}
+
+/// Where keys come from, and which there are.
+impl fmt::Display for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path, set) => write!(f, "{}: {set}", path.display()),
+            Self::Secret(path, _) => write!(f, "{}: an HMAC secret", path.display()),
+            Self::Remote(remote) => match remote.now() {
+                Some(set) => write!(f, "{}: {set}", remote.config().place),
+                None => write!(f, "{}, not asked", remote.config().place),
+            },
+        }
+    }
+}
+
+fn is_hmac(algorithm: Algorithm) -> bool {
+    matches!(algorithm, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512)
 }
 
 /// What every token is held against, but for its algorithm.
@@ -158,7 +235,7 @@ const BAD_SIGNATURE: &str = "bad signature";
 const EXPIRED: &str = "token expired";
 
 /// What a client is told of an error.
-fn reason(error: &ErrorKind) -> &'static str {
+fn reason_of(error: &ErrorKind) -> &'static str {
     match error {
         ErrorKind::ExpiredSignature => EXPIRED,
         ErrorKind::ImmatureSignature => "token is not valid yet",
@@ -178,7 +255,9 @@ fn reason(error: &ErrorKind) -> &'static str {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
 
+    use futures_util::FutureExt as _;
     use jsonwebtoken::{EncodingKey, Header};
     use serde_json::json;
 
@@ -187,13 +266,26 @@ mod tests {
     const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/jwt");
     const SECRET: &str = "a secret of more than thirty-two bytes, with a line break behind it";
 
-    fn config(keys: &str) -> Config {
-        Config {
-            keys: Path::new(FIXTURES).join(keys),
-            issuer: None,
-            audience: None,
-            user_claim: "sub".to_owned(),
-        }
+    /// What tokens must be like, and the file of their keys.
+    #[derive(Clone)]
+    struct Setup {
+        keys: &'static str,
+        config: Config,
+    }
+
+    fn config(keys: &'static str) -> Setup {
+        let config = Config { issuer: None, audience: None, user_claim: "sub".to_owned() };
+        Setup { keys, config }
+    }
+
+    fn jwt(setup: Setup) -> Arc<Jwt> {
+        let path = Path::new(FIXTURES).join(setup.keys);
+        let keys = if setup.keys == "secret.txt" {
+            Keys::Secret(path.clone(), KeySet::from_secret_file(&path).unwrap().into())
+        } else {
+            Keys::File(path.clone(), KeySet::from_file(&path).unwrap().into())
+        };
+        Arc::new(Jwt::new(setup.config, keys))
     }
 
     /// A token of the fixtures, made by `PyJWT`, by its name.
@@ -208,9 +300,9 @@ mod tests {
         jsonwebtoken::encode(&Header::default(), claims, &key).unwrap()
     }
 
-    fn judge(config: Config, token: &str) -> Verdict {
+    fn judge(setup: Setup, token: &str) -> Verdict {
         let login = Login { user_id: "zoe", token, ..Login::default() };
-        Jwt::new(config).unwrap().judge(&login)
+        jwt(setup).judge(&login).now_or_never().unwrap()
     }
 
     #[track_caller]
@@ -315,17 +407,29 @@ mod tests {
             "token is for another user",
         );
         assert_refused(&judge(secret(), &sign(&json!({"uid": "zoe"}))), "token names no user");
-        let uid = || Config { user_claim: "uid".to_owned(), ..config("secret.txt") };
+        let by = |claim: &str| {
+            let mut setup = config("secret.txt");
+            claim.clone_into(&mut setup.config.user_claim);
+            setup
+        };
+        let uid = || by("uid");
         assert_accepted(&judge(uid(), &sign(&json!({"uid": "zoe", "sub": "x"}))));
         assert_refused(&judge(uid(), &sign(&json!({"uid": ["zoe"]}))), "token is for another user");
+        let nested = sign(&json!({"realm": {"user": {"id": "zoe"}}}));
+        assert_accepted(&judge(by("realm.user.id"), &nested));
+        assert_refused(&judge(by("realm.user"), &nested), "token is for another user");
+        assert_refused(&judge(by("realm.user.name"), &nested), "token names no user");
+        let whole = sign(&json!({"https://example.com/uid": "zoe"}));
+        assert_accepted(&judge(by("https://example.com/uid"), &whole));
     }
 
     #[test]
     fn a_user_may_be_a_whole_number() {
-        let jwt = Jwt::new(config("secret.txt")).unwrap();
+        let jwt = jwt(config("secret.txt"));
         let judge = |user_id: &str, claim: Value| {
             let token = sign(&json!({ "sub": claim }));
-            jwt.judge(&Login { user_id, token: &token, ..Login::default() })
+            let login = Login { user_id, token: &token, ..Login::default() };
+            jwt.judge(&login).now_or_never().unwrap()
         };
         assert_accepted(&judge("9007199254740993", json!(9_007_199_254_740_993_u64)));
         assert_refused(&judge("1", json!(1.0)), "token is for another user");
@@ -369,10 +473,11 @@ mod tests {
 
     #[test]
     fn issuer_and_audience_are_checked_where_they_are_configured() {
-        let with = |issuer: Option<&str>, audience: Option<&str>| Config {
-            issuer: issuer.map(str::to_owned),
-            audience: audience.map(str::to_owned),
-            ..config("secret.txt")
+        let with = |issuer: Option<&str>, audience: Option<&str>| {
+            let mut setup = config("secret.txt");
+            setup.config.issuer = issuer.map(str::to_owned);
+            setup.config.audience = audience.map(str::to_owned);
+            setup
         };
         let full = token("HS256");
         assert_accepted(&judge(with(Some("https://id.example"), Some("bridgehead")), &full));
@@ -387,26 +492,10 @@ mod tests {
     }
 
     #[test]
-    fn a_new_keys_file_counts_and_a_bad_one_changes_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let keys = folder.path().join("keys");
-        let fixture = |name| fs::read(Path::new(FIXTURES).join(name)).unwrap();
-        fs::write(&keys, fixture("rsa.pem")).unwrap();
-        let jwt = Jwt::new(Config { keys: keys.clone(), ..config("") }).unwrap();
-        let judge = |name: &str| {
-            let token = token(name);
-            jwt.judge(&Login { user_id: "zoe", token: &token, ..Login::default() })
-        };
-        assert_accepted(&judge("RS256"));
-
-        fs::write(&keys, "{").unwrap();
-        let error = jwt.reload().unwrap_err();
-        assert!(error.to_string().contains("is not a JWKS"), "{error}");
-        assert_accepted(&judge("RS256"));
-
-        fs::write(&keys, fixture("p256.pem")).unwrap();
-        jwt.reload().unwrap();
-        assert_accepted(&judge("ES256"));
-        assert_refused(&judge("RS256"), "no key fits the token");
+    fn it_is_said_where_keys_come_from() {
+        let said = |keys| jwt(config(keys)).keys().to_string();
+        assert!(said("rsa.pem").ends_with("rsa.pem: RSA"), "{}", said("rsa.pem"));
+        assert!(said("secret.txt").ends_with("secret.txt: an HMAC secret"));
+        assert!(said("jwks.json").contains("RSA \"rsa\", P-256 \"p256\""), "{}", said("jwks.json"));
     }
 }

@@ -114,11 +114,18 @@ pub enum Authenticator {
     Rpc(Rpc),
     /// Every token is believed.
     None,
-    /// It cannot be told yet: the RPC's descriptors are not known.
+    /// It cannot be told yet: the RPC's descriptors are not known, or something
+    /// is wrong with the configuration.
     Pending,
 }
 
 impl Authenticator {
+    /// How the keys are that tokens are checked with, where they are fetched.
+    pub fn fetched_keys(&self) -> Option<jwt::RemoteStatus> {
+        let Self::Jwt(jwt) = self else { return None };
+        jwt.keys().remote().map(|remote| remote.status())
+    }
+
     /// Whether a session that was accepted as `was` need not be judged anew as
     /// `is`: same platform, same device, and nothing else has changed that the
     /// RPC is asked about.
@@ -136,7 +143,8 @@ impl Authenticator {
     /// A login without a user is refused, whoever judges. What is returned
     /// borrows neither the authenticator nor the login, and asks nobody before it
     /// is polled. It may take as long as the RPC that it asks, where it asks one;
-    /// a timeout is that call's.
+    /// a timeout is that call's. A JWT whose key is still to be fetched takes
+    /// three seconds at most.
     ///
     /// # Cancel safety
     ///
@@ -147,11 +155,11 @@ impl Authenticator {
             return Either::Left(ready(Verdict::refused("userId is missing")));
         }
         match self {
-            Self::Jwt(jwt) => Either::Left(ready(jwt.judge(login))),
-            Self::Rpc(rpc) => Either::Right(rpc.judge(login)),
+            Self::Jwt(jwt) => Either::Right(Either::Left(jwt.judge(login))),
+            Self::Rpc(rpc) => Either::Right(Either::Right(rpc.judge(login))),
             Self::None => Either::Left(ready(Verdict::Accepted { expires_at: None })),
             Self::Pending => Either::Left(ready(Verdict::Unavailable {
-                cause: "the descriptors of the RPC that judges logins are not known yet".into(),
+                cause: "what judges logins is not known yet".into(),
             })),
         }
     }

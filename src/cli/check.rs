@@ -8,7 +8,8 @@ use super::failure::Failure;
 use super::output::print;
 use super::{diagnose, runtime};
 use crate::app::{self, Problem, Reflection, Resolved, Resolver};
-use crate::config;
+use crate::auth::Authenticator;
+use crate::config::{self, Judge};
 
 /// Check the configuration, resolve every route and print the table.
 #[derive(Debug, Args)]
@@ -16,8 +17,8 @@ pub(super) struct Check {
     /// The configuration file.
     #[arg(short, long, value_name = "FILE", default_value = "routes.yaml")]
     config: PathBuf,
-    /// Do not ask servers for their descriptors. Routes of upstreams that use
-    /// reflection are not resolved then.
+    /// Do not ask servers for their descriptors, nor an identity provider for
+    /// its keys. Routes of upstreams that use reflection are not resolved then.
     #[arg(long)]
     offline: bool,
 }
@@ -55,12 +56,17 @@ impl Check {
             };
             unreachable.report(&loaded, &mut diagnostics);
         }
+        if let Some(unfetched) = &resolved.unfetched {
+            let help = "leave it out of this check: --offline".to_owned();
+            let unfetched = Problem { help: Some(help), ..unfetched.clone() };
+            unfetched.report(&loaded, &mut diagnostics);
+        }
         diagnostics.tidy();
         diagnose::print(&diagnostics);
         if diagnostics.has_errors() {
             return Err(Failure::failed(""));
         }
-        Ok(table(&resolved))
+        Ok(format!("{}\n{}", table(&resolved), logins(&loaded.config.auth.judge, &resolved)))
     }
 }
 
@@ -86,6 +92,16 @@ fn table(resolved: &Resolved) -> String {
     }
     lines.push(format!("{} routes, {} not resolved", routes.len(), routes.pending().len()));
     lines.join("\n")
+}
+
+/// Who judges logins, and with which keys.
+fn logins(judge: &Judge, resolved: &Resolved) -> String {
+    match (judge, &resolved.services.auth) {
+        (Judge::None(_), _) => "logins: every token is believed".to_owned(),
+        (Judge::Rpc(call), _) => format!("logins: {} ({}) is asked", call.rpc, call.upstream),
+        (Judge::Jwt(_), Authenticator::Jwt(jwt)) => format!("logins: JWT, keys of {}", jwt.keys()),
+        (Judge::Jwt(_), _) => "logins: JWT".to_owned(),
+    }
 }
 
 fn in_columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {

@@ -1,14 +1,15 @@
 //! Files that arguments name.
 
 use std::fmt::Display;
-use std::io::Read as _;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use super::failure::Failure;
 
 /// What is in a file.
 pub(super) fn file(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path)
+    fs::read(path)
         .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))
 }
 
@@ -18,11 +19,34 @@ pub(super) fn file_or_stdin(path: &Path) -> Result<Vec<u8>, Failure> {
         return file(path);
     }
     let mut data = Vec::new();
-    std::io::stdin()
+    io::stdin()
         .lock()
         .read_to_end(&mut data)
         .map(|_| data)
         .map_err(|error| Failure::usage(format!("cannot read standard input: {error}")))
+}
+
+/// Writes a new file, or, where it may `replace` one, a whole one in the place
+/// of the old one. From its first byte on only `mode` lets anybody read it.
+pub(super) fn write(path: &Path, mode: u32, content: &[u8], replace: bool) -> io::Result<()> {
+    if !replace {
+        return create(path, mode, content);
+    }
+    let mut next = path.as_os_str().to_owned();
+    next.push(format!(".{:08x}", rand::random::<u32>()));
+    create(Path::new(&next), mode, content)
+        .and_then(|()| fs::rename(&next, path))
+        .inspect_err(|_| drop(fs::remove_file(&next)))
+}
+
+fn create(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+    #[cfg(not(unix))]
+    let _ = mode;
+    options.open(path)?.write_all(content)
 }
 
 /// A file whose contents are no good.

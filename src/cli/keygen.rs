@@ -1,13 +1,13 @@
 //! `bridgehead keygen`: the key pair of the session protocol's encryption.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 
 use super::failure::Failure;
+use super::files;
 use super::output::print;
 use crate::envelope::rsa::generate_key;
 
@@ -64,18 +64,8 @@ impl Keygen {
         Ok(public)
     }
 
-    /// Writes a new file, or a whole one in the place of an old one.
     fn write(&self, path: &Path, mode: u32, content: &[u8]) -> Result<(), Failure> {
-        let written = if self.force {
-            let mut next = path.as_os_str().to_owned();
-            next.push(format!(".{:08x}", rand::random::<u32>()));
-            create(Path::new(&next), mode, content)
-                .and_then(|()| fs::rename(&next, path))
-                .inspect_err(|_| drop(fs::remove_file(&next)))
-        } else {
-            create(path, mode, content)
-        };
-        written.map_err(|error| match error.kind() {
+        files::write(path, mode, content, self.force).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => exists(path),
             _ => Failure::failed(format!("cannot write {}: {error}", path.display())),
         })
@@ -93,19 +83,10 @@ fn exists(path: &Path) -> Failure {
         .help("name another file with --out, or replace the key with --force")
 }
 
-/// Creates a file that only `mode` lets anybody read, from its first byte on.
-fn create(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
-    #[cfg(not(unix))]
-    let _ = mode;
-    options.open(path)?.write_all(content)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::envelope::{PrivateKey, PublicKey};
 

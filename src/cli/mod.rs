@@ -27,6 +27,7 @@ mod runtime;
 mod schema;
 mod serve;
 mod sessions;
+mod token;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -54,6 +55,7 @@ enum Command {
     Kick(kick::Kick),
     Bench(bench::Bench),
     Keygen(keygen::Keygen),
+    Token(Box<token::Token>),
     Schema(schema::Schema),
     Health(health::Health),
 }
@@ -83,6 +85,7 @@ impl Command {
             Self::Kick(command) => command.run(),
             Self::Bench(command) => command.run(),
             Self::Keygen(command) => command.run(),
+            Self::Token(command) => command.run(),
             Self::Health(command) => command.run(),
         }
     }

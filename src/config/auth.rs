@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema};
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::forms::{FilePath, MethodName, NonEmpty};
+use super::forms::{FilePath, KeysPlace, MethodName, NonEmpty};
 use super::units::Delay;
+use crate::auth::jwt::KeysUrl;
 
 /// Who decides whether a login is believed, and for how long it holds.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -107,23 +109,57 @@ fn seal(schema: &mut Schema) {
 }
 
 /// Tokens are JWTs (HS256, RS256, ES256 or `EdDSA`) signed with a known key.
+/// The key is one of `keys`, or `secret`; with neither, `issuer` is a URL, and
+/// the keys are found by OpenID Connect discovery.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JwtConfig {
-    /// The keys that tokens are signed with: a JWKS file, or a PEM file with a
-    /// public key. Read again when it changes.
-    #[schemars(with = "FilePath")]
-    pub keys: PathBuf,
-    /// The `iss` claim that tokens must have. Absent: not looked at.
+    /// The public keys that tokens are signed with: a JWKS file, a PEM file with
+    /// public keys, or the `https` URL of a JWKS. A file is read again when it
+    /// changes, a URL is fetched again and again.
+    #[schemars(with = "Option<KeysPlace>")]
+    pub keys: Option<JwtKeys>,
+    /// A file with the secret that tokens are signed with by HMAC (HS256): one
+    /// line of 32 characters or more. Read again when it changes.
+    #[schemars(with = "Option<FilePath>")]
+    pub secret: Option<PathBuf>,
+    /// The authorities, in PEM, one of which must have signed the certificate of
+    /// the server that keys are fetched from. Absent: the public web's.
+    #[schemars(with = "Option<FilePath>")]
+    pub ca: Option<PathBuf>,
+    /// The `iss` claim that tokens must have. Absent: not looked at. Without
+    /// `keys` and `secret` it is a URL, whose OpenID Connect discovery document
+    /// says where the keys are.
     #[schemars(with = "Option<NonEmpty>")]
     pub issuer: Option<String>,
     /// The `aud` claim that tokens must have. Absent: not looked at.
     #[schemars(with = "Option<NonEmpty>")]
     pub audience: Option<String>,
-    /// The claim that must equal the `userId` of the login.
+    /// The claim that must equal the `userId` of the login: its name, or a path
+    /// to it such as `realm.user.id`.
     #[serde(default = "default_user_claim")]
     #[schemars(with = "NonEmpty")]
     pub user_claim: String,
+}
+
+/// Where public keys are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JwtKeys {
+    /// In a file of this machine.
+    File(PathBuf),
+    /// At a URL.
+    Url(KeysUrl),
+}
+
+impl<'de> Deserialize<'de> for JwtKeys {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        if KeysUrl::is_meant_by(&text) {
+            KeysUrl::parse(&text).map(Self::Url).map_err(D::Error::custom)
+        } else {
+            Ok(Self::File(text.into()))
+        }
+    }
 }
 
 fn default_user_claim() -> String {

@@ -12,7 +12,8 @@ use super::diagnostics::Diagnostics;
 use super::located::{Document, Entry, Node, Value};
 use super::source::Span;
 use super::structure::FileUse;
-use super::{Config, Judge, suggestions, words};
+use super::{Config, Judge, JwtKeys, suggestions, words};
+use crate::auth::jwt::KeysUrl;
 
 /// Client methods that the gateway answers itself.
 const OWN_METHODS: [&str; 3] =
@@ -23,6 +24,7 @@ pub(super) fn check(config: &Config, document: &Document, diagnostics: &mut Diag
     let mut checks = Checks { config, document, diagnostics };
     checks.open_door();
     checks.nothing_to_judge();
+    checks.token_keys();
     checks.encryption();
     checks.push_door();
     checks.callers();
@@ -44,6 +46,8 @@ pub(super) fn check_files(
         let Err(error) = open(&file.path) else { continue };
         let written = words::shorten(&file.written);
         let message = match error.kind() {
+            // It may be the secret itself.
+            _ if file.key == "secret" => "`secret`: there is no such file to read".to_owned(),
             io::ErrorKind::NotFound => format!("`{}`: there is no file `{written}`", file.key),
             io::ErrorKind::IsADirectory => {
                 format!("`{}`: `{written}` is a folder, not a file", file.key)
@@ -53,6 +57,9 @@ pub(super) fn check_files(
         let help = match file.key.as_str() {
             "private_key" => {
                 "make one with `bridgehead keygen`, or leave the key out to refuse encryption"
+            }
+            "secret" => {
+                "it is the name of a file that holds the secret: `bridgehead token --new-key hs256` makes one"
             }
             "descriptors" => {
                 "write one with `buf build -o` or `protoc --include_imports --descriptor_set_out`; a relative path starts at the folder of this file"
@@ -96,6 +103,51 @@ impl Checks<'_> {
         let error = self.diagnostics.error(span, message, help);
         if let Some(place) = place {
             error.note(place, "it listens here");
+        }
+    }
+
+    /// Tokens are checked with the keys of one place.
+    fn token_keys(&mut self) {
+        let Judge::Jwt(jwt) = &self.config.auth.judge else { return };
+        let path = |key| ["auth", "jwt", key];
+        let is_unsure = ["keys", "secret", "issuer"].iter().any(|key| self.is_unsure(&path(key)));
+        if jwt.keys.is_some() && jwt.secret.is_some() {
+            let second = self.document.key_at(&path("secret"));
+            let first = self.document.key_at(&path("keys"));
+            self.diagnostics
+                .error(
+                    second,
+                    "`keys` and `secret` are two ways to check tokens",
+                    "keep one of them; where tokens of both kinds come, a JWKS file may have the secret as an `oct` key",
+                )
+                .note(first, "`keys` is here");
+        }
+        if jwt.keys.is_none() && jwt.secret.is_none() && !is_unsure {
+            let issuer = jwt.issuer.as_deref();
+            let help = "name public keys under `keys` or a file with a secret under `secret`; or write an issuer with OpenID Connect discovery as `https://…`";
+            match issuer.map(|issuer| (issuer, KeysUrl::parse(issuer))) {
+                Some((_, Ok(_))) => {}
+                Some((issuer, Err(problem))) => {
+                    let message = format!(
+                        "there is neither `keys` nor `secret`, and the issuer `{}`, which could say where its keys are, {problem}",
+                        words::shorten(issuer)
+                    );
+                    self.diagnostics.error(self.document.at(&path("issuer")), message, help);
+                }
+                None => {
+                    let message = "`jwt` has neither `keys` nor `secret` nor `issuer`";
+                    self.diagnostics.error(self.document.key_at(&["auth", "jwt"]), message, help);
+                }
+            }
+        }
+        let is_fetched = matches!(&jwt.keys, Some(JwtKeys::Url(_)))
+            || jwt.keys.is_none() && jwt.secret.is_none();
+        if jwt.ca.is_some() && !is_fetched && !is_unsure {
+            self.diagnostics.error(
+                self.document.key_at(&path("ca")),
+                "`ca` is for keys that are fetched from a URL, and these are in a file",
+                "leave it out",
+            );
         }
     }
 
@@ -369,6 +421,46 @@ mod tests {
         assert!(diagnostics.is_empty(), "{diagnostics}");
         let complaint = complaint("edge: { listen: 10.0.0.1:1 }\nauth: { none: {} }\n");
         assert!(complaint.starts_with("t.yaml:2:9: `none` believes every token"), "{complaint}");
+    }
+
+    #[test]
+    fn a_secret_in_the_place_of_its_file_is_not_repeated() {
+        let text = with_basics("").replace("none: {}", "jwt: { secret: hunter2hunter2 }");
+        let loaded = parse("t.yaml", &text, Path::new("/nowhere"), &environment);
+        let lines: Vec<_> = loaded.unwrap_err().lines().collect();
+        assert!(lines[0].contains("it is the name of a file"), "{lines:?}");
+        assert!(!lines[0].contains("hunter2"), "{lines:?}");
+    }
+
+    #[test]
+    fn tokens_are_checked_with_the_keys_of_one_place() {
+        let jwt = |jwt: &str| complaints(&format!("auth: {{ jwt: {{ {jwt} }} }}\n"));
+        for good in [
+            "keys: jwks.json",
+            "keys: https://id.example.com/jwks.json",
+            "keys: http://127.0.0.1:8080/jwks.json, ca: ca.pem",
+            "secret: secret.txt, issuer: im",
+            "issuer: https://id.example.com/realms/im/, ca: ca.pem",
+        ] {
+            assert_eq!(jwt(good), Vec::<String>::new(), "{good}");
+        }
+        for (bad, says) in [
+            ("", "has neither `keys` nor `secret` nor `issuer`"),
+            ("audience: im", "has neither `keys` nor `secret` nor `issuer`"),
+            ("issuer: im", "the issuer `im`, which could say where its keys are, is not a URL"),
+            ("issuer: http://id.example.com", "is not https, so whoever is on the way"),
+            ("keys: a, secret: b", "are two ways to check tokens"),
+            ("keys: a, ca: b", "`ca` is for keys that are fetched"),
+            ("secret: a, ca: b", "`ca` is for keys that are fetched"),
+            ("keys: http://id.example.com/jwks.json", "is not https, so whoever is on the way"),
+            ("keys: file:///a", "write the path alone"),
+        ] {
+            let complaints = jwt(bad);
+            assert!(
+                matches!(&complaints[..], [one] if one.contains(says)),
+                "{bad}: {complaints:?}"
+            );
+        }
     }
 
     #[test]

@@ -48,7 +48,7 @@ mod upstream_metadata;
 mod upstreams;
 mod words;
 
-pub use auth::{Auth, EachRequest, HooksConfig, Judge, JwtConfig, NoneConfig, RpcCall};
+pub use auth::{Auth, EachRequest, HooksConfig, Judge, JwtConfig, JwtKeys, NoneConfig, RpcCall};
 pub use cluster::{ClusterConfig, ClusterTls};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use edge::{EdgeConfig, TlsConfig};

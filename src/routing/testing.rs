@@ -2,8 +2,26 @@
 
 use prost::Message as _;
 use prost_types::FileDescriptorProto;
+use protox::Compiler;
+use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
 
 use super::Descriptors;
+
+/// The name of the file.
+const NAME: &str = "t.proto";
+
+/// The one file that there is.
+struct Only(String);
+
+impl FileResolver for Only {
+    fn open_file(&self, name: &str) -> Result<File, protox::Error> {
+        if name == NAME {
+            File::from_source(name, &self.0)
+        } else {
+            Err(protox::Error::file_not_found(name))
+        }
+    }
+}
 
 /// The descriptors of one proto file.
 pub(super) fn compile(proto: &str) -> Descriptors {
@@ -12,9 +30,12 @@ pub(super) fn compile(proto: &str) -> Descriptors {
 
 /// The same, changed into what no compiler of this version writes.
 pub(super) fn compile_with(proto: &str, change: impl Fn(&mut FileDescriptorProto)) -> Descriptors {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("t.proto"), proto).unwrap();
-    let mut set = protox::compile(["t.proto"], [folder.path()]).unwrap();
-    set.file.iter_mut().filter(|file| file.name() == "t.proto").for_each(change);
+    let mut resolver = ChainFileResolver::new();
+    resolver.add(Only(proto.to_owned()));
+    resolver.add(GoogleFileResolver::new());
+    let mut compiler = Compiler::with_file_resolver(resolver);
+    compiler.include_imports(true).open_file(NAME).unwrap();
+    let mut set = compiler.file_descriptor_set();
+    set.file.iter_mut().filter(|file| file.name() == NAME).for_each(change);
     Descriptors::from_sets([&*set.encode_to_vec()]).unwrap()
 }

@@ -120,6 +120,15 @@ impl fmt::Debug for Pem {
     }
 }
 
+impl TlsConfig {
+    /// What rustls needs for HTTP/1.1 with a server that is no upstream.
+    pub(crate) fn for_http1(&self) -> Result<Arc<ClientConfig>, TlsError> {
+        let mut config = Arc::unwrap_or_clone(client_config(self)?);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+}
+
 /// Builds what rustls needs. HTTP/2 is the only protocol offered.
 pub(super) fn client_config(tls: &TlsConfig) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());

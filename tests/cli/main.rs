@@ -11,3 +11,4 @@ mod kick;
 mod push;
 mod push_access;
 mod sessions;
+mod token;

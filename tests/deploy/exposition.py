@@ -5,8 +5,10 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from chart import OUT, ROOT
 from credentials import local_certificate
@@ -68,8 +70,26 @@ class Nats(Program):
         self.url = "nats://127.0.0.1:" + self.find(r"client connections on \S+:(\d+)")
 
 
+def serve_keys(jwks):
+    """Has a key set at a URL, as an identity provider does."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(jwks)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.server_port}/jwks.json"
+
+
 class Gateway(Program):
-    """`bridgehead serve` with the services of a demo behind it; one of a cluster has TLS too."""
+    """`bridgehead serve` with the services of a demo behind it; one of a cluster has TLS too, and
+    judges logins by keys that it fetches."""
 
     def __init__(self, binary, folder, demo, nats=None):
         self.binary, self.demo = binary, demo
@@ -90,8 +110,11 @@ class Gateway(Program):
             **({"cluster": {"nats": nats.url}} if nats else {}),
         }
         folder.mkdir()
-        self.trust = []
+        self.trust, self.token = [], "t"
         if nats:
+            self.command("token", "--new-key", "es256", "--out", folder)
+            self.token = self.command("token", "--key", folder / "jwt.pem", "--user", "u1").strip()
+            sections["auth"] = {"jwt": {"keys": serve_keys((folder / "jwks.json").read_bytes())}}
             files = dict(zip(("ca.crt", "tls.crt", "tls.key"), local_certificate()))
             for name, content in files.items():
                 (folder / name).write_text(content)
@@ -114,7 +137,7 @@ class Gateway(Program):
 
     def call(self, *more):
         """A client that comes, logs in, calls and goes."""
-        return self.command("call", *LIST, "--url", self.url, "--user", "u1", "--token", "t", *self.trust, *more)
+        return self.command("call", *LIST, "--url", self.url, "--user", "u1", "--token", self.token, *self.trust, *more)
 
     def push_to_nobody(self):
         return self.command("push", "--user", "nobody", "--text", "x", "--push-url", self.push, *self.trust)

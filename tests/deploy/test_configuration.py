@@ -112,7 +112,9 @@ def test_secrets_become_what_the_configuration_calls_them(helm):
     tokens = helm.template(CHART / "ci" / "nats-values.yaml").config["push"]["tokens"]
     assert tokens == [{"token_file": f"{HOME}/secrets/push-tokens/{name}"} for name in ("current", "next")]
     assert config["push"]["tls"]["client_ca"] == f"{HOME}/secrets/push-tls/ca.crt"
-    cluster = helm.template(CHART / "ci" / "external-nats-values.yaml").config["cluster"]
+    external = helm.template(CHART / "ci" / "external-nats-values.yaml").config
+    assert external["auth"]["jwt"] == {"user_claim": "sub", "secret": f"{HOME}/secrets/jwt-secret/jwt.secret"}
+    cluster = external["cluster"]
     assert cluster == {
         "nats": "tls://nats.messaging:4222",
         "name": "im-production",

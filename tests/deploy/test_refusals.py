@@ -39,6 +39,10 @@ BY_TEMPLATE = [
     ({"config.push": None}, "config.push: null turns off"),
     ({"config.push.tokens": ["x"]}, "config.push.tokens is set by secrets.pushTokens: leave one"),
     ({"config.auth.jwt.keys": "x.json"}, "config.auth.jwt.keys is set by secrets.jwtKeys"),
+    (
+        {"secrets.jwtSecret.secretName": "x", "config.auth.jwt.secret": "y"},
+        "config.auth.jwt.secret is set by secrets.jwtSecret",
+    ),
     ({"config.cluster.nats": "nats://x:4222"}, "config.cluster.nats is set by nats.enabled"),
     ({"nats.enabled": False}, "several gateways need a cluster"),
     ({"nats.enabled": False, "config.cluster.name": "x"}, "config.cluster.nats is missing"),

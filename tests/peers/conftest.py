@@ -1,8 +1,10 @@
 """Fixtures that all end-to-end tests share: the binary, keys, services and gateways."""
 
 import itertools
+import json
 import os
 import secrets
+import subprocess
 import sys
 from pathlib import Path
 
@@ -78,6 +80,18 @@ def start_gateway(binary, tmp_path):
     yield start
     for gateway in started:
         _end(gateway)
+
+
+@pytest.fixture
+def run_check(binary, tmp_path):
+    """Runs `bridgehead check` in the test's folder."""
+
+    def run(config, *arguments):
+        (tmp_path / "routes.yaml").write_text(json.dumps(config, indent=2))
+        command = [binary, "check", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+
+    return run
 
 
 @pytest.fixture

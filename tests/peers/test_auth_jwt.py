@@ -172,6 +172,99 @@ def test_the_keys_can_be_a_public_key_in_pem(start_gateway, connect, services, s
     assert_refused(*login(connect, gateway, jwt(hs256(signing_key.public_pem()), claims())))
 
 
+BOM = b"\xef\xbb\xbf"
+
+
+def test_a_byte_order_mark_is_skipped(start_gateway, connect, services, signing_key, tmp_path):
+    """The tokens of its keys are believed, and no token that is signed with the file's text."""
+    keys = tmp_path / "jwks.json"
+    text = json.dumps({"keys": [rsa_jwk(signing_key.public, "rsa")]}).encode()
+    keys.write_bytes(BOM + text)
+    gateway = start_gateway(gateway_config(services, auth=jwt_auth(keys)))
+    assert login(connect, gateway, jwt(rs256(signing_key.private), claims(), kid="rsa"))[1].code == Code.Success
+    for secret in (text, BOM + text):
+        assert_refused(*login(connect, gateway, jwt(hs256(secret), claims())))
+
+
+def disguises(public):
+    """Files of public keys, as they come about, none of which is a secret."""
+    jwks = json.dumps({"keys": [rsa_jwk(public, "rsa")]})
+    pem = public.public_bytes(
+        credentials.serialization.Encoding.PEM, credentials.serialization.PublicFormat.SubjectPublicKeyInfo
+    ).decode()
+    der = public.public_bytes(
+        credentials.serialization.Encoding.DER, credentials.serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    body = "".join(line for line in pem.splitlines() if not line.startswith("-"))
+    return {
+        "JSON behind a comment": f"# keys of the identity provider\n{jwks}".encode(),
+        "JSON behind a byte order mark and a comment": BOM + f"// keys\n{jwks}".encode(),
+        "JSON in UTF-16": jwks.encode("utf-16"),
+        "JSON in UTF-16 without a mark": jwks.encode("utf-16-le"),
+        "PEM with damaged lines": pem.replace("-----", "--").encode(),
+        "PEM without its lines": body.encode(),
+        "PEM without line breaks": pem.replace("\n", "\\n").encode(),
+        "base64 of PEM": credentials.base64.b64encode(pem.encode()),
+        "base64url": credentials.base64url(der).encode(),
+        "hex": der.hex().encode(),
+        "DER": der,
+        "a URL in a file": b"https://id.example.com/.well-known/jwks.json",
+    }
+
+
+KINDS = list(disguises(credentials.rsa.generate_private_key(65537, 2048).public_key()))
+
+
+@pytest.mark.parametrize("key", ["keys", "secret"])
+def test_public_text_is_never_a_secret(start_gateway, connect, services, signing_key, tmp_path, key):
+    """Neither at the start nor on reload, under either key; the old one goes on."""
+    file = tmp_path / "file"
+    good = json.dumps({"keys": [rsa_jwk(signing_key.public, "rsa")]}).encode() if key == "keys" else SECRET
+    honest = jwt(rs256(signing_key.private) if key == "keys" else hs256(SECRET), claims())
+    auth = {"jwt": {key: str(file), "issuer": ISSUER, "audience": AUDIENCE}}
+    file.write_bytes(good)
+    gateway = start_gateway(gateway_config(services, auth=auth))
+    for kind, text in disguises(signing_key.public).items():
+        start = len(gateway.lines)
+        new = tmp_path / "new"
+        new.write_bytes(text)
+        new.replace(file)
+        event = gateway.wait_event(lambda event: event.get("message") == "configuration refused", start=start)
+        said = ("auth.jwt.secret", "UTF-8", "no comments", "PEM", "line breaks", "not text", "no secret")
+        assert any(text in event["problem"] for text in said), event["problem"]
+        for secret in (text, text.strip(), text.removeprefix(BOM)):
+            assert_refused(*login(connect, gateway, jwt(hs256(secret), claims())))
+        assert login(connect, gateway, honest)[1].code == Code.Success, kind
+
+
+@pytest.mark.parametrize("key", ["keys", "secret"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_gateway_does_not_start_with_public_text_as_a_secret(run_check, services, signing_key, tmp_path, key, kind):
+    (tmp_path / "file").write_bytes(disguises(signing_key.public)[kind])
+    checked = run_check(gateway_config(services, auth={"jwt": {key: str(tmp_path / "file")}}))
+    assert checked.returncode == 1, checked.stdout
+    assert str(tmp_path / "file") in checked.stderr
+
+
+def test_a_secret_is_a_file_of_its_own(start_gateway, connect, services, tmp_path):
+    (tmp_path / "secret").write_bytes(BOM + SECRET + b"\r\n")
+    auth = {"jwt": {"secret": str(tmp_path / "secret"), "issuer": ISSUER, "audience": AUDIENCE}}
+    gateway = start_gateway(gateway_config(services, auth=auth))
+    assert login(connect, gateway, jwt(hs256(SECRET), claims()))[1].code == Code.Success
+    assert_refused(*login(connect, gateway, jwt(hs256(SECRET + b"\r\n"), claims())))
+    start = len(gateway.lines)
+    (tmp_path / "secret").write_bytes(b"another secret of at least thirty-two bytes")
+    gateway.wait_event(lambda event: event.get("message") == "configuration reloaded", start=start)
+    assert_refused(*login(connect, gateway, jwt(hs256(SECRET), claims())))
+
+
+def test_a_secret_under_keys_is_told_its_key(run_check, services, tmp_path):
+    (tmp_path / "secret").write_bytes(SECRET)
+    checked = run_check(gateway_config(services, auth={"jwt": {"keys": "secret"}}))
+    assert checked.returncode == 1
+    assert "name it under `auth.jwt.secret`" in checked.stderr
+
+
 def test_keys_are_read_again_when_their_file_changes(start_gateway, connect, services, tmp_path):
     keys = tmp_path / "jwks.json"
     write_jwks(keys, symmetric_jwk(b"old secret, thirty-two bytes long", "old"))

@@ -57,6 +57,7 @@ def made(tmp_path_factory):
         "public key": public,
         "credentials": creds.encode(),
         "token": b"a-token-that-nobody-knows\n",
+        "secret": b"kq7Vt0wXr2LmZ9sYc4Hd8NfGb1JpEuA6\n",
         "descriptors": descriptors,
     }
 
@@ -81,6 +82,8 @@ GOOD = {
     "edge.tls.key": "key",
     "session.private_key": "rsa key",
     "auth.jwt.keys": "public key",
+    "auth.jwt.secret": "secret",
+    "auth.jwt.ca": "authorities",
     "upstreams.*.descriptors[]": "descriptors",
     "upstreams.*.tls.ca": "authorities",
     "upstreams.*.tls.cert": "certificate",
@@ -136,9 +139,18 @@ def name_of(path):
     return re.sub(r"[^a-z_]+", "-", path)
 
 
-def config():
-    """A configuration with all of the files. Nothing that it names is asked for anything."""
+# Of these a configuration has one.
+JUDGES = ["auth.jwt.keys", "auth.jwt.secret", "auth.jwt.ca"]
+
+
+def config(path=None):
+    """A configuration with all of the files; with the one of `path`, where only one of several can be.
+    Nothing that it names is asked for anything."""
     file = {path: name_of(path) for path in GOOD}
+    jwt = {
+        "auth.jwt.secret": {"secret": file["auth.jwt.secret"]},
+        "auth.jwt.ca": {"keys": "https://127.0.0.1:1/jwks.json", "ca": file["auth.jwt.ca"]},
+    }.get(path, {"keys": file["auth.jwt.keys"]})
     tls = {"cert": file["push.tls.cert"], "key": file["push.tls.key"]}
     nobody = "https://127.0.0.1:1"
     upstream = {
@@ -151,7 +163,7 @@ def config():
             "tls": {"cert": file["edge.tls.cert"], "key": file["edge.tls.key"]},
         },
         "session": {"private_key": file["session.private_key"]},
-        "auth": {"jwt": {"keys": file["auth.jwt.keys"]}},
+        "auth": {"jwt": jwt},
         "upstreams": {
             "secured": {"address": nobody, "tls": upstream},
             "described": {
@@ -179,11 +191,11 @@ def config():
     }
 
 
-def write_good(directory, made):
+def write_good(directory, made, path=None):
     directory.mkdir()
-    for path, kind in GOOD.items():
-        (directory / name_of(path)).write_bytes(made[kind])
-    (directory / "routes.yaml").write_text(json.dumps(config()))
+    for name, kind in GOOD.items():
+        (directory / name_of(name)).write_bytes(made[kind])
+    (directory / "routes.yaml").write_text(json.dumps(config(path)))
     return directory
 
 
@@ -381,8 +393,9 @@ def start(binary, directory):
     return "".join(said), process.returncode
 
 
-def test_the_good_files_are_good(binary, made, tmp_path):
-    directory = write_good(tmp_path / "good", made)
+@pytest.mark.parametrize("path", JUDGES)
+def test_the_good_files_are_good(binary, made, tmp_path, path):
+    directory = write_good(tmp_path / "good", made, path)
     said, code = check(binary, directory)
     assert code == 0, said
     said, _ = start(binary, directory)
@@ -395,7 +408,7 @@ def test_a_file_that_cannot_be_used_is_explained_without_its_bytes(binary, made,
 
     def try_one(item):
         number, (name, breaks) = item
-        directory = write_good(tmp_path / str(number), made)
+        directory = write_good(tmp_path / str(number), made, path)
         file = breaks(source(made, path, stray), stray)
         (directory / name_of(path)).write_bytes(file)
         return name, file, check(binary, directory), start(binary, directory)
@@ -421,12 +434,12 @@ ROLES["other"] = sorted(set(GOOD) - {path for paths in ROLES.values() for path i
 READ_AGAIN = [path for path in ROLES["key"] if path.startswith(("edge", "push", "cluster", "upstreams"))]
 
 
-@pytest.mark.parametrize("log", ["text", "json"])
+@pytest.mark.parametrize("log, judge", [("text", JUDGES[0]), ("json", JUDGES[0]), ("json", JUDGES[1]), ("text", JUDGES[2])])
 def test_a_file_that_breaks_in_a_running_gateway_is_explained_without_its_bytes(
-    binary, made, stray, tmp_path, log
+    binary, made, stray, tmp_path, log, judge
 ):
-    directory = write_good(tmp_path / "gateway", made)
-    gateway = Gateway(binary, directory, {**config(), "log": {"format": log, "level": "trace"}})
+    directory = write_good(tmp_path / "gateway", made, judge)
+    gateway = Gateway(binary, directory, {**config(judge), "log": {"format": log, "level": "trace"}})
     try:
         gateway.wait_line(lambda line: "listening" in line and "path" in line)
         for role, paths in ROLES.items():
@@ -463,9 +476,9 @@ def wait_reload(gateway, begin):
         begin = len(gateway.lines)
 
 
-@pytest.mark.parametrize("path", [path for path in GOOD if GOOD[path] != "descriptors" and path != "auth.jwt.keys"])
+@pytest.mark.parametrize("path", [path for path in GOOD if GOOD[path] != "descriptors"])
 def test_a_byte_order_mark_is_skipped(binary, made, tmp_path, path):
-    directory = write_good(tmp_path / "marked", made)
+    directory = write_good(tmp_path / "marked", made, path)
     file = directory / name_of(path)
     file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
     said, code = check(binary, directory)

@@ -1,50 +1,56 @@
-//! The keys that tokens are signed with, and the files that they come from.
+//! The keys that tokens are signed with, and what they are read from.
 //!
-//! A key's kind is decided here, when its file is read, and with it the
-//! algorithms that it may be used with. That keeps a token from choosing: a
-//! public RSA key can never serve as an HMAC secret, whatever a header says.
+//! A key's kind is decided here, when it is read, and with it the algorithms
+//! that it may be used with. That keeps a token from choosing: a public RSA key
+//! can never serve as an HMAC secret, whatever a header says.
+//!
+//! Nor does the content of a file choose. An HMAC secret comes from the file
+//! that is configured as one (`secret`), or from a JWK that says `oct` in a
+//! local key set (`jwk`). Nothing in which a key can be found (`disguise`) is one.
 
+mod disguise;
+mod jwk;
+mod pem;
+mod secret;
+
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use aws_lc_rs::rsa::PublicEncryptingKey;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
 };
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
-use serde_json::Value;
 
-use crate::pem::{self, PemError};
+use crate::pem::PemError;
 
 /// RFC 7518, 3.2: a secret is at least as long as the hash.
 const MIN_SECRET: usize = 32;
 
-const HMAC: &[Algorithm] = &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
-const RSA: &[Algorithm] = &[
-    Algorithm::RS256,
-    Algorithm::RS384,
-    Algorithm::RS512,
-    Algorithm::PS256,
-    Algorithm::PS384,
-    Algorithm::PS512,
-];
-const P256: &[Algorithm] = &[Algorithm::ES256];
-const P384: &[Algorithm] = &[Algorithm::ES384];
-const ED: &[Algorithm] = &[Algorithm::EdDSA];
-
-/// The keys of one file; at least one.
-pub(super) struct KeySet(Vec<Key>);
+/// At least one key.
+#[derive(Debug)]
+pub struct KeySet(Vec<Key>);
 
 struct Key {
     id: Option<String>,
-    algorithms: &'static [Algorithm],
-    /// The only one of `algorithms` that the key's issuer wants it used with.
+    kind: Kind,
+    /// The only one of the kind's algorithms that the key's issuer wants it
+    /// used with.
     only: Option<Algorithm>,
     decoding: DecodingKey,
 }
 
-/// A keys file that no token can be checked with.
+/// What a key is, and so what it may be used with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Hmac,
+    Rsa,
+    P256,
+    P384,
+    Ed25519,
+}
+
+/// A file that no token can be checked with.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", path.display())]
 pub struct KeysError {
@@ -55,45 +61,51 @@ pub struct KeysError {
     pub problem: KeyProblem,
 }
 
-/// What can be wrong with a keys file.
+/// What can be wrong with keys. No message repeats a byte of a key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyProblem {
     /// The file cannot be read.
     #[error("cannot be read: {0}")]
     Unreadable(io::Error),
     /// JSON, but not that of a key set.
-    #[error(
-        "is not a JWKS, which looks like {{\"keys\": [{{\"kty\": …}}]}}, from line {} on",
-        .0.line()
-    )]
-    NotAKeySet(serde_json::Error),
+    #[error("is not a JWKS, which looks like {{\"keys\": [{{\"kty\": …}}]}}: {0}")]
+    NotAKeySet(String),
     /// A key set without a key that could verify a token.
     #[error("has no key that tokens can be checked with: {0}")]
     NoUsableKey(String),
-    /// PEM, but not a public key.
-    #[error("holds a {found}, not a PUBLIC KEY: make one with `{command}`")]
-    WrongSection {
-        /// The label of its first section.
-        found: String,
-        /// What makes a public key of it.
-        command: &'static str,
-    },
-    /// PEM that does not decode.
-    #[error("is not well-formed PEM: {0}")]
-    BrokenPem(String),
+    /// A key set that would make a check of a token expensive.
+    #[error("has {0} keys, and more than {max} are not used", max = jwk::MAX_KEYS)]
+    TooManyKeys(usize),
+    /// PEM, but not of public keys.
+    #[error(transparent)]
+    Pem(#[from] PemError),
     /// A public key of a kind that no supported algorithm uses.
     #[error("public key {0} is not RSA of 2048 to 8192 bits, EC on P-256 or P-384, or Ed25519")]
     UnsupportedKey(usize),
-    /// A public key where only a secret may be.
+    /// A public key without its first and last line.
     #[error(
         "looks like a public key without its PEM lines: put -----BEGIN PUBLIC KEY----- before it \
          and -----END PUBLIC KEY----- behind it"
     )]
     BareKey,
+    /// JSON behind something else.
+    #[error(
+        "has something before its JSON: leave it out, since JSON has no comments, and begins with `{{`"
+    )]
+    Prefaced,
+    /// Neither JSON nor PEM.
+    #[error(
+        "is neither a JWKS nor PEM with public keys. If it is an HMAC secret, name it under \
+         `auth.jwt.secret` instead of `auth.jwt.keys`"
+    )]
+    Neither,
+    /// Text of two bytes a character.
+    #[error("is UTF-16: save it as UTF-8")]
+    Utf16,
     /// Not text at all.
     #[error(
-        "is neither JSON, PEM nor text: a binary secret goes into a JWKS, as \
-         {{\"kty\": \"oct\", \"k\": \"<base64url>\"}}"
+        "is not text. A public key in DER becomes PEM with `openssl pkey -pubin -inform DER -in \
+         FILE`; a binary secret goes into a JWKS, as {{\"kty\": \"oct\", \"k\": \"<base64url>\"}}"
     )]
     NotText,
     /// A secret that could be guessed.
@@ -101,26 +113,72 @@ pub enum KeyProblem {
         "holds a secret of {0} bytes, but HMAC keys need {MIN_SECRET}: try `openssl rand -hex 32`"
     )]
     ShortSecret(usize),
+    /// A secret that is too long to be one.
+    #[error(
+        "holds {0} bytes, which is too long for a secret (up to {max}): try `openssl rand -hex 32`",
+        max = secret::MAX_SECRET
+    )]
+    LongSecret(usize),
+    /// A secret with line breaks in it.
+    #[error("has several lines, and a secret is one: try `openssl rand -hex 32`")]
+    SeveralLines,
+    /// What everybody may know instead of a secret.
+    #[error(
+        "holds {0}, which is no secret. Public keys are named under `auth.jwt.keys`; a secret is \
+         one line of random characters, such as `openssl rand -hex 32` prints"
+    )]
+    NoSecret(&'static str),
 }
 
 impl KeySet {
-    pub(super) fn read(path: &Path) -> Result<Self, KeysError> {
-        fs::read(path)
-            .map_err(KeyProblem::Unreadable)
-            .and_then(|file| Self::parse(&file))
-            .map_err(|problem| KeysError { path: path.to_owned(), problem })
+    /// Reads a file of public keys: a JWKS, or PEM. Blocks on the file.
+    ///
+    /// A local JWKS may have secrets in it, as `oct` keys.
+    pub fn from_file(path: &Path) -> Result<Self, KeysError> {
+        read(path, Self::parse)
+    }
+
+    /// Reads a file that is an HMAC secret. Blocks on the file.
+    pub fn from_secret_file(path: &Path) -> Result<Self, KeysError> {
+        read(path, |file| {
+            let decoding = DecodingKey::from_secret(read_secret(file)?);
+            Ok(Self(vec![Key { id: None, kind: Kind::Hmac, only: None, decoding }]))
+        })
+    }
+
+    /// Reads a JWKS that was fetched: one without secrets.
+    pub(super) fn fetched(answer: &[u8]) -> Result<Self, KeyProblem> {
+        let text = text(answer)?;
+        if text.starts_with('{') {
+            jwk::keys(text, jwk::Origin::Fetched).map(Self)
+        } else {
+            Err(KeyProblem::NotAKeySet("it does not begin with `{`".to_owned()))
+        }
     }
 
     fn parse(file: &[u8]) -> Result<Self, KeyProblem> {
-        let text = str::from_utf8(file).map_err(|_| KeyProblem::NotText)?.trim();
+        let text = text(file)?;
         if text.starts_with(['{', '[']) {
-            json_web_keys(text)
+            jwk::keys(text, jwk::Origin::Local).map(Self)
         } else if text.contains("-----BEGIN ") {
-            pem_keys(text)
+            pem::keys(text).map(Self)
+        } else if pem::is_bare_key(text) {
+            Err(KeyProblem::BareKey)
+        } else if text.contains('{') {
+            Err(KeyProblem::Prefaced)
         } else {
-            secret(text).map(|key| vec![key])
+            Err(KeyProblem::Neither)
         }
-        .map(Self)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Never: there is one at least.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The keys that a token with this header may be signed with. A key id
@@ -132,7 +190,7 @@ impl KeySet {
     ) -> impl Iterator<Item = &DecodingKey> {
         self.0
             .iter()
-            .filter(move |key| key.algorithms.contains(&algorithm))
+            .filter(move |key| key.kind.algorithms().contains(&algorithm))
             .filter(move |key| key.only.is_none_or(|only| only == algorithm))
             .filter(move |key| match (&key.id, id) {
                 (Some(has), Some(wanted)) => has == wanted,
@@ -140,102 +198,99 @@ impl KeySet {
             })
             .map(|key| &key.decoding)
     }
+
+    /// Whether there is a key of exactly this id.
+    pub(super) fn has_id(&self, id: &str) -> bool {
+        self.0.iter().any(|key| key.id.as_deref() == Some(id))
+    }
 }
 
-/// The usable keys of a JWKS (RFC 7517), or of a single JWK. Others are
-/// skipped, as that RFC asks for: a set may well have keys for other purposes.
-fn json_web_keys(text: &str) -> Result<Vec<Key>, KeyProblem> {
-    let mut json: Value = serde_json::from_str(text).map_err(KeyProblem::NotAKeySet)?;
-    let members = match json.get_mut("keys").map(Value::take) {
-        Some(keys) => serde_json::from_value(keys).map_err(KeyProblem::NotAKeySet)?,
-        None => vec![json],
-    };
-    let mut keys = Vec::new();
-    let mut skipped = Vec::new();
-    for (index, member) in members.into_iter().enumerate() {
-        match json_web_key(member) {
-            Ok(key) => keys.push(key),
-            Err(why) => skipped.push(format!("key {} {why}", index + 1)),
+/// The keys by kind and id, as people look for them: `RSA "2024", P-256`.
+impl fmt::Display for KeySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 8;
+        for (nth, key) in self.0.iter().take(SHOWN).enumerate() {
+            let comma = if nth == 0 { "" } else { ", " };
+            write!(f, "{comma}{}", key.kind)?;
+            if let Some(id) = &key.id {
+                let end = id.floor_char_boundary(64);
+                write!(f, " {:?}", id.get(..end).unwrap_or_default())?;
+            }
+        }
+        match self.0.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
         }
     }
-    match (keys.is_empty(), skipped.is_empty()) {
-        (false, _) => Ok(keys),
-        (true, true) => Err(KeyProblem::NoUsableKey("the set is empty".to_owned())),
-        (true, false) => Err(KeyProblem::NoUsableKey(skipped.join(", "))),
+}
+
+/// Shows what it is, and nothing of it.
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({} {:?})", self.kind, self.id)
     }
 }
 
-fn json_web_key(member: Value) -> Result<Key, String> {
-    let jwk: Jwk = serde_json::from_value(member).map_err(|_| "is no JWK".to_owned())?;
-    let common = &jwk.common;
-    if !matches!(common.public_key_use, None | Some(PublicKeyUse::Signature)) {
-        return Err("is not for signatures".to_owned());
-    }
-    if common.key_operations.as_ref().is_some_and(|all| !all.contains(&KeyOperations::Verify)) {
-        return Err("is not for verifying".to_owned());
-    }
-    let only = match common.key_algorithm.map(Algorithm::try_from) {
-        None => None,
-        Some(Ok(algorithm)) => Some(algorithm),
-        Some(Err(_)) => return Err("is for an algorithm that is not supported".to_owned()),
-    };
-    let key = DecodingKey::from_jwk(&jwk).map_err(|_| "is of a kind that is not supported")?;
-    let bytes = || key.try_get_as_bytes().unwrap_or_default();
-    let algorithms = match &jwk.algorithm {
-        AlgorithmParameters::OctetKey(_) if bytes().len() < MIN_SECRET => {
-            return Err(format!("is a secret of less than {MIN_SECRET} bytes"));
+impl Kind {
+    fn algorithms(self) -> &'static [Algorithm] {
+        match self {
+            Self::Hmac => &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS512],
+            Self::Rsa => &[
+                Algorithm::RS256,
+                Algorithm::RS384,
+                Algorithm::RS512,
+                Algorithm::PS256,
+                Algorithm::PS384,
+                Algorithm::PS512,
+            ],
+            Self::P256 => &[Algorithm::ES256],
+            Self::P384 => &[Algorithm::ES384],
+            Self::Ed25519 => &[Algorithm::EdDSA],
         }
-        AlgorithmParameters::OctetKey(_) => HMAC,
-        AlgorithmParameters::RSA(_) => rsa_components(&key)?,
-        AlgorithmParameters::EllipticCurve(params) => match params.curve {
-            EllipticCurve::P256 if is_p256(bytes()) => P256,
-            EllipticCurve::P384 if is_p384(bytes()) => P384,
-            _ => return Err("is not a point on P-256 or P-384".to_owned()),
-        },
-        AlgorithmParameters::OctetKeyPair(_) if is_ed25519(bytes()) => ED,
-        _ => return Err("is of a kind that is not supported".to_owned()),
-    };
-    if only.is_some_and(|only| !algorithms.contains(&only)) {
-        return Err("is for an algorithm of another kind of key".to_owned());
-    }
-    Ok(Key { id: jwk.common.key_id, algorithms, only, decoding: key })
-}
-
-fn rsa_components(key: &DecodingKey) -> Result<&'static [Algorithm], String> {
-    let jsonwebtoken::DecodingKeyKind::RsaModulusExponent { n, .. } = key.kind() else {
-        return Err("is not an RSA key".to_owned());
-    };
-    let significant = n.iter().skip_while(|byte| **byte == 0).count();
-    if (256..=1024).contains(&significant) {
-        Ok(RSA)
-    } else {
-        Err(format!("is RSA of {} bits instead of 2048 to 8192", significant * 8))
     }
 }
 
-/// Every `PUBLIC KEY` section of a PEM file.
-fn pem_keys(text: &str) -> Result<Vec<Key>, KeyProblem> {
-    let sections = pem::public_keys(text.as_bytes()).map_err(|error| match error {
-        PemError::OtherSection { label, .. } => wrong_section(label),
-        error => KeyProblem::BrokenPem(error.to_string()),
-    })?;
-    let keys = sections.iter().enumerate();
-    keys.map(|(at, der)| public_key(der).ok_or(KeyProblem::UnsupportedKey(at + 1))).collect()
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hmac => "HMAC",
+            Self::Rsa => "RSA",
+            Self::P256 => "P-256",
+            Self::P384 => "P-384",
+            Self::Ed25519 => "Ed25519",
+        })
+    }
 }
 
-fn public_key(der: &[u8]) -> Option<Key> {
-    let (algorithms, key) = if PublicEncryptingKey::from_der(der).is_ok() {
-        (RSA, DecodingKey::from_rsa_der(der))
-    } else if is_p256(der) {
-        (P256, DecodingKey::from_ec_der(der))
-    } else if is_p384(der) {
-        (P384, DecodingKey::from_ec_der(der))
-    } else if is_ed25519(der) {
-        (ED, DecodingKey::from_ed_der(der))
-    } else {
-        return None;
-    };
-    Some(Key { id: None, algorithms, only: None, decoding: key })
+fn read(
+    path: &Path,
+    parse: impl FnOnce(&[u8]) -> Result<KeySet, KeyProblem>,
+) -> Result<KeySet, KeysError> {
+    fs::read(path)
+        .map_err(KeyProblem::Unreadable)
+        .and_then(|file| parse(&file))
+        .map_err(|problem| KeysError { path: path.to_owned(), problem })
+}
+
+/// The secret that a file holds: the bytes that HMAC is computed with.
+pub fn read_secret(file: &[u8]) -> Result<&[u8], KeyProblem> {
+    secret::of(file).map(str::as_bytes)
+}
+
+/// The text of a file, without a byte order mark and without white space at
+/// its ends.
+fn text(file: &[u8]) -> Result<&str, KeyProblem> {
+    let is_utf16 = [&b"\xff\xfe"[..], b"\xfe\xff"].iter().any(|mark| file.starts_with(mark))
+        || matches!(file, [0, b'{' | b'-', ..] | [b'{' | b'-', 0, ..]);
+    if is_utf16 {
+        return Err(KeyProblem::Utf16);
+    }
+    let file = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
+    let text = str::from_utf8(file).map_err(|_| KeyProblem::NotText)?.trim();
+    if text.contains(|c: char| c.is_control() && !c.is_whitespace()) {
+        return Err(KeyProblem::NotText);
+    }
+    Ok(text)
 }
 
 fn is_p256(key: &[u8]) -> bool {
@@ -250,42 +305,15 @@ fn is_ed25519(key: &[u8]) -> bool {
     ParsedPublicKey::new(&ED25519, key).is_ok()
 }
 
-fn wrong_section(label: &str) -> KeyProblem {
-    let command = match label {
-        "CERTIFICATE" => "openssl x509 -in FILE -pubkey -noout",
-        "RSA PUBLIC KEY" => "openssl rsa -RSAPublicKey_in -in FILE -pubout",
-        _ => "openssl pkey -in FILE -pubout",
-    };
-    KeyProblem::WrongSection { found: label.to_owned(), command }
-}
-
-/// A file that is an HMAC secret, but for white space at its ends.
-fn secret(text: &str) -> Result<Key, KeyProblem> {
-    if text.contains(|c: char| c.is_control() && !c.is_whitespace()) {
-        return Err(KeyProblem::NotText);
-    }
-    // Whoever configures a public key means no secret: everybody has it.
-    let framed = format!("-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n");
-    if text.starts_with("ssh-") || pem_keys(&framed).is_ok() {
-        return Err(KeyProblem::BareKey);
-    }
-    if text.len() < MIN_SECRET {
-        return Err(KeyProblem::ShortSecret(text.len()));
-    }
-    let key = DecodingKey::from_secret(text.as_bytes());
-    Ok(Key { id: None, algorithms: HMAC, only: None, decoding: key })
-}
-
 #[cfg(test)]
 mod tests {
-    use rustls_pki_types::SubjectPublicKeyInfoDer;
-    use rustls_pki_types::pem::PemObject;
     use serde_json::json;
 
     use super::*;
 
     const RSA_PEM: &str = include_str!("../../../tests/fixtures/jwt/rsa.pem");
     const P256_PEM: &str = include_str!("../../../tests/fixtures/jwt/p256.pem");
+    const JWKS: &str = include_str!("../../../tests/fixtures/jwt/jwks.json");
 
     #[track_caller]
     fn problem(file: impl AsRef<[u8]>) -> String {
@@ -300,8 +328,30 @@ mod tests {
         assert!(problem.contains(text), "{problem}");
     }
 
-    fn without_pem_lines(pem: &str) -> String {
-        pem.lines().filter(|line| !line.starts_with('-')).collect()
+    #[test]
+    fn a_byte_order_mark_is_skipped() {
+        for text in [JWKS, RSA_PEM] {
+            let keys = KeySet::parse(format!("\u{feff}{text}").as_bytes()).unwrap();
+            assert_eq!(keys.fitting(Algorithm::RS256, None).count(), 1);
+        }
+    }
+
+    #[test]
+    fn no_text_is_taken_for_a_secret() {
+        let says_so = "name it under `auth.jwt.secret`";
+        assert_says(&problem("thirty-two bytes of shared secret"), says_so);
+        assert_says(&problem(format!("# keys\n{JWKS}")), "JSON has no comments");
+        assert_says(&problem(format!("// keys\n{JWKS}")), "JSON has no comments");
+        assert_says(&problem(RSA_PEM.replace('-', "")), says_so);
+        assert_says(&problem(""), says_so);
+        for text in [JWKS, RSA_PEM] {
+            for utf16 in [u16::to_le_bytes, u16::to_be_bytes] {
+                let encoded = text.encode_utf16().flat_map(utf16);
+                assert_says(&problem(encoded.collect::<Vec<u8>>()), "save it as UTF-8");
+                let marked = [0xfeff].into_iter().chain(text.encode_utf16()).flat_map(utf16);
+                assert_says(&problem(marked.collect::<Vec<u8>>()), "save it as UTF-8");
+            }
+        }
     }
 
     #[test]
@@ -309,83 +359,52 @@ mod tests {
         let keys = KeySet::parse(format!("{RSA_PEM}\n{P256_PEM}").as_bytes()).unwrap();
         assert_eq!(keys.fitting(Algorithm::RS256, None).count(), 1);
         assert_eq!(keys.fitting(Algorithm::ES256, None).count(), 1);
+        assert_eq!(keys.to_string(), "RSA, P-256");
     }
 
     #[test]
-    fn a_public_key_is_never_taken_for_a_secret() {
-        assert_says(&problem(without_pem_lines(RSA_PEM)), "without its PEM lines");
-        assert_says(&problem(without_pem_lines(P256_PEM)), "without its PEM lines");
-        assert_says(&problem("ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQ zoe@host"), "without its PEM");
-        let der = SubjectPublicKeyInfoDer::from_pem_slice(RSA_PEM.as_bytes()).unwrap();
-        assert_says(&problem(&der), "neither JSON, PEM nor text");
-    }
-
-    #[test]
-    fn what_is_no_public_key_says_how_to_make_one() {
-        let private = crate::envelope::rsa::generate_key(2048).unwrap().private_pem;
-        assert_says(&problem(private.as_bytes()), "holds a PRIVATE KEY");
-        let certificate = RSA_PEM.replace("PUBLIC KEY", "CERTIFICATE");
-        assert_says(&problem(certificate), "openssl x509 -in FILE -pubkey -noout");
-        assert_says(&problem("-----BEGIN PUBLIC KEY-----\nAAA"), "PEM");
-    }
-
-    #[test]
-    fn a_public_key_of_another_kind_is_refused() {
-        // openssl ecparam -name secp256k1 -genkey -noout | openssl ec -pubout
-        let secp256k1 = "-----BEGIN PUBLIC KEY-----\n\
-            MFYwEAYHKoZIzj0CAQYFK4EEAAoDQgAEq+d8kEMTfatA6PPlZ4DTZ6x8yN3apq9K\n\
-            sTFoMroRpkSu7gCIwdUyALSXl+JEBe5oRURn2DuEeHoiYEBHiNgLGA==\n-----END PUBLIC KEY-----\n";
-        assert_says(&problem(secp256k1), "is not RSA of 2048 to 8192 bits");
-    }
-
-    #[test]
-    fn a_short_secret_is_refused() {
-        assert_says(&problem("s3cret\n"), "a secret of 6 bytes");
-        assert_says(&problem(""), "a secret of 0 bytes");
-        assert_says(&problem(json!({"kty": "oct", "k": "AAAA"}).to_string()), "less than 32 bytes");
-    }
-
-    #[test]
-    fn keys_for_other_purposes_are_skipped() {
-        let usable: Value =
-            serde_json::from_str(include_str!("../../../tests/fixtures/jwt/jwks.json")).unwrap();
-        let mut keys = usable["keys"].as_array().unwrap().clone();
-        keys[0]["use"] = json!("enc");
-        keys.push(json!({"kty": "future", "x": 1}));
-        keys.push(json!({"kty": "EC", "crv": "P-256", "x": "AAAA", "y": "AAAA"}));
-        let set = KeySet::parse(json!({ "keys": keys }).to_string().as_bytes()).unwrap();
-        assert_eq!(set.fitting(Algorithm::RS256, None).count(), 0);
-        assert_eq!(set.fitting(Algorithm::ES256, None).count(), 1);
-    }
-
-    #[test]
-    fn a_set_without_a_usable_key_says_why_for_each() {
-        let set = json!({"keys": [{"kty": "future"}, {"kty": "oct", "k": "AAAA"}]}).to_string();
-        let problem = problem(set);
-        assert_says(&problem, "key 1 is of a kind");
-        assert_says(&problem, "key 2 is a secret of less");
-        assert_says(&self::problem("{\"keys\": []}"), "the set is empty");
-        assert_says(&self::problem("{\"keys\": 1}"), "is not a JWKS");
-    }
-
-    #[test]
-    fn a_keys_own_algorithm_is_the_only_one() {
-        let key = json!({"kty": "oct", "alg": "HS512", "k": "A".repeat(64)}).to_string();
-        let keys = KeySet::parse(key.as_bytes()).unwrap();
+    fn a_fetched_set_has_no_secrets() {
+        let keys = KeySet::fetched(JWKS.as_bytes()).unwrap();
         assert_eq!(keys.fitting(Algorithm::HS256, None).count(), 0);
-        assert_eq!(keys.fitting(Algorithm::HS512, None).count(), 1);
-    }
-
-    #[test]
-    fn short_rsa_keys_are_refused() {
-        let n = "v".repeat(172); // 129 bytes
-        let key = json!({"kty": "RSA", "n": n, "e": "AQAB"}).to_string();
-        assert_says(&problem(key), "RSA of 1032 bits instead of");
+        assert_eq!(keys.fitting(Algorithm::RS256, None).count(), 1);
+        let secret = json!({"keys": [{"kty": "oct", "k": "A".repeat(64)}]}).to_string();
+        let refused = KeySet::fetched(secret.as_bytes()).unwrap_err().to_string();
+        assert_says(&refused, "key 1 is a secret, which is not taken from a URL");
+        for nonsense in ["", "<html>", RSA_PEM, "[]", "{}", "{\"keys\": []}", "{\"keys\": 5}"] {
+            assert!(KeySet::fetched(nonsense.as_bytes()).is_err(), "{nonsense}");
+        }
     }
 
     #[test]
     fn errors_name_the_file() {
-        let error = KeySet::read(Path::new("/nowhere/keys.pem")).err().unwrap();
+        let error = KeySet::from_file(Path::new("/nowhere/keys.pem")).err().unwrap();
         assert_says(&error.to_string(), "/nowhere/keys.pem: cannot be read");
+    }
+
+    #[test]
+    fn no_message_repeats_what_is_in_the_file() {
+        let private = crate::envelope::rsa::generate_key(2048).unwrap().private_pem;
+        let private = String::from_utf8_lossy(private.as_bytes()).into_owned();
+        let body: String = private.lines().filter(|line| !line.starts_with('-')).collect();
+        for file in [
+            private.replace('\n', "\\n"),
+            private.replace('\n', " "),
+            private.replacen("-----\n", "", 1),
+            private.replace("PRIVATE KEY", &body),
+            json!({ "keys": body }).to_string(),
+            json!({ "keys": [body] }).to_string(),
+            json!({ "keys": [{"kty": body}] }).to_string(),
+            json!({ "keys": [{"kty": "RSA", "alg": body, "n": "AA", "e": "AA"}] }).to_string(),
+            json!({ "keys": [{"kty": "RSA", "use": body, "n": body, "e": body}] }).to_string(),
+            format!("{{\"keys\": {body}}}"),
+            body.clone(),
+        ] {
+            let said = problem(&file);
+            let leaked = body.as_bytes().windows(8).any(|run| {
+                let decimal = run.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
+                said.contains(&*String::from_utf8_lossy(run)) || said.contains(&decimal)
+            });
+            assert!(!leaked, "{said}");
+        }
     }
 }

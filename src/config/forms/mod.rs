@@ -13,7 +13,8 @@ pub(super) use names::{
     Platform, ServiceName, UpstreamName,
 };
 pub(super) use network::{
-    Address, DomainName, HttpPath, ListenAddress, NatsUrl, Network, Origin, OtlpUrl, SubjectPrefix,
+    Address, DomainName, HttpPath, KeysPlace, ListenAddress, NatsUrl, Network, Origin, OtlpUrl,
+    SubjectPrefix,
 };
 
 use std::borrow::Cow;
@@ -27,7 +28,7 @@ use super::units::{Delay, Interval, Size};
 pub(super) const KEYWORD: &str = "x-form";
 
 /// Every form that a schema can name.
-static FORMS: [&Form; 23] = [
+static FORMS: [&Form; 24] = [
     &Address::FORM,
     &ClientMethod::FORM,
     &Delay::FORM,
@@ -38,6 +39,7 @@ static FORMS: [&Form; 23] = [
     &Glob::FORM,
     &HttpPath::FORM,
     &Interval::FORM,
+    &KeysPlace::FORM,
     &ListenAddress::FORM,
     &MetadataName::FORM,
     &MethodName::FORM,
@@ -160,7 +162,7 @@ mod tests {
     use crate::config::schema;
 
     /// For each form texts that have it, and texts that do not.
-    const SAMPLES: [(&str, &[&str], &[&str]); 23] = [
+    const SAMPLES: [(&str, &[&str], &[&str]); 24] = [
         (
             "address",
             &[
@@ -209,6 +211,18 @@ mod tests {
         ),
         ("http-path", &["/", "/ws", "/a/b-c~d%20e"], &["", "ws", "/a b", "/a?b", "/a#b", "/é"]),
         ("interval", &["1ms", "5s", "1h30m"], &["", "0s", "0h0m", "5", "1y", "-1s"]),
+        (
+            "keys-place",
+            &["jwks.json", "/etc/keys.pem", "https://id.example.com/jwks", "http://127.0.0.1:1/k"],
+            &[
+                "",
+                "a\0b",
+                "http://id.example.com/jwks",
+                "file:///etc/jwks.json",
+                "https://",
+                "https://u:p@id.example.com/",
+            ],
+        ),
         (
             "listen-address",
             &["127.0.0.1:8080", "0.0.0.0:0", "[::]:80", "[::1]:65535", "[fe80::1%2]:1"],

@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
-use super::{Complaint, Form, form};
+use super::{Complaint, FilePath, Form, form};
+use crate::auth::jwt::{KeysUrl, UrlProblem};
 
 form! {
     /// What a listener binds to.
@@ -119,6 +120,30 @@ impl Network {
             .iter()
             .map(|text| parse_network(text).ok_or_else(|| Error::custom("not an IP network")))
             .collect()
+    }
+}
+
+form! {
+    /// Where public keys are: a file, or a URL. The one place that knows the
+    /// form of the URL is where it is fetched.
+    KeysPlace = Form {
+        name: "keys-place",
+        pattern: r"^[^\u0000]+$",
+        noun: "a file or the https URL of a JWKS",
+        plural: "files or https URLs",
+        help: "write a path, or `https://host/path`; a relative path starts at the folder of this file",
+        check: |text| {
+            if !KeysUrl::is_meant_by(text) {
+                return (FilePath::FORM.check)(text);
+            }
+            match KeysUrl::parse(text) {
+                Ok(_) => Ok(()),
+                Err(UrlProblem::Scheme) if text.starts_with("file:") => {
+                    Err(Complaint::because("is a file, written as a URL").help("write the path alone"))
+                }
+                Err(problem) => Err(Complaint::because(problem.to_string())),
+            }
+        },
     }
 }
 

@@ -3,7 +3,8 @@
 use serde_json::{Number, Value as Json};
 
 use super::{FileUse, Place, Walk, form_of};
-use crate::config::forms::{FilePath, Form};
+use crate::auth::jwt::KeysUrl;
+use crate::config::forms::{FilePath, Form, KeysPlace};
 use crate::config::located::{Meaning, Node, Scalar, Value};
 use crate::config::schema::{self, allows};
 use crate::config::suggestions;
@@ -91,7 +92,11 @@ impl Walk<'_> {
             );
             return None;
         }
-        if form_of(schema).is_some_and(|form| form.name == FilePath::FORM.name) {
+        let is_file = form_of(schema).is_some_and(|form| {
+            form.name == FilePath::FORM.name
+                || form.name == KeysPlace::FORM.name && !KeysUrl::is_meant_by(&scalar.text)
+        });
+        if is_file {
             return self.file(scalar, place);
         }
         Some(Json::String(scalar.text.clone()))

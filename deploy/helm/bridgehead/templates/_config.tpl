@@ -40,6 +40,9 @@
 {{- with $secrets.jwtKeys -}}{{- if .secretName -}}
 {{- include "bridgehead.put" (dict "config" $config "section" (list "auth" "jwt") "key" "keys" "value" (printf "%s/jwt-keys/%s" $folder .key) "by" "secrets.jwtKeys") -}}
 {{- end -}}{{- end -}}
+{{- with $secrets.jwtSecret -}}{{- if .secretName -}}
+{{- include "bridgehead.put" (dict "config" $config "section" (list "auth" "jwt") "key" "secret" "value" (printf "%s/jwt-secret/%s" $folder .key) "by" "secrets.jwtSecret") -}}
+{{- end -}}{{- end -}}
 {{- with $secrets.edgeTls -}}{{- if .secretName -}}
 {{- $tls := dict "cert" (printf "%s/edge-tls/tls.crt" $folder) "key" (printf "%s/edge-tls/tls.key" $folder) -}}
 {{- include "bridgehead.put" (dict "config" $config "section" (list "edge") "key" "tls" "value" $tls "by" "secrets.edgeTls") -}}
@@ -108,7 +111,7 @@
 {{- $config := include "bridgehead.config" . | fromYaml -}}
 {{- if hasKey $config "Error" -}}{{- fail $config.Error -}}{{- end -}}
 {{- if not $config.auth -}}
-{{- fail "config.auth is missing: say who judges logins: jwt (with secrets.jwtKeys), rpc, or none: { insecure: true } to try things out" -}}
+{{- fail "config.auth is missing: say who judges logins: jwt (with secrets.jwtKeys, secrets.jwtSecret or a URL), rpc, or none: { insecure: true } to try things out" -}}
 {{- end -}}
 {{- $ports := list (include "bridgehead.port" (dict "config" $config "section" "edge")) (include "bridgehead.port" (dict "config" $config "section" "admin")) -}}
 {{- if $config.push -}}

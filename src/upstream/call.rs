@@ -125,7 +125,7 @@ async fn attempts(
             .map_err(Failure::unsendable)
             .and_then(|head| InFlight::send(permit, head, message, deadline, counts));
         let result = match sent {
-            Ok(in_flight) => {
+            Ok(mut in_flight) => {
                 let mut response = pin!(in_flight.response());
                 // There may be a hundred of them in a hundred calls.
                 let is_burden = keeps && !may_repeat && call.message.len() >= LARGE;

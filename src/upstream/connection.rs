@@ -4,7 +4,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -69,7 +69,7 @@ pub(super) struct Connection {
     /// What is received.
     heard: Arc<Heard>,
     /// How many calls were answered, whatever the answer.
-    answers: AtomicU64,
+    answers: AtomicU32,
     overdue: Mutex<Overdue>,
     /// Whether other connections are preferred for now.
     doubted: AtomicBool,
@@ -84,12 +84,13 @@ pub(super) struct Connection {
     broken_off: OnceLock<String>,
 }
 
-/// How many calls have been answered.
+/// How many calls have been answered, in numbers that wrap: every call that is
+/// under way keeps them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Answers {
-    connection: u64,
+    connection: u32,
     /// On all connections of the worker to the endpoint.
-    endpoint: u64,
+    endpoint: u32,
 }
 
 /// The calls that ran out of time.
@@ -107,12 +108,12 @@ struct Overdue {
 #[derive(Default)]
 struct Row {
     /// How many calls had been answered when it began.
-    since: u64,
+    since: u32,
     calls: u32,
 }
 
 impl Row {
-    fn add(&mut self, since: u64) {
+    fn add(&mut self, since: u32) {
         if self.since != since {
             *self = Self { since, calls: 0 };
         }
@@ -120,7 +121,7 @@ impl Row {
     }
 
     /// Its length, if it still goes on.
-    fn len(&self, answers: u64) -> u32 {
+    fn len(&self, answers: u32) -> u32 {
         if self.since == answers { self.calls } else { 0 }
     }
 }
@@ -209,7 +210,7 @@ impl Connection {
             next_reset: Mutex::new(Instant::now()),
             waiters,
             heard,
-            answers: AtomicU64::new(0),
+            answers: AtomicU32::new(0),
             overdue: Mutex::default(),
             doubted: AtomicBool::new(false),
             suspected: AtomicBool::new(false),

@@ -1,7 +1,7 @@
 //! One endpoint of an upstream, as one worker sees it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -18,7 +18,7 @@ pub(super) struct Endpoint {
     pub(super) source: usize,
     pub(super) health: Mutex<Health>,
     /// How many calls were answered, whatever the answer.
-    answers: AtomicU64,
+    answers: AtomicU32,
     slots: Mutex<Vec<Slot>>,
     retired: watch::Sender<bool>,
     journal: Arc<Journal>,
@@ -55,7 +55,7 @@ impl Endpoint {
             target,
             source,
             health: Mutex::default(),
-            answers: AtomicU64::new(0),
+            answers: AtomicU32::new(0),
             slots: Mutex::new(vec![Slot { phase: Phase::Connecting, silent: false }; connections]),
             retired: watch::Sender::new(false),
             journal,
@@ -71,7 +71,7 @@ impl Endpoint {
     }
 
     /// How many calls were answered so far.
-    pub(super) fn answers(&self) -> u64 {
+    pub(super) fn answers(&self) -> u32 {
         self.answers.load(Ordering::Relaxed)
     }
 

@@ -59,12 +59,12 @@ impl InFlight {
         Ok(Self { stream, permit: Some(permit), deadline, evidence })
     }
 
-    /// Reads the response.
+    /// Reads the response, once. Whatever comes of it, `self` is to be dropped then.
     ///
     /// # Cancel safety
     ///
     /// May be dropped at any time.
-    pub(super) async fn response(mut self) -> Result<Bytes, Failure> {
+    pub(super) async fn response(&mut self) -> Result<Bytes, Failure> {
         let result = self.read().await;
         if !matches!(result, Err(Ended::Early(_))) {
             self.stream = None;

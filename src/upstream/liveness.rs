@@ -58,7 +58,7 @@ pub(super) struct Signs {
     /// How often bytes were received.
     pub(super) received: u64,
     /// How many calls were answered.
-    pub(super) answers: u64,
+    pub(super) answers: u32,
     /// How many calls have run out of time in a row, without an answer on this
     /// connection meanwhile.
     pub(super) timeouts: u32,
@@ -103,7 +103,7 @@ pub(super) struct Liveness {
     looked: Instant,
     waited: bool,
     received: u64,
-    answers: u64,
+    answers: u32,
     /// How long it has been silent while somebody waited.
     quiet: Duration,
     /// How long it had been silent when the unanswered PING was sent.

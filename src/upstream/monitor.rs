@@ -26,7 +26,7 @@ pub(super) struct Monitor {
     /// Whether a PING is under way.
     asked: bool,
     /// How many calls had been answered at the last look.
-    answers: u64,
+    answers: u32,
 }
 
 impl Monitor {
@@ -110,7 +110,7 @@ impl Monitor {
     }
 
     /// Tells the pool what speaks for the endpoint and against it.
-    fn report(&mut self, answers: u64) {
+    fn report(&mut self, answers: u32) {
         let overdue = self.connection.take_overdue();
         let has_answered = answers != self.answers;
         self.answers = answers;

@@ -6,9 +6,10 @@
 //! together wait for one call. What a session remembers is bounded, and kept by
 //! the session ([`Judgements`]).
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, ready};
 use tokio::time::Instant;
@@ -28,7 +29,12 @@ pub struct EachRequest {
     /// `None`: the RPC's descriptors are not known yet.
     rpc: Option<Rpc>,
     cache: Duration,
+    /// Tells the verdicts of this one from those of one before a reload.
+    number: u64,
 }
+
+/// How many there have been.
+static NUMBERS: AtomicU64 = AtomicU64::new(0);
 
 /// A verdict that may still be under way. Clones wait for the same call.
 pub type Judgement = Shared<BoxFuture<'static, Verdict>>;
@@ -49,7 +55,7 @@ impl EachRequest {
     /// [those of a request](Self::placeholders). A verdict holds for `cache`
     /// from the moment at which it was asked for; zero: for one request.
     pub fn new(rpc: Option<Rpc>, cache: Duration) -> Self {
-        Self { rpc, cache }
+        Self { rpc, cache, number: NUMBERS.fetch_add(1, Ordering::Relaxed) }
     }
 
     /// The placeholders that stand for something of a request: those of a login,
@@ -79,7 +85,10 @@ impl EachRequest {
             return ask(request);
         }
         let mut of_request = [0; SHA256_OUTPUT_LEN];
-        of_request.copy_from_slice(digest(&SHA256, &request).as_ref());
+        let mut context = Context::new(&SHA256);
+        context.update(&self.number.to_be_bytes());
+        context.update(&request);
+        of_request.copy_from_slice(context.finish().as_ref());
         let now = Instant::now();
         known.0.retain(|known| known.holds(now, self.cache));
         if let Some(known) = known.0.iter().find(|known| known.digest == of_request) {
@@ -204,6 +213,15 @@ mod tests {
         assert!(matches!(f.judge("zoe", "/a").await, Verdict::Unavailable { .. }));
         f.judge("zoe", "/a").await;
         assert_eq!(f.asked(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_verdict_of_before_a_reload_does_not_hold() {
+        let mut before = fixture(5 * SECOND, false, Ok(()));
+        before.judge("zoe", "/a").await;
+        let mut after = fixture(5 * SECOND, false, Err(Status::permission_denied("no")));
+        after.known = before.known;
+        assert!(matches!(after.judge("zoe", "/a").await, Verdict::Refused { .. }));
     }
 
     #[tokio::test(start_paused = true)]

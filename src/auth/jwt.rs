@@ -96,21 +96,11 @@ impl Jwt {
         self: &Arc<Self>,
         login: &Login<'_>,
     ) -> Either<Ready<Verdict>, BoxFuture<'static, Verdict>> {
-        if login.token.is_empty() {
-            return Either::Left(ready(Verdict::refused("token is missing")));
-        }
-        let (now, remote) = match &self.keys {
-            Keys::File(_, set) | Keys::Secret(_, set) => (Some(Arc::clone(set)), None),
-            Keys::Remote(remote) => (remote.now(), Some(Arc::clone(remote))),
-        };
-        let Some(now) = now else {
-            let cause = "the keys that tokens are checked with could not be fetched yet".to_owned();
-            return Either::Left(ready(Verdict::Unavailable { cause }));
-        };
-        let refusal = match self.judge_with(&now, login.token, login.user_id) {
+        let refusal = match self.judge_now(login) {
             Ok(verdict) => return Either::Left(ready(verdict)),
             Err(refusal) => refusal,
         };
+        let remote = self.keys.remote().map(Arc::clone);
         let Some(remote) = remote.filter(|_| refusal.wants_key) else {
             return Either::Left(ready(Verdict::refused(refusal.reason)));
         };
@@ -124,6 +114,27 @@ impl Jwt {
                 Err(cause) => Verdict::Unavailable { cause },
             }
         }))
+    }
+
+    /// Judges by the keys of this moment, and waits for no others.
+    pub(super) fn judge_by_known_keys(&self, login: &Login<'_>) -> Verdict {
+        self.judge_now(login).unwrap_or_else(|refusal| Verdict::refused(refusal.reason))
+    }
+
+    fn judge_now(&self, login: &Login<'_>) -> Result<Verdict, Refusal> {
+        if login.token.is_empty() {
+            return Ok(Verdict::refused("token is missing"));
+        }
+        let now = match &self.keys {
+            Keys::File(_, set) | Keys::Secret(_, set) => Some(Arc::clone(set)),
+            Keys::Remote(remote) => remote.now(),
+        };
+        match now {
+            Some(keys) => self.judge_with(&keys, login.token, login.user_id),
+            None => Ok(Verdict::Unavailable {
+                cause: "the keys that tokens are checked with could not be fetched yet".to_owned(),
+            }),
+        }
     }
 
     fn judge_with(&self, keys: &KeySet, token: &str, user_id: &str) -> Result<Verdict, Refusal> {

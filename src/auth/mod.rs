@@ -59,6 +59,20 @@ pub struct Login<'a> {
     pub worker: usize,
 }
 
+impl Login<'_> {
+    /// What a client says of itself beside its platform and device.
+    fn described(&self) -> [&str; 6] {
+        [
+            self.device_model,
+            self.os_version,
+            self.app_version,
+            self.package_id,
+            self.language,
+            self.network_used,
+        ]
+    }
+}
+
 impl fmt::Debug for Login<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Login")
@@ -134,8 +148,23 @@ impl Authenticator {
         same_device
             && match self {
                 Self::Rpc(rpc) => rpc.asks_the_same(was, is),
-                Self::Jwt(_) | Self::None | Self::Pending => true,
+                Self::Jwt(_) | Self::None => true,
+                // It cannot be told yet what an RPC would be asked about.
+                Self::Pending => was.described() == is.described(),
             }
+    }
+
+    /// Judges the login of an open session once more. A token whose key is not
+    /// among those that were fetched last is refused at once: when it was
+    /// accepted, its key was among them, so it has been withdrawn. Everything
+    /// else is as with [`judge`](Self::judge).
+    pub fn judge_again(&self, login: &Login<'_>) -> impl Future<Output = Verdict> + Send + use<> {
+        match self {
+            Self::Jwt(jwt) if !login.user_id.is_empty() => {
+                Either::Left(ready(jwt.judge_by_known_keys(login)))
+            }
+            _ => Either::Right(self.judge(login)),
+        }
     }
 
     /// Judges a login.
@@ -181,6 +210,17 @@ mod tests {
         let login = Login { token: "t", ..Login::default() };
         let verdict = Authenticator::None.judge(&login).await;
         assert_eq!(verdict, Verdict::refused("userId is missing"));
+    }
+
+    #[test]
+    fn what_changes_while_nobody_can_judge_it_does_not_hold() {
+        let was = Login { user_id: "u1", platform: "ios", app_version: "2", ..Login::default() };
+        let is = Login { app_version: "1", ..was };
+        assert!(Authenticator::Pending.holds_for(&was, &was));
+        assert!(!Authenticator::Pending.holds_for(&was, &is));
+        assert!(Authenticator::None.holds_for(&was, &is), "nobody asks for it");
+        let elsewhere = Login { device_id: "d2", ..was };
+        assert!(!Authenticator::None.holds_for(&was, &elsewhere));
     }
 
     #[test]

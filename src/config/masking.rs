@@ -47,7 +47,8 @@ fn logins(text: &str) -> impl Iterator<Item = Range<usize>> {
     text.match_indices("://").filter_map(|(at, scheme)| {
         let start = at + scheme.len();
         let rest = text.get(start..).unwrap_or_default();
-        let url = rest.split(|c: char| c.is_whitespace() || c == '"' || c == '\'').next()?;
+        // A quote may be one of a login that should have been percent-encoded.
+        let url = rest.split(char::is_whitespace).next()?;
         let (login, _) = url.rsplit_once('@')?;
         (!is_variables(login)).then_some(start..start + login.len())
     })
@@ -57,8 +58,11 @@ fn logins(text: &str) -> impl Iterator<Item = Range<usize>> {
 fn is_variables(login: &str) -> bool {
     let mut rest = login;
     while let Some((before, after)) = rest.split_once("${") {
-        let Some((_, behind)) =
-            after.split_once('}').filter(|_| before.trim_matches(':').is_empty())
+        // A default that stands in the file is as good as no variable.
+        let says_nothing = |name: &str| name.split_once(":-").is_none_or(|(_, it)| it.is_empty());
+        let Some((_, behind)) = after
+            .split_once('}')
+            .filter(|(name, _)| before.trim_matches(':').is_empty() && says_nothing(name))
         else {
             return false;
         };
@@ -87,6 +91,8 @@ mod tests {
             assert_eq!(masked(shown), shown);
         }
         assert_eq!(masked("nats://u:${P}@h"), "nats://******@h");
+        assert_eq!(masked("nats://${U:-b}:${P:-p}@h"), "nats://***************@h");
+        assert_eq!(masked("nats://u:p'w@h"), "nats://*****@h");
     }
 
     #[test]

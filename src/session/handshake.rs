@@ -94,6 +94,9 @@ pub(super) enum Outcome {
     },
     /// setUserParams is refused: answered, then closed.
     LoginRefused { reason: String },
+    /// setCxnParams names a device that the login does not hold for: answered;
+    /// the session goes on as it was.
+    ChangeRefused(Failure),
     /// Answered; the session goes on as it was.
     Failed(Failure),
     /// The session ends without an answer.
@@ -145,7 +148,7 @@ pub(super) fn set_cxn_params(
                 let described = Described { judged: Some(judged), ..described };
                 switch(asked, described, secrets, &metrics).await
             }
-            Err(failure) => Step { asked, outcome: Outcome::Failed(failure) },
+            Err(outcome) => Step { asked, outcome },
         }
     }
     .boxed())

@@ -83,13 +83,13 @@ pub(super) fn set_user_params(
 }
 
 /// Judges what a session that has logged in says of itself anew. `None`: the
-/// login holds for that as well, or there is none. An error is the answer to the
-/// client, for which nothing has changed.
+/// login holds for that as well, or there is none. An error is what becomes of
+/// the message: nothing of it holds.
 pub(super) fn of_change(
     worker: &Worker,
     identity: &Identity,
     params: &SetCxnParamsReq,
-) -> Option<impl Future<Output = Result<Judged, Failure>> + Send + use<>> {
+) -> Option<impl Future<Output = Result<Judged, Outcome>> + Send + use<>> {
     if !identity.has_user() {
         return None;
     }
@@ -119,11 +119,11 @@ pub(super) fn of_change(
             Verdict::Accepted { expires_at } => Ok(Judged { expires_at }),
             Verdict::Refused { reason } => {
                 tracing::info!(%session, reason, "a session may not go on as another device");
-                Err(Failure::new(Code::AUTH_ERROR, reason))
+                Err(Outcome::ChangeRefused(Failure::new(Code::AUTH_ERROR, reason)))
             }
             Verdict::Unavailable { cause } => {
                 tracing::warn!(%session, cause, "a login could not be judged for another device");
-                Err(Failure::new(Code::RETRY_ERROR, UNAVAILABLE))
+                Err(Outcome::Failed(Failure::new(Code::RETRY_ERROR, UNAVAILABLE)))
             }
         }
     })
@@ -135,7 +135,7 @@ pub(super) fn review(worker: &Worker, identity: &Identity) -> Option<Review> {
     if !identity.has_user() {
         return None;
     }
-    let verdict = worker.services.load().auth.judge(&identity.as_login(worker.index));
+    let verdict = worker.services.load().auth.judge_again(&identity.as_login(worker.index));
     let (reviews, metrics) = (Arc::clone(&worker.reviews), Arc::clone(&worker.metrics));
     let review = async move {
         // An error would mean that it was closed, which it never is.

@@ -28,6 +28,9 @@ const COUNTED_AT_ONCE: usize = 256;
 /// A session without calls for so long gives back what it keeps for them.
 const REST: Duration = Duration::from_secs(5);
 
+/// How long beyond its grace a session may go on whose new login is being judged.
+const LAST_LOGIN: Duration = Duration::from_secs(30);
+
 /// How long a session may stay in each of its states.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
@@ -402,8 +405,13 @@ impl Watched {
                 self.handle.outbox.expire();
             }
             Stage::Authenticated if look.is_review_due(key) => self.handle.outbox.review(),
-            // A login that is being judged came in time.
-            Stage::Expired if in_stage >= look.holding.grace && !self.handle.waits(DECIDING) => {
+            // A login that is being judged came in time, but there is no end to
+            // those that cannot be judged.
+            Stage::Expired
+                if in_stage >= look.holding.grace
+                    && (!self.handle.waits(DECIDING)
+                        || in_stage >= look.holding.grace + LAST_LOGIN) =>
+            {
                 return Some(Close::LoginExpired);
             }
             _ => {}
@@ -566,6 +574,17 @@ mod tests {
         assert_eq!(f.after(17), Poll::Pending, "a login is being judged");
         f.handle.set_waiting(false, false);
         assert_eq!(f.after(18), Poll::Ready(Signal::Close(Close::LoginExpired)));
+    }
+
+    #[test]
+    fn logins_that_cannot_be_judged_are_no_way_to_stay() {
+        let f = Fixture::new();
+        f.sweeper.set_holding(Holding { grace: 10 * SECOND, recheck: None });
+        f.handle.set_stage(Stage::Expired);
+        f.handle.set_waiting(true, true);
+        assert_eq!(f.after(1), Poll::Pending);
+        assert_eq!(f.after(40), Poll::Pending);
+        assert_eq!(f.after(41), Poll::Ready(Signal::Close(Close::LoginExpired)));
     }
 
     #[test]

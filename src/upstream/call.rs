@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 
 use super::connection::Connection;
 use super::endpoint::Endpoint;
-use super::exchange::InFlight;
+use super::exchange::{InFlight, LAST};
 use super::failure::{Failure, Fate};
 use super::metadata::{Metadata, Own, Timeout};
 use super::pool::{Pool, Unavailable};
@@ -155,7 +155,9 @@ async fn attempts(
             trail.failed(failure.status.code());
         }
         pool.failed(&connection, &failure);
-        if failure.origin == Origin::Service {
+        let is_over = matches!(failure.status.code(), Code::DeadlineExceeded | Code::Cancelled)
+            && Instant::now() + LAST >= deadline;
+        if failure.origin == Origin::Service && !is_over {
             succeeded(pool, endpoint);
         }
         let may_leave_again = match failure.fate {

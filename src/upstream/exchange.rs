@@ -3,6 +3,8 @@
 //! This is the line between gRPC and HTTP/2. Whether to try again is decided
 //! in [`super::call`].
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::response::Parts;
 use http::{HeaderMap, Request, StatusCode, header};
@@ -13,8 +15,12 @@ use super::connection::Permit;
 use super::failure::{Failure, Fate, code_of_http};
 use super::framing::{self, Assembly, Violation};
 use super::linger::{self, Abandoned, Evidence};
-use super::status::{says_ok, status_of};
+use super::status::{says_ok, says_over, status_of};
 use super::stream::ClientStream;
+
+/// How long before a call's deadline a status that says so counts as the time
+/// being over: clocks of servers tick a little earlier.
+pub(super) const LAST: Duration = Duration::from_millis(50);
 
 /// A request that was sent. Its stream must not be dropped before it has ended:
 /// what is left of it when this is dropped runs out in [`linger`], so that no
@@ -84,7 +90,16 @@ impl InFlight {
             return Err(Ended::violation(Violation::None));
         };
         if let Some(permit) = permit {
-            permit.connection().answered();
+            // A server ends a call by itself when its time is over, whatever its
+            // handlers do: that is no answer.
+            let is_late = || Instant::now() + LAST >= self.deadline;
+            if stream.is_ended() && says_over(&head.headers) && is_late() {
+                if let Some(since) = self.evidence.since {
+                    permit.connection().timed_out(since);
+                }
+            } else {
+                permit.connection().answered();
+            }
         }
         // From here on the call has been processed, whatever the peer says.
         let broken = |error: h2::Error| {

@@ -142,6 +142,25 @@ def test_a_withdrawn_key_is_not_used_for_longer_than_the_server_says(with_admin,
     assert provider.fetches() == 2
 
 
+def test_a_withdrawn_key_ends_its_sessions_at_the_next_recheck(with_admin, connect, services, provide, keys):
+    """The set that is there decides: a key that has gone is not asked for once more for each session."""
+    provider = provide(keys[0].jwk, keys[1].jwk)
+    config = config_for(services, keys=provider.url)
+    config["auth"]["recheck"] = "1s"
+    gateway = with_admin(config)
+    leaked = [login(connect, gateway, keys[0].token())[0] for _ in range(20)]
+    other, _ = login(connect, gateway, keys[1].token())
+    wait_for_age(gateway, 6)
+    provider.keys = [keys[1].jwk, keys[2].jwk]
+    # A login by the new key brings the set without the old one.
+    assert login_code(connect, gateway, keys[2].token()) == Code.Success
+    began = time.monotonic()
+    assert {client.wait_closed() for client in leaked} == {(3000, "login revoked")}
+    assert time.monotonic() - began < 5
+    assert other.call(KEEP_ALIVE).code == Code.Success
+    assert provider.fetches() == 2
+
+
 def test_an_unchanged_set_is_not_sent_again(with_admin, services, provide, keys):
     provider = provide(keys[0].jwk)
     body = json.dumps({"keys": [keys[0].jwk]}).encode()

@@ -14,7 +14,7 @@ from judge_service import JudgeService, each_request, login_rpc
 from probe_pb2 import EchoReq, EchoResp
 from processes import eventually
 from push_client import ACKNOWLEDGED, QUEUED, WRITTEN, Kind, outcomes
-from session_client import Code, SessionCipher, common_resp, cxn_params, rsa_encrypt
+from session_client import SET_CXN_PARAMS, Code, SessionCipher, common_resp, cxn_params, rsa_encrypt
 
 SECRET = b"thirty-two bytes of shared secret"
 ECHO = "/v1/probe/echo"
@@ -237,7 +237,7 @@ def test_the_key_of_a_message_that_is_refused_does_not_hold(start, connect, judg
         "aesKey": rsa_encrypt(session_key.public, cipher.key_seed),
         "aesIv": rsa_encrypt(session_key.public, cipher.iv_seed),
     }
-    refused = client.send("/v1/conn/white/setCxnParams", cxn_params(deviceId="stolen", **secrets))
+    refused = client.send(SET_CXN_PARAMS, cxn_params(deviceId="stolen", **secrets))
     # Both are read, and answered, under the old key.
     behind = client.send(ECHO, EchoReq())
     assert client.answer_to(refused).code == Code.AuthError
@@ -262,6 +262,16 @@ def test_a_judge_that_cannot_be_asked_about_a_device_is_a_passing_failure(start,
     judge.judge = lambda _: None
     assert sees(client)["x-device-id"] == "device-1"
     assert client.set_cxn_params(deviceId="device-2").code == Code.Success
+
+
+def test_a_client_cannot_go_on_asking_for_devices_that_it_may_not_be(start, connect, judge):
+    judge.judge = lambda question: "no" if question.connParam.deviceId != "device-1" else None
+    client = connect(start()).log_in()
+    asked = judge.count("BeforeLogin")
+    sent = [client.send(SET_CXN_PARAMS, cxn_params(deviceId=f"other-{n}")) for n in range(20)]
+    assert all(client.answer_to(one).code == Code.AuthError for one in sent[:8])
+    assert client.wait_closed() == (3000, "authentication failed")
+    assert judge.count("BeforeLogin") == asked + 8
 
 
 def test_a_jwt_is_judged_for_another_device_as_well(start_jwt, connect):

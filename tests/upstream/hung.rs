@@ -12,7 +12,7 @@ use bridgehead::upstream::{Call, CallError, Config, EndpointState, Origin, Upstr
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 use tokio::time::{interval, sleep};
-use tonic::Code;
+use tonic::{Code, Status};
 
 /// The route's timeout in these tests.
 const TIMEOUT: Duration = Duration::from_millis(500);
@@ -230,6 +230,24 @@ async fn a_service_whose_handlers_hang_is_ejected_and_tried_again_one_call_at_a_
     assert!((3..40).contains(&early.len()), "{}", early.len());
     assert!(late.len() <= 2, "{} on trial", late.len());
     assert!(deadlocked.accepted.load(Ordering::SeqCst) <= 8, "no storm of connections");
+}
+
+/// Servers of some implementations end a call themselves when its time is over,
+/// and may be a little faster at it.
+#[tokio::test]
+async fn a_server_that_says_by_itself_that_the_time_is_over_has_not_answered() {
+    let sound = Server::start(Setup::new(echo()));
+    let deadlocked = Server::start(Setup::new(handler(|_| async {
+        sleep(TIMEOUT.mul_f64(0.98)).await;
+        Err(Status::deadline_exceeded("by the server's own clock"))
+    })));
+    let upstream = upstream(&[&sound.url(), &deadlocked.url()]);
+    up(&upstream).await;
+    let load = Load::start(&upstream);
+    let ejected = || state(&upstream, &deadlocked.url()) == EndpointState::Ejected;
+    eventually("it is ejected", ejected).await;
+    let calls = load.stop().await;
+    assert!(calls.iter().any(|call| call.result.is_ok()));
 }
 
 #[tokio::test]

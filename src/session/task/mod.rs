@@ -25,7 +25,7 @@ use super::ended::Ended;
 use super::handshake::{
     self, Asked, Deciding, Judged, KEEP_ALIVE, SET_CXN_PARAMS, SET_USER_PARAMS, Step,
 };
-use super::identity::Identity;
+use super::identity::{Identity, Login};
 use super::login::{self, Review};
 use super::news;
 use super::request::{self, Answer, Failure, Finished, InFlight, Refusal};
@@ -105,6 +105,7 @@ struct Task<S> {
     /// The login is being judged again; frames are read meanwhile.
     review: Option<Review>,
     keys: u8,
+    refused_changes: u8,
     /// Made by the first call, and given back when there was none for a while.
     calls: Option<FuturesUnordered<InFlight>>,
     confirmations: Confirmations,
@@ -153,6 +154,7 @@ where
             switching: None,
             review: None,
             keys: 0,
+            refused_changes: 0,
             calls: None,
             confirmations: Confirmations::default(),
             strikes: 0,
@@ -344,7 +346,7 @@ where
             }
             Event::Signal(Signal::Review) => {
                 // One that is still under way does for this one as well.
-                if self.review.is_none() {
+                if self.review.is_none() && self.identity.login() == Login::Valid {
                     self.review = login::review(&self.worker, &self.identity);
                 }
                 Ok(())

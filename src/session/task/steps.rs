@@ -19,6 +19,9 @@ use crate::session::sweeper::Stage;
 
 /// Times that a session may choose a key: once, and some to mend it.
 const MAX_KEYS: u8 = 8;
+/// Times that a session may ask to go on as a device that it may not be: each
+/// is a question to the judge.
+const MAX_REFUSED_CHANGES: u8 = 8;
 
 impl<S> Task<S>
 where
@@ -57,11 +60,20 @@ where
                 self.counted_login("refused");
                 let session = self.identity.session_id();
                 tracing::info!(session, reason, "login refused");
+                // What waits was meant for the user of the login before.
+                self.outbox.refuse_pushes();
                 let failure = Failure::new(Code::AUTH_ERROR, reason);
                 self.answer(&asked, &failure.into_answer());
                 return Err(Ended::Closed(Close::AuthenticationFailed));
             }
             Outcome::Failed(failure) => self.answer(&asked, &failure.into_answer()),
+            Outcome::ChangeRefused(failure) => {
+                self.answer(&asked, &failure.into_answer());
+                self.refused_changes += 1;
+                if self.refused_changes >= MAX_REFUSED_CHANGES {
+                    return Err(Ended::Closed(Close::AuthenticationFailed));
+                }
+            }
             Outcome::Closed(close) => return Err(Ended::Closed(close)),
         }
         Ok(())
@@ -139,6 +151,10 @@ where
         let session = self.identity.session_id();
         match verdict {
             Verdict::Accepted { expires_at } => self.holds_until(expires_at),
+            // It has expired while it was judged, and has its grace.
+            Verdict::Refused { .. } if self.identity.login() == Login::Expired => {
+                self.on_expired();
+            }
             Verdict::Refused { reason } => {
                 tracing::info!(session, reason, "login revoked");
                 self.outbox.refuse_pushes();

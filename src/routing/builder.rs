@@ -225,6 +225,7 @@ impl<U> TableBuilder<U> {
         let name: Arc<str> = spec.name.into();
         let route = Route {
             counted: OnceLock::new(),
+            header: OnceLock::new(),
             name: Arc::clone(&name),
             upstream,
             rpc: spec.rpc.into(),

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use http::uri::PathAndQuery;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 
@@ -48,6 +49,9 @@ pub struct Route<U> {
     pub output: MessageDescriptor,
     /// What is counted of its requests, by whoever makes them.
     pub counted: OnceLock<Arc<metrics::Route>>,
+    /// The client's name for the method as calls carry it in their metadata, by
+    /// whoever makes them.
+    pub header: OnceLock<HeaderValue>,
     pub(super) places: Places,
     pub(super) verdict: Option<VerdictField>,
 }

@@ -11,6 +11,7 @@ use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 
 use super::identity::Identity;
 use crate::envelope::codec::Text;
+use crate::routing::Route;
 use crate::routing::identity::Member;
 use crate::trace::{Parent, TRACEPARENT, TRACESTATE};
 use crate::upstream::{Metadata, OWN, Own, Rules, header_size};
@@ -108,14 +109,18 @@ pub(super) fn of_session(identity: &Identity) -> Metadata {
     Metadata::new(headers).with_own(&OF_CALL)
 }
 
-/// What one call has of its own, for as long as it takes: the texts may share
-/// a frame that is not kept for longer.
-pub(super) fn of_call(req_id: &Text, method: &Text, traceparent: HeaderValue) -> Own {
+/// What one call has of its own, for as long as it takes: the id may share a
+/// frame that is not kept for longer.
+pub(super) fn of_call<U>(req_id: &Text, route: &Route<U>, traceparent: HeaderValue) -> Own {
+    // No longer than the configuration has it.
+    let method = route.header.get_or_init(|| header_value(&route.name));
+    [request_id(req_id), Some(method.clone()), Some(traceparent)]
+}
+
+fn request_id(req_id: &Text) -> Option<HeaderValue> {
     let cut = req_id.floor_char_boundary(MAX_REQUEST_ID);
     let req_id = req_id.slice_ref(req_id.get(..cut).unwrap_or_default());
-    let req_id = (!req_id.is_empty()).then(|| shared_value(&req_id, MAX_REQUEST_ID));
-    // It is the name of a route: no longer than the configuration has it.
-    [req_id, Some(shared_value(method, usize::MAX)), Some(traceparent)]
+    (!req_id.is_empty()).then(|| shared_value(&req_id, MAX_REQUEST_ID))
 }
 
 /// A part of the request's frame as a header's value of `most` bytes, not copied
@@ -194,9 +199,7 @@ mod tests {
 
     #[test]
     fn long_request_ids_are_cut_between_characters() {
-        let trace = HeaderValue::from_static("00");
-        let value =
-            |id: &str| of_call(&Text::from(id), &Text::from("/m"), trace.clone())[0].clone();
+        let value = |id: &str| request_id(&Text::from(id));
         assert_eq!(value(&"é".repeat(10_000)).unwrap().len(), 42 * 6);
         assert_eq!(value(&"a".repeat(10_000)).unwrap().len(), MAX_REQUEST_ID);
         assert_eq!(value(&" ".repeat(256)).unwrap().len(), 85 * 3);

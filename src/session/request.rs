@@ -221,7 +221,7 @@ fn prepare(
     let call = Call {
         path: route.path.clone(),
         metadata: identity.metadata(route.upstream.rules.as_ref()),
-        own: metadata::of_call(&asked.req_id, &asked.method, traceparent),
+        own: metadata::of_call(&asked.req_id, &route, traceparent),
         message,
         timeout: route.timeout,
         hurried: false,

@@ -118,6 +118,7 @@ impl App {
         watch: Option<PathBuf>,
         workers: usize,
     ) -> Result<Self, StartError> {
+        let hangup = reload::listen_for_hangup();
         // Watched before it is read, so that no change falls between the two.
         let mut files = Files::watch(watch);
         let loaded = read().map_err(StartError::Config)?;
@@ -210,6 +211,7 @@ impl App {
             started: loaded.config.clone(),
             running: loaded.config,
             pending: made.pending,
+            hangup,
             warned: made.warnings,
             metrics,
             news: Arc::clone(&news),

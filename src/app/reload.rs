@@ -43,8 +43,18 @@ pub(super) struct Reloader {
     pub(super) pending: Vec<(String, String)>,
     /// What is probably not meant, and in the log.
     pub(super) warned: Vec<Problem>,
+    /// Asks for a reload; `None`: it cannot be listened to.
+    pub(super) hangup: Option<Signal>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) news: Arc<News>,
+}
+
+/// From now on SIGHUP does not end the process, but asks it to reload. To be
+/// called inside of a runtime, before anything is slow.
+pub(super) fn listen_for_hangup() -> Option<Signal> {
+    signal(SignalKind::hangup())
+        .inspect_err(|error| tracing::warn!(%error, "SIGHUP cannot be listened to"))
+        .ok()
 }
 
 enum Cause {
@@ -56,14 +66,11 @@ enum Cause {
 impl Reloader {
     /// Reloads whenever there is a reason to, for ever.
     pub(super) async fn run(&mut self) -> Infallible {
-        let mut hangup = signal(SignalKind::hangup())
-            .inspect_err(|error| tracing::warn!(%error, "SIGHUP cannot be listened to"))
-            .ok();
         self.log_pending();
         loop {
             let cause = tokio::select! {
                 () = self.files.changed() => Cause::Files,
-                () = received(&mut hangup) => Cause::Signal,
+                () = received(&mut self.hangup) => Cause::Signal,
                 () = sleep(ASK_AGAIN), if !self.pending.is_empty() => Cause::Pending,
             };
             match cause {

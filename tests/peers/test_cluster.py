@@ -242,7 +242,7 @@ def test_very_many_users_are_asked_for_in_parts(nodes, connect, open_backend, us
     # More than a message holds, of which the last are there.
     users = [f"{user}-{number:05}-{'z' * 40}" for number in range(25_000)]
     for number, name in enumerate(users[-60:]):
-        connect(nodes[number % 3]).log_in(name, deviceId="d" * 400)
+        connect(nodes[number % 3]).log_in(name, deviceId="d" * 256)
     receipts = open_backend(nodes[0]).push(user_ids=users, data=b"x", deadline=LONG)
     assert Counter(outcomes(receipts)) == {"OFFLINE": len(users) - 60, "WRITTEN": 60}
     reached = {it.session.user_id for it in receipts if it.outcome == Outcome.WRITTEN}
@@ -272,9 +272,9 @@ def test_a_push_in_parts_is_not_overtaken(nodes, connect, open_backend, user):
 def test_a_snapshot_may_be_large_and_read_slowly(nodes, connect_raw, open_backend, user):
     # What clients say about themselves fills more than one message of NATS.
     long = "x" * 1000
-    for number in range(300):
+    for number in range(450):
         raw = connect_raw(nodes[1])
-        raw.log_in(f"{user}-{number:03}-{long}", deviceId=long, appVersion=long, language=long)
+        raw.log_in(f"{user}-{number:03}-{long[:400]}", deviceId=long[:256], appVersion=long, language=long)
     # So that little is on its way, and the gateway has to wait for its reader.
     options = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65536)]
     seen = Counter()
@@ -284,4 +284,4 @@ def test_a_snapshot_may_be_large_and_read_slowly(nodes, connect_raw, open_backen
         seen[event.session.user_id] += event.session.user_id.startswith(user)
         # Longer in all than gateways have for saying what is there.
         time.sleep(0.02)
-    assert sum(seen.values()) == 300
+    assert sum(seen.values()) == 450

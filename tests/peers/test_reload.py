@@ -2,12 +2,13 @@
 
 import json
 import signal
+import socket
 
 import pytest
 from configuration import PROBE_ROUTES, gateway_config
 from load import Load
 from probe_pb2 import EchoBareReq, EchoReq, EchoResp, WorkReq
-from processes import Gateway, eventually
+from processes import PATIENCE, Gateway, eventually
 from session_client import Code
 
 ADDED = "/v1/probe/added"
@@ -174,3 +175,16 @@ def test_sessions_survive_a_reload(start_gateway, connect, services):
 def session_id(client):
     response = client.call_ok("/v1/probe/echo", EchoReq(), EchoResp)
     return EchoReq.FromString(response.request).commonReq.sessionId
+
+
+def test_a_hangup_while_the_gateway_starts_does_not_end_it(start_gateway, services):
+    """It is still asking a service that does not answer for its descriptors."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(PATIENCE)
+        upstreams = {"silent": {"address": f"http://127.0.0.1:{silent.getsockname()[1]}", "expose": ["a.B"]}}
+        gateway = start_gateway(gateway_config(services, upstreams=upstreams), wait=False)
+        asked, _ = silent.accept()
+        gateway.process.send_signal(signal.SIGHUP)
+        asked.close()
+    gateway.wait_listening()
+    gateway.wait_line(lambda line: "configuration reloaded" in line)

@@ -41,6 +41,8 @@ pub(super) async fn keys(
     let known = |keys| Ok(Known { keys, unfetched: None });
     let Judge::Jwt(jwt) = &auth.judge else { return known(None) };
     let (key, place) = match (&jwt.keys, &jwt.secret, &jwt.issuer) {
+        // What stands in for a section that is wrong, and reported as that.
+        (Some(JwtKeys::File(path)), ..) if path.as_os_str().is_empty() => return known(None),
         (Some(JwtKeys::File(path)), ..) => {
             let set = KeySet::from_file(path).map_err(|error| at("keys", error))?;
             return known(Some(Keys::File(path.clone(), set.into())));

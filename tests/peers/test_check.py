@@ -152,3 +152,10 @@ def test_the_environment_fills_variables(run, services):
     config = gateway_config(services)
     config["upstreams"]["probe"]["address"] = "${PROBE_ADDRESS:-" + services.address + "}"
     assert run("check", config=config).returncode == 0
+
+
+def test_a_section_that_is_wrong_is_one_mistake(run_check):
+    done = run_check({"edge": {"listen": "127.0.0.1:0"}, "auth": {"grace": "5s"}})
+    assert done.returncode != 0
+    assert "`auth` has none of `jwt`, `rpc` and `none`" in done.stderr
+    assert "1 error in routes.yaml" in done.stderr

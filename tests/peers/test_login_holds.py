@@ -1,6 +1,7 @@
 """How long a login holds, and for what: expiry, other devices, judging again, judging requests."""
 
 import json
+import math
 import time
 
 import grpc
@@ -81,8 +82,8 @@ def test_a_token_within_the_leeway_is_good_for_calls_as_for_the_login(start_jwt,
 
 
 def expiring(connect, gateway, seconds=2, user="alice"):
-    """A session whose login expires soon."""
-    return connect(gateway).log_in(user, token(user, exp=int(time.time()) - LEEWAY + seconds))
+    """A session whose login expires in so many seconds, or up to one more: `exp` has whole ones."""
+    return connect(gateway).log_in(user, token(user, exp=math.ceil(time.time()) - LEEWAY + seconds))
 
 
 def test_an_expired_session_gets_no_pushes_and_is_closed_after_its_grace(start_jwt, connect, open_backend):

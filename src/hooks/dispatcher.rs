@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -85,6 +86,12 @@ impl Dispatcher {
     ) {
         let Some(Hook(rpc)) = hooks.of(event) else { return };
         let told = rpc.as_ref().ok_or(Loss::Pending).and_then(|rpc| {
+            let (at, at_ms) = (rfc3339(login.connected_at), login.connected_at.to_string());
+            let value = |name: &str| match name {
+                "connected_at" => &at,
+                "connected_at_ms" => &at_ms,
+                name => value(name),
+            };
             let message = rpc.callout.request(value).map_err(|_| Loss::NoFit)?;
             self.put(login.session_id, Delivery::new(event, rpc, login.worker, message))
         });
@@ -133,6 +140,17 @@ impl Shared {
             waiting.sessions.remove(session);
         }
         next
+    }
+}
+
+/// A moment as protobuf's JSON form prints a `Timestamp`, so that it fits one.
+fn rfc3339(unix_ms: u64) -> String {
+    // Beyond the year 9999 there is no text for it.
+    let at = SystemTime::UNIX_EPOCH + Duration::from_millis(unix_ms.min(253_402_300_799_999));
+    if unix_ms.is_multiple_of(1000) {
+        humantime::format_rfc3339_seconds(at).to_string()
+    } else {
+        humantime::format_rfc3339_millis(at).to_string()
     }
 }
 

@@ -223,14 +223,14 @@ where
         if event.is_ready() {
             return event;
         }
-        let was_reading = self.may_read();
+        let was_open = self.is_open();
         match self.poll_write(cx) {
             Poll::Ready(Err(error)) => return Poll::Ready(Event::WriteFailed(error)),
             Poll::Ready(Ok(())) => {
                 if let Some(switch) = self.switching.take() {
                     return Poll::Ready(Event::Flushed(switch));
                 }
-                if !was_reading && self.may_read() {
+                if !was_open && self.is_open() {
                     cx.waker().wake_by_ref();
                 }
             }
@@ -261,27 +261,32 @@ where
             return Poll::Ready(Event::Signal(signal));
         }
         self.handle.set_waiting(self.is_occupied(), self.deciding.is_some());
-        if self.may_read()
-            && let Poll::Ready(read) = self.socket.poll_next(cx)
-        {
-            return Poll::Ready(match read {
-                Ok(Some(message)) => Event::Frame(message),
-                Ok(None) => Event::Ended,
-                Err(error) => Event::ReadFailed(error),
+        if !self.is_open() {
+            return Poll::Pending;
+        }
+        if self.is_occupied() {
+            return self.socket.poll_ahead(cx).map(|read| match read {
+                Ok(message) => Event::Frame(message),
+                Err(error) => Event::ReadFailed(error.into()),
             });
         }
-        Poll::Pending
+        self.socket.poll_next(cx).map(|read| match read {
+            Ok(Some(message)) => Event::Frame(message),
+            Ok(None) => Event::Ended,
+            Err(error) => Event::ReadFailed(error),
+        })
     }
 
-    /// Whether the next frame is wanted. If not, it stays in the socket, and
-    /// the client feels it: nothing is lost. From a client that does not read,
-    /// nothing is read either: every frame, a ping too, wants an answer.
-    fn may_read(&self) -> bool {
-        !self.is_occupied() && !self.blocked && self.switching.is_none()
+    /// Whether the socket is read. From a client that does not read, nothing is
+    /// read either: every frame, a ping too, wants an answer.
+    fn is_open(&self) -> bool {
+        !self.blocked && self.switching.is_none()
     }
 
     /// Whether the session waits for something that ends by itself, whatever
-    /// the client does. (That the client reads does not: one that has stopped
+    /// the client does. Meanwhile it takes no message: a little is read ahead, so
+    /// that pings are answered, the rest stays in the socket, and the client feels
+    /// it: nothing is lost. (That the client reads does not: one that has stopped
     /// must be found out by its silence.)
     fn is_occupied(&self) -> bool {
         self.leaving

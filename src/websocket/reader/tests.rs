@@ -253,3 +253,59 @@ proptest! {
         prop_assert_eq!(read(&chunks), whole);
     }
 }
+
+#[test]
+fn pings_behind_messages_are_found_and_then_passed_over() {
+    let frames = [
+        frame(0x82, b"one"),
+        frame(0x89, b"first"),
+        frame(0x02, b"tw"),
+        frame(0x8A, b"pong"),
+        frame(0x80, b"o"),
+        frame(0x89, b"second"),
+        frame(0x82, b"three"),
+    ]
+    .concat();
+    let ping = |text: &'static str| Message::Ping(text.into());
+    let ahead = [ping("first"), Message::Pong("pong".into()), ping("second")];
+    let behind = [binary(b"one"), binary(b"two"), binary(b"three"), ping("third")];
+    for size in 1..=frames.len() {
+        let mut reader = Reader::new(MAX);
+        let mut found = Vec::new();
+        for chunk in frames.chunks(size) {
+            reader.feed(chunk);
+            found.extend(std::iter::from_fn(|| reader.look_ahead()));
+        }
+        assert_eq!(found, ahead, "in chunks of {size}");
+        assert_eq!(reader.waiting(), frames.len());
+        reader.feed(&frame(0x89, b"third"));
+        let taken: Vec<_> = std::iter::from_fn(|| reader.take_next().unwrap()).collect();
+        assert_eq!(taken, behind, "in chunks of {size}");
+        assert_eq!((reader.waiting(), reader.unread.capacity(), reader.seen), (0, 0, 0));
+    }
+}
+
+#[test]
+fn what_was_only_looked_at_in_part_is_found_when_its_turn_comes() {
+    let frames = [frame(0x82, b"one"), frame(0x89, b"ping"), frame(0x82, b"two")].concat();
+    for cut in 1..frames.len() {
+        let mut reader = Reader::new(MAX);
+        reader.feed(&frames[..cut]);
+        let early = reader.look_ahead();
+        reader.feed(&frames[cut..]);
+        let taken: Vec<_> = std::iter::from_fn(|| reader.take_next().unwrap()).collect();
+        let pings = taken.iter().filter(|it| matches!(it, Message::Ping(_))).count();
+        assert_eq!(pings + usize::from(early.is_some()), 1, "cut at {cut}");
+        assert_eq!(taken.len() - pings, 2);
+    }
+}
+
+#[test]
+fn nobody_looks_beyond_a_close_frame_or_a_violation() {
+    for wall in [frame(0x88, b""), frame(0xF2, b"reserved"), frame(0x09, b"fragmented ping")] {
+        let mut reader = Reader::new(MAX);
+        reader.feed(&[frame(0x82, b"one"), wall, frame(0x89, b"ping")].concat());
+        assert_eq!(reader.look_ahead(), None);
+        assert_eq!(reader.take_next(), Ok(Some(binary(b"one"))));
+    }
+}

@@ -116,6 +116,8 @@ struct Task<S> {
     blocked: bool,
     /// A ping is due that asks nothing but whether the client is there.
     wants_heartbeat: bool,
+    /// The gateway chooses the IV of its encryption.
+    server_iv: bool,
     /// Told to go as soon as the calls under way are answered.
     leaving: bool,
 }
@@ -139,7 +141,7 @@ where
         let (outbox, reader) = Outbox::with_doorbell(worker.config.outbox, &worker.doorbell);
         let handle = Arc::new(Handle::new(outbox));
         let watch = worker.sweeper.watch(&handle, Instant::now());
-        let ip = client.remote_ip;
+        let (ip, server_iv) = (client.remote_ip, client.server_iv);
         let identity = Identity::new(client);
         tracing::debug!(session = identity.session_id(), %ip, "connected");
         Self {
@@ -161,6 +163,7 @@ where
             unwritten: 0,
             blocked: false,
             wants_heartbeat: false,
+            server_iv,
             leaving: false,
             worker,
         }
@@ -168,6 +171,9 @@ where
 
     async fn serve(&mut self) -> Result<Never, Ended> {
         self.socket.write(&mut Greeting(true)).await.map_err(Ended::Lost)?;
+        if self.server_iv {
+            self.put(self.worker.server_ivs.announcement(self.identity.session_id()));
+        }
         loop {
             let event = poll_fn(|cx| self.poll_event(cx)).await;
             self.on_event(event)?;
@@ -442,7 +448,9 @@ where
         let encrypted = self.cipher.is_some();
         let begun = match &*request.method {
             SET_CXN_PARAMS => {
-                handshake::set_cxn_params(request, &self.worker, &self.identity, encrypted)
+                let (worker, identity) = (&self.worker, &self.identity);
+                let iv = self.server_iv.then(|| worker.server_ivs.iv(identity.session_id()));
+                handshake::set_cxn_params(request, worker, identity, encrypted, iv)
                     .map(Begun::Deciding)
             }
             SET_USER_PARAMS => {

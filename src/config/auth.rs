@@ -182,7 +182,8 @@ pub struct RpcCall {
     /// own. In hooks also `{connected_at}`, such as `2026-01-31T12:00:00.250Z`,
     /// for texts and `google.protobuf.Timestamp`, and `{connected_at_ms}`, the
     /// same in milliseconds of Unix time, for `int64`; in `hooks.disconnected`
-    /// besides `{close_code}` and `{reason}`.
+    /// besides `{disconnected_at}`, `{disconnected_at_ms}`, `{close_code}` and
+    /// `{reason}`.
     #[serde(default)]
     pub request: Map<String, Value>,
     /// What the JSON response must contain for the call to count as a yes: the

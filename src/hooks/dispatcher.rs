@@ -55,7 +55,12 @@ impl Dispatcher {
     /// `login` is what was told of it when it came. Returns at once.
     pub fn disconnected(&self, hooks: &Hooks, login: &Login<'_>, close_code: u16, reason: &str) {
         let close_code = close_code.to_string();
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        let (at, at_ms) = (rfc3339(now), now.to_string());
         self.tell(Event::Disconnected, hooks, login, |name| match name {
+            "disconnected_at" => &at,
+            "disconnected_at_ms" => &at_ms,
             "close_code" => &close_code,
             "reason" => reason,
             name => login.value(name),

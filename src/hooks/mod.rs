@@ -84,7 +84,9 @@ impl Event {
     pub fn placeholders(self) -> Vec<&'static str> {
         let own: &[_] = match self {
             Self::Connected => &[],
-            Self::Disconnected => &["close_code", "reason"],
+            Self::Disconnected => {
+                &["disconnected_at", "disconnected_at_ms", "close_code", "reason"]
+            }
         };
         Login::placeholders().chain(WHEN).chain(own.iter().copied()).collect()
     }

@@ -89,6 +89,7 @@ enum Event {
     WriteFailed(io::Error),
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Task<S> {
     socket: Socket<S>,
     worker: Arc<Worker>,

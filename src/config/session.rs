@@ -39,8 +39,9 @@ pub struct SessionConfig {
     /// How long a ping may stay unanswered before the session is closed.
     #[serde(with = "Interval")]
     pub pong_timeout: Duration,
-    /// Requests of one session that may wait for an answer at once; beyond it
-    /// the socket is not read.
+    /// Requests of one session that may wait for an answer at once. Further ones
+    /// wait their turn: up to 64 KiB are read ahead for pings behind them, and
+    /// the rest stays in the socket.
     #[schemars(range(min = 1, max = 65_536))]
     pub max_in_flight: u32,
     /// Bytes that may be queued for one session before it counts as too slow.

@@ -59,7 +59,7 @@ pub struct Config {
     /// Whether a client must turn encryption on.
     pub require_encryption: bool,
     /// Requests of one session that may be under way at once; at least 1.
-    /// While there are as many, its socket is not read.
+    /// While there are as many, it takes no further one.
     pub max_in_flight: usize,
     /// Bytes that may wait to be written before the session counts as too slow.
     pub outbox: usize,

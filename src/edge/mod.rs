@@ -8,6 +8,7 @@
 pub mod admission;
 pub mod bind;
 pub mod forwarded;
+pub mod host;
 mod listener;
 mod upgrade;
 

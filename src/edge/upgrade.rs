@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::{Config, forwarded};
+use super::{Config, forwarded, host};
 use crate::trace::Parent;
 
 /// Longer `User-Agent` values are cut: the session keeps them, and every call carries them.
@@ -134,6 +134,7 @@ enum Asked {
 /// Why a request does not open a WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refusal {
+    Host(&'static str),
     NotFound,
     MethodNotAllowed,
     HttpVersion,
@@ -145,6 +146,7 @@ enum Refusal {
 
 fn check<B>(request: &Request<B>, config: &Config) -> Result<Asked, Refusal> {
     let headers = request.headers();
+    host::check(request.version(), headers).map_err(Refusal::Host)?;
     let path = request.uri().path();
     if path != config.path {
         let greets = path == "/" && matches!(*request.method(), Method::GET | Method::HEAD);
@@ -185,6 +187,7 @@ impl From<Refusal> for NotOpened {
 impl Refusal {
     fn response(self, config: &Config) -> Response<Full<Bytes>> {
         let (status, body) = match self {
+            Self::Host(wrong) => (StatusCode::BAD_REQUEST, wrong.into()),
             Self::NotFound => {
                 (StatusCode::NOT_FOUND, format!("not found; clients connect at {}", config.path))
             }
@@ -274,6 +277,7 @@ mod tests {
         };
         let mut request = Request::builder()
             .uri("/ws")
+            .header("host", "gw.example.com")
             .header("connection", "keep-alive, Upgrade")
             .header("upgrade", "WebSocket")
             .header("sec-websocket-version", "13")
@@ -304,6 +308,8 @@ mod tests {
 
     #[test]
     fn every_flaw_has_its_own_refusal() {
+        assert!(matches!(with_header("host", None), Some(Refusal::Host(_))));
+        assert!(matches!(with_header("host", Some("a b")), Some(Refusal::Host(_))));
         assert_eq!(with_header("connection", Some("close")), Some(Refusal::NotAnUpgrade));
         assert_eq!(with_header("upgrade", None), Some(Refusal::NotAnUpgrade));
         assert_eq!(

@@ -16,7 +16,8 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::{Config, forwarded, host};
+use super::forwarded::{self, Peer};
+use super::{Config, host};
 use crate::trace::Parent;
 
 /// Longer `User-Agent` values are cut: the session keeps them, and every call carries them.
@@ -52,7 +53,7 @@ pub(super) enum NotOpened {
 /// Speaks HTTP on `stream` until a request opens a WebSocket.
 pub(super) async fn negotiate<S>(
     stream: S,
-    peer: IpAddr,
+    peer: Peer,
     config: &Config,
 ) -> Result<Upgraded<S>, NotOpened>
 where
@@ -71,7 +72,7 @@ where
         .with_upgrades()
         .await;
     if let Err(error) = served {
-        tracing::debug!(%peer, %error, "no WebSocket came of this connection");
+        tracing::debug!(peer = %peer.ip, %error, "no WebSocket came of this connection");
         return Err(NotOpened::Http);
     }
     let opened = std::mem::replace(&mut *opened.lock(), Err(NotOpened::Http));
@@ -89,7 +90,7 @@ where
 
 fn respond(
     request: &mut Request<Incoming>,
-    peer: IpAddr,
+    peer: Peer,
     config: &Config,
     opened: &Mutex<Result<Request101, NotOpened>>,
 ) -> Response<Full<Bytes>> {
@@ -104,7 +105,12 @@ fn respond(
         ),
         Ok(Asked::WebSocket { accept }) => {
             let headers = request.headers();
-            let remote_ip = forwarded::client_ip(peer, headers, &config.trusted_proxies);
+            let remote_ip = forwarded::client_ip(
+                peer,
+                headers,
+                &config.client_address,
+                &config.trusted_proxies,
+            );
             let user_agent = user_agent(headers);
             let continues = config.continue_traces;
             let trace_parent =
@@ -270,6 +276,8 @@ mod tests {
             path: "/ws".into(),
             allowed_origins: vec!["https://app.example".into()],
             trusted_proxies: Vec::new(),
+            client_address: forwarded::ClientAddress::XForwardedFor,
+            proxy_protocol: false,
             handshake_timeout: Duration::from_secs(1),
             max_connections: 1,
             max_connections_per_ip: 0,

@@ -9,8 +9,8 @@ mod names;
 mod network;
 
 pub(super) use names::{
-    ClientMethod, FieldName, FilePath, FixedMetadataName, Glob, MetadataName, MethodName, NonEmpty,
-    Platform, ServiceName, UpstreamName,
+    AddressHeader, ClientMethod, FieldName, FilePath, FixedMetadataName, Glob, MetadataName,
+    MethodName, NonEmpty, Platform, ServiceName, UpstreamName,
 };
 pub(super) use network::{
     Address, DomainName, HttpPath, KeysPlace, ListenAddress, NatsUrl, Network, Origin, OtlpUrl,
@@ -28,8 +28,9 @@ use super::units::{Delay, Interval, Size};
 pub(super) const KEYWORD: &str = "x-form";
 
 /// Every form that a schema can name.
-static FORMS: [&Form; 24] = [
+static FORMS: [&Form; 25] = [
     &Address::FORM,
+    &AddressHeader::FORM,
     &ClientMethod::FORM,
     &Delay::FORM,
     &DomainName::FORM,
@@ -162,7 +163,7 @@ mod tests {
     use crate::config::schema;
 
     /// For each form texts that have it, and texts that do not.
-    const SAMPLES: [(&str, &[&str], &[&str]); 24] = [
+    const SAMPLES: [(&str, &[&str], &[&str]); 25] = [
         (
             "address",
             &[
@@ -193,6 +194,22 @@ mod tests {
                 "ftp://a",
                 "http://a b",
                 "http://[::1:80",
+            ],
+        ),
+        (
+            "address-header",
+            &["x-forwarded-for", "forwarded", "none", "CF-Connecting-IP", "x_real_ip", "X1"],
+            &[
+                "",
+                "x forwarded for",
+                "x-real-ip:",
+                "x-real-ip,x-other",
+                "$http_x_real_ip",
+                "é",
+                "Host",
+                "user-agent",
+                "cookie",
+                "Sec-WebSocket-Key",
             ],
         ),
         (

@@ -76,6 +76,27 @@ form! {
 }
 
 form! {
+    /// What a gateway is called among others.
+    NodeName = Form {
+        name: "node-name",
+        pattern: r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}$",
+        noun: "a name for a gateway",
+        plural: "names for gateways",
+        help: "use letters, digits, `_`, `-` and `.`, at most 253 of them, such as `gateway-1`",
+        check: |text| {
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+            if text.len() > 253 {
+                Err(Complaint::because("is longer than 253 characters"))
+            } else if text.is_empty() || text.starts_with(['-', '.']) || !text.bytes().all(fits) {
+                Err(Complaint::plain())
+            } else {
+                Ok(())
+            }
+        },
+    }
+}
+
+form! {
     /// The name of the header that the client's address is in.
     AddressHeader = Form {
         name: "address-header",

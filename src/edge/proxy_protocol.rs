@@ -69,10 +69,9 @@ pub(super) async fn read(stream: &mut TcpStream) -> Result<Source, Broken> {
     while have < V2.len() {
         let room = head.get_mut(have..V2.len()).unwrap_or_default();
         have += match stream.read(room).await {
-            Ok(0) if have == 0 => return Err(Broken::Nothing),
+            Ok(0) | Err(_) if have == 0 => return Err(Broken::Nothing),
             Ok(0) => return Err(Broken::Ended),
             Ok(count) => count,
-            Err(_) if have == 0 => return Err(Broken::Nothing),
             Err(error) => return Err(Broken::Io(error)),
         };
         let read = head.get(..have).unwrap_or_default();
@@ -356,7 +355,7 @@ mod tests {
             &v2(0x21, 0x11, &V4[..11]),
             &v2(0x21, 0x21, &V4),
             &v2(0x21, 0x11, &[&V4[..], &[0; MAX_V2 - FIXED - 11]].concat()),
-            &v2(0x21, 0x11, &[0; 65535]),
+            &v2(0x21, 0x11, &vec![0; 65535]),
             &v2(0x21, 0x11, &V4)[..27],
         ];
         for case in cases {

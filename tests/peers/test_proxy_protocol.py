@@ -163,6 +163,16 @@ def test_health_checks_are_answered_and_warn_of_nothing(start_gateway, services,
     assert not [line for line in warnings if "PROXY" in line or "peer" in line], warnings
 
 
+def test_the_admin_listener_can_be_asked_instead(behind_balancer, start_haproxy, connect):
+    """As docs/deploying.md shows it: no header goes there."""
+    port = behind_balancer.admin_address.rsplit(":", 1)[1]
+    server = f"send-proxy-v2 check inter 100ms port {port}"
+    haproxy = start_haproxy(behind_balancer, server, lines=["option httpchk GET /readyz"])
+    eventually(lambda: haproxy.health()["check_status"].removeprefix("* ") == "L7OK")
+    assert haproxy.health()["status"] == "UP"
+    assert addresses(connect(haproxy.url, source=CLIENT).log_in()) == {CLIENT}
+
+
 def test_connections_are_counted_for_the_client(start_gateway, services, start_haproxy, connect):
     gateway = start_gateway(gateway_config(services, edge={**EDGE, "max_connections_per_ip": 1}))
     haproxy = start_haproxy(gateway, "send-proxy-v2")
@@ -289,6 +299,13 @@ def test_a_strangers_header_is_refused(behind_balancer, header, pieces):
     more = grown(before, metrics(behind_balancer))
     assert more.get(REFUSED % "proxy_protocol", 0) + more.get(REFUSED % "http", 0) == 1
     assert pieces > 1 or more.get(REFUSED % "proxy_protocol") == 1
+
+
+@pytest.mark.parametrize("second", [v1("198.51.100.66"), v2("198.51.100.66")])
+def test_a_clients_own_header_behind_the_balancers_is_refused(behind_balancer, second):
+    """Some balancers put theirs in front of whatever the client sends."""
+    answer = outcome(behind_balancer, BALANCER, v2("203.0.113.7") + second + REQUEST)
+    assert not answer or answer.startswith(b"HTTP/1.1 400"), answer
 
 
 def test_a_strangers_header_before_tls_is_refused(with_tls):

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
 use super::{Complaint, FilePath, Form, form};
@@ -152,7 +152,16 @@ form! {
 }
 
 fn parse_network(text: &str) -> Option<IpNet> {
-    text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+    let network =
+        text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
+    // What is an IPv4 address is looked for as that, however it came.
+    if let IpNet::V6(v6) = network
+        && let Some(v4) = v6.addr().to_ipv4_mapped()
+        && let Some(len) = v6.prefix_len().checked_sub(96)
+    {
+        return Ipv4Net::new(v4, len).ok().map(IpNet::V4);
+    }
+    Some(network)
 }
 
 impl Network {

@@ -264,6 +264,11 @@ impl App {
 }
 
 impl Problem {
+    /// Where it stands in the file.
+    pub fn path(&self) -> Vec<&str> {
+        self.path.iter().map(String::as_str).collect()
+    }
+
     /// Adds this to the diagnostics of the file that was loaded.
     pub fn report(&self, loaded: &Loaded, diagnostics: &mut Diagnostics) {
         let path: Vec<&str> = self.path.iter().map(String::as_str).collect();

@@ -16,7 +16,7 @@ use super::{Config, Judge, JwtKeys, suggestions, words};
 use crate::auth::jwt::KeysUrl;
 
 /// Client methods that the gateway answers itself.
-const OWN_METHODS: [&str; 3] =
+pub const OWN_METHODS: [&str; 3] =
     ["/v1/conn/white/setCxnParams", "/v1/conn/white/setUserParams", "/v1/conn/keepAlive"];
 
 /// Checks a model against the document that it came from.

@@ -390,6 +390,9 @@ impl Checks<'_> {
             Value::Bad => true,
             Value::Scalar(_) => self.diagnostics.has_error_within(node.span),
             Value::List(items) => items.iter().any(|item| self.has_error(item)),
+            Value::Mapping(entries) if entries.is_empty() => {
+                self.diagnostics.has_error_within(node.span)
+            }
             Value::Mapping(entries) => entries.iter().any(|entry| {
                 self.diagnostics.has_error_within(entry.key_span) || self.has_error(&entry.value)
             }),

@@ -7,6 +7,7 @@ mod support;
 
 mod call;
 mod chat;
+mod check;
 mod kick;
 mod push;
 mod push_access;

@@ -94,6 +94,19 @@ pub enum StartError {
     System(#[from] io::Error),
 }
 
+impl StartError {
+    /// Whether something else listens on an address.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        match self {
+            Self::Listen { source, .. }
+            | Self::PushListen { source, .. }
+            | Self::AdminListen { source, .. } => source.kind() == io::ErrorKind::AddrInUse,
+            _ => false,
+        }
+    }
+}
+
 /// A gateway that accepts connections.
 pub struct App {
     address: SocketAddr,

@@ -1,15 +1,16 @@
 //! The commands: what `bridgehead …` does.
 //!
 //! Each command is a module with its arguments as a struct and a `run`. What
-//! they have in common is how they end: 0, 1 for a failure, and 64 for a
+//! they have in common is how they end: 0, 1 for a failure, 64 for a
 //! command line or a configuration that cannot be used (`EX_USAGE` of
-//! `sysexits.h`). Results go to standard output, everything else to standard
+//! `sysexits.h`), and 130 for a measurement that Ctrl-C has ended early. Results go to standard output, everything else to standard
 //! error.
 
 mod bench;
 mod call;
 mod catalogue;
 mod check;
+mod completions;
 mod demo;
 mod descriptors;
 mod diagnose;
@@ -38,7 +39,7 @@ use failure::{Failure, USAGE};
 
 /// A WebSocket edge for gRPC services.
 #[derive(Debug, Parser)]
-#[command(name = "bridgehead", version, max_term_width = 100)]
+#[command(name = "bridgehead", version = env!("BRIDGEHEAD_VERSION"), max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -58,6 +59,8 @@ enum Command {
     Token(Box<token::Token>),
     Schema(schema::Schema),
     Health(health::Health),
+    Completions(completions::Completions),
+    Man(completions::Man),
 }
 
 /// Does what the arguments, the program's name first, ask for.
@@ -87,6 +90,8 @@ impl Command {
             Self::Keygen(command) => command.run(),
             Self::Token(command) => command.run(),
             Self::Health(command) => command.run(),
+            Self::Completions(command) => command.run(),
+            Self::Man(command) => command.run(),
         }
     }
 }

@@ -36,8 +36,7 @@ struct Notation {
     /// What is in a file; `-` is standard input.
     #[arg(long, value_name = "PATH")]
     file: Option<PathBuf>,
-    /// A message in JSON, whose type --type says; `-` reads it from standard
-    /// input, `@FILE` from a file.
+    /// A message of --type in JSON; `-`: standard input, `@FILE`: a file.
     #[arg(long, value_name = "JSON", requires = "message")]
     json: Option<String>,
 }

@@ -125,6 +125,29 @@ mod tests {
         }
     }
 
+    /// Every command with its short help, as a terminal of 100 columns shows it.
+    fn short_helps(command: &clap::Command, name: &str, found: &mut Vec<(String, String)>) {
+        let mut shown = command.clone().term_width(100);
+        found.push((name.to_owned(), shown.render_help().to_string()));
+        for below in command.get_subcommands() {
+            short_helps(below, &format!("{name} {}", below.get_name()), found);
+        }
+    }
+
+    #[test]
+    fn the_short_help_of_every_command_fits_a_screen() {
+        let mut command = Cli::command().disable_help_subcommand(true);
+        command.build();
+        let mut found = Vec::new();
+        short_helps(&command, "bridgehead", &mut found);
+        assert!(found.len() > 15, "{}", found.len());
+        for (name, help) in found {
+            let widest = help.lines().map(|line| line.chars().count()).max().unwrap_or_default();
+            let lines = help.lines().count();
+            assert!(lines <= 40 && widest <= 100, "{name}: {lines} lines, {widest}\n{help}");
+        }
+    }
+
     #[test]
     fn help_and_version_are_no_failures() {
         for flag in ["--help", "--version"] {

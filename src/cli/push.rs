@@ -32,25 +32,25 @@ pub(super) struct Push {
     #[command(flatten)]
     data: Data,
     /// The event's number, or messages (0) or notices (1).
-    #[arg(long, default_value = "0", value_parser = event, allow_negative_numbers = true)]
+    #[arg(long, help_heading = "What to push", default_value = "0", value_parser = event, allow_negative_numbers = true)]
     event: i32,
     /// What a receipt waits for.
-    #[arg(long, value_enum, default_value_t = Confirm::Written)]
+    #[arg(long, value_enum, default_value_t = Confirm::Written, help_heading = "Receipts")]
     confirm: Confirm,
     /// How long receipts are waited for, up to 10m.
-    #[arg(long, value_name = "DURATION", default_value = "5s",
+    #[arg(long, help_heading = "Receipts", value_name = "DURATION", default_value = "5s",
           value_parser = humantime::parse_duration)]
     deadline: Duration,
     /// The id that the receipts carry [default: a new one].
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", help_heading = "Receipts")]
     push_id: Option<String>,
     /// Fail unless each receipt is what --confirm asks for.
     ///
     /// The exit code is 1 then, and where there is no receipt at all.
-    #[arg(long)]
+    #[arg(long, help_heading = "Receipts")]
     require: bool,
     /// How receipts are printed.
-    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    #[arg(short, long, value_enum, default_value_t = Format::Text, help_heading = "Receipts")]
     output: Format,
     #[command(flatten)]
     connection: Connection,

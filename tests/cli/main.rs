@@ -9,6 +9,7 @@ mod call;
 mod chat;
 mod check;
 mod kick;
+mod manners;
 mod push;
 mod push_access;
 mod sessions;

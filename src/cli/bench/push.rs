@@ -32,9 +32,9 @@ const GRACE: Duration = Duration::from_secs(2);
 ///
 /// Every session must get every push once and in order, and the gateway must
 /// give one receipt for each; if not, the exit code is 1. A round begins when
-/// the one before has come to all sessions. Ctrl-C ends it behind the round that is
-/// under way: what there is until then is printed, and the exit code is 130. Nobody but the sessions of this
-/// command is pushed to, unless --everyone is given.
+/// the one before has come to all sessions. Nobody but the sessions of this command
+/// is pushed to, unless --everyone is given. Ctrl-C ends it behind the round that is
+/// under way: what there is until then is printed, and the exit code is 130.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   bridgehead bench push --sessions 10000 --pid $(pidof bridgehead)
@@ -43,24 +43,24 @@ pub(super) struct Push {
     #[command(flatten)]
     crowd: CrowdArgs,
     /// How often to push.
-    #[arg(long, value_name = "N", default_value_t = 10,
+    #[arg(long, help_heading = "Pushes", value_name = "N", default_value_t = 10,
           value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
     /// Bytes of data in each push.
-    #[arg(long, value_name = "BYTES", default_value_t = 256,
+    #[arg(long, help_heading = "Pushes", value_name = "BYTES", default_value_t = 256,
           value_parser = clap::value_parser!(u32).range(HEADER as i64..=4 << 20))]
     size: u32,
     /// What a receipt waits for.
-    #[arg(long, value_enum, default_value_t = Confirm::Written)]
+    #[arg(long, help_heading = "Pushes", value_enum, default_value_t = Confirm::Written)]
     confirm: Confirm,
     /// How long receipts are waited for, up to 10m.
-    #[arg(long, value_name = "DURATION", default_value = "10s",
+    #[arg(long, help_heading = "Pushes", value_name = "DURATION", default_value = "10s",
           value_parser = humantime::parse_duration)]
     deadline: Duration,
     /// Push to everyone, not to the sessions of this command alone.
     ///
     /// Clients of others get an event that they do not know.
-    #[arg(long)]
+    #[arg(long, help_heading = "Pushes")]
     everyone: bool,
     /// The gateway's process id: reports its CPU time and memory.
     ///

@@ -64,7 +64,7 @@ pub(in crate::cli) struct Idle {
     /// How long opening a session, and a wait for answers, may take.
     ///
     /// A wait begins anew with each answer.
-    #[arg(long, value_name = "DURATION", default_value = "10s",
+    #[arg(long, help_heading = "Clients", value_name = "DURATION", default_value = "10s",
           value_parser = humantime::parse_duration)]
     timeout: Duration,
     /// The gateway's process id: reports its CPU time and memory.

@@ -42,7 +42,7 @@ pub(super) struct Push {
           value_parser = humantime::parse_duration)]
     deadline: Duration,
     /// The id that the receipts carry [default: a new one].
-    #[arg(long, value_name = "ID", help_heading = "Receipts")]
+    #[arg(long, value_name = "ID", help_heading = "Receipts", hide_short_help = true)]
     push_id: Option<String>,
     /// Fail unless each receipt is what --confirm asks for.
     ///

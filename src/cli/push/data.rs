@@ -31,7 +31,7 @@ struct Notation {
     #[arg(long)]
     text: Option<String>,
     /// Bytes in hexadecimal.
-    #[arg(long, value_parser = hex::bytes)]
+    #[arg(long, value_parser = hex::bytes, hide_short_help = true)]
     hex: Option<Bytes>,
     /// What is in a file; `-` is standard input.
     #[arg(long, value_name = "PATH")]

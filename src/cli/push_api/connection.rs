@@ -43,10 +43,10 @@ pub(in crate::cli) struct Connection {
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// The certificate to show (https), where the gateway asks for one.
-    #[arg(long, value_name = "FILE", requires = "key")]
+    #[arg(long, value_name = "FILE", requires = "key", hide_short_help = true)]
     cert: Option<PathBuf>,
     /// The private key of that certificate.
-    #[arg(long, value_name = "FILE", requires = "cert")]
+    #[arg(long, value_name = "FILE", requires = "cert", hide_short_help = true)]
     key: Option<PathBuf>,
     /// How long connecting may take, and each answer.
     #[arg(

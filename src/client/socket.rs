@@ -37,13 +37,13 @@ pub(super) async fn recognise(options: &Options, error: DialError) -> DialError 
             let path = if let Page::Gateway(path) = page { Some(path) } else { None };
             DialError::Http { url, status, path }
         }
-        DialError::WebSocket { url, reason } => match again().await {
-            Some(stream) => match speaks_http2(stream).await {
-                true => DialError::Grpc { url },
-                false => DialError::WebSocket { url, reason },
-            },
-            None => DialError::WebSocket { url, reason },
-        },
+        DialError::WebSocket { url, reason } => {
+            let is_grpc = match again().await {
+                Some(stream) => speaks_http2(stream).await,
+                None => false,
+            };
+            if is_grpc { DialError::Grpc { url } } else { DialError::WebSocket { url, reason } }
+        }
         other => other,
     }
 }

@@ -281,9 +281,8 @@ mod tests {
             let text = std::fs::read_to_string(root.join(name)).unwrap();
             let folder = root.join(name).parent().unwrap().to_owned();
             let variables = |name: &str| match name {
-                "SESSION_KEY" | "USER_ADDRESS" | "RELATION_ADDRESS" | "MSG_ADDRESS" => None,
-                "LISTEN" | "PUSH_LISTEN" | "ADMIN_LISTEN" => None,
-                _ => Some("127.0.0.1".to_owned()),
+                "PUSH_TOKEN" | "API_KEY" => Some("hunter2".to_owned()),
+                _ => None,
             };
             let first = parse_tolerant(name, &text, &folder, &variables).0.unwrap();
             let printed = first.effective();

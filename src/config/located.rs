@@ -114,8 +114,12 @@ impl Node {
             Value::Scalar(_) | Value::Bad => {}
             Value::List(items) => items.iter().for_each(|item| item.cover(span)),
             Value::Mapping(entries) => {
-                entries.iter().for_each(|entry| take(entry.key_span));
-                entries.iter().for_each(|entry| entry.value.cover(span));
+                for entry in entries {
+                    take(entry.key_span);
+                }
+                for entry in entries {
+                    entry.value.cover(span);
+                }
             }
         }
     }

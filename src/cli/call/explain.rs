@@ -68,7 +68,11 @@ fn with_path(url: &str, path: &str) -> String {
 fn dialling(error: &DialError) -> (bool, &'static str) {
     match error {
         DialError::Url { .. } => (true, ""),
-        DialError::TlsSetup(_) | DialError::Http2 { .. } | DialError::Timeout { .. } => (false, ""),
+        DialError::TlsSetup(_)
+        | DialError::Http2 { .. }
+        | DialError::Timeout { .. }
+        | DialError::Http { path: Some(_), .. }
+        | DialError::Grpc { .. } => (false, ""),
         DialError::Unreachable { source, .. } if source.kind() == ErrorKind::ConnectionRefused => {
             (false, "is the gateway running? Start one with `bridgehead demo`")
         }
@@ -78,7 +82,6 @@ fn dialling(error: &DialError) -> (bool, &'static str) {
             "is it a wss:// gateway? Name the authority of its certificate with --ca, or believe \
              any with --insecure",
         ),
-        DialError::Http { path: Some(_), .. } | DialError::Grpc { .. } => (false, ""),
         DialError::Http { status, .. } => (false, of_status(status.as_u16())),
         DialError::WebSocket { .. } => (false, "does the gateway have TLS? Then it is wss://"),
     }

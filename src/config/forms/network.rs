@@ -103,9 +103,8 @@ fn check_origin(text: &str) -> Result<(), Complaint> {
             Err(Complaint::because(format!("never comes like this; {}", difference(text, &right)))
                 .help(format!("write `{right}`")))
         }
-        Some(_) => Ok(()),
         None if is_of_the_web(scheme) => Err(Complaint::plain()),
-        None => Ok(()),
+        _ => Ok(()),
     }
 }
 

@@ -6,13 +6,17 @@ PROFILE ?= release
 SOAK_SECONDS ?= 300
 WRITE ?= 0
 
-.PHONY: demo test test-rust test-peers test-clients test-deploy image chart soak lint fmt bench instructions bench-core fuzz clean help
+.PHONY: demo dist test test-rust test-peers test-clients test-deploy image chart soak lint fmt bench instructions bench-core fuzz clean help
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: tools ## A gateway with small services behind it, to try things with
-	$(CARGO) run --quiet --$(PROFILE) --bin bridgehead -- demo
+	@echo "Building the gateway: the first time that takes some minutes, later it is quick."
+	$(CARGO) run --profile $(PROFILE) --bin bridgehead -- demo
+
+dist: tools ## An archive of the binary, completions, man pages and documents, under target/dist
+	PROFILE=$(PROFILE) CARGO="$(CARGO)" bash deploy/dist.sh
 
 test: tools test-rust test-peers ## Every test but those of the Go client and of image and chart
 

@@ -77,6 +77,7 @@ def build(stage, folder, target, profile, shared):
     if shared:
         # The same paths and settings as outside, or cargo would build everything anew.
         del environment["RUSTFLAGS"]
+        environment.pop("BRIDGEHEAD_COMMIT", None)
         environment |= {"CARGO_HOME": str(cargo), "RUSTUP_HOME": str(rustup), "CARGO_TARGET_DIR": str(target)}
         environment |= {name: os.environ[name] for name in os.environ if name.startswith("CARGO_PROFILE_")}
     for instruction, value in stage.steps:
@@ -143,6 +144,20 @@ def assemble(final, folder, built):
         elif instruction == "COPY":
             copy(value, {None: folder / "context", "build": built}, root, workdir)
     return root, workdir
+
+
+def check_share(share):
+    """Manual pages and completions, for those who unpack the image or build on it."""
+    for name, says in (
+        ("man/man1/bridgehead.1", ".TH bridgehead 1"),
+        ("man/man1/bridgehead-bench-call.1", ".TH bridgehead-bench-call 1"),
+        ("bash-completion/completions/bridgehead", "complete"),
+        ("zsh/site-functions/_bridgehead", "#compdef bridgehead"),
+        ("fish/vendor_completions.d/bridgehead.fish", "complete -c bridgehead"),
+        ("doc/bridgehead/LICENSE-MIT", "MIT License"),
+    ):
+        path = share / name
+        expect(path.is_file() and says in path.read_text(), f"the image has no {name}")
 
 
 def run(final, root, workdir, folder, url):
@@ -228,6 +243,7 @@ def main():
             built = build(stage, folder, target, "dev", shared=True)
         check_libraries(built / "out" / "bridgehead")
         root, workdir = assemble(final, folder, built)
+        check_share(root / "usr" / "share")
         run(final, root, workdir, folder, health_url(built / "out" / "bridgehead"))
     say(f"passed in {time.monotonic() - began:.0f} s")
 

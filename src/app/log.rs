@@ -1,10 +1,13 @@
 //! Where log lines go and how they look: one line an event, on standard error.
 
-use std::io::IsTerminal;
-
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogConfig, LogFormat, LogLevel};
+
+/// By the same rules as what commands say: see `cli::output`.
+fn is_colourful() -> bool {
+    anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
+}
 
 /// Starts logging for the whole process; later calls change nothing. The level
 /// is that of Bridgehead's own events; libraries speak up from `warn` on.
@@ -21,7 +24,7 @@ pub fn start(config: &LogConfig) {
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second start (several gateways in one process) keeps the first.
     let _kept = match config.format {
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Text => lines.with_ansi(is_colourful()).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
 }

@@ -94,6 +94,19 @@ pub enum StartError {
     System(#[from] io::Error),
 }
 
+impl StartError {
+    /// Whether something else listens on an address.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        match self {
+            Self::Listen { source, .. }
+            | Self::PushListen { source, .. }
+            | Self::AdminListen { source, .. } => source.kind() == io::ErrorKind::AddrInUse,
+            _ => false,
+        }
+    }
+}
+
 /// A gateway that accepts connections.
 pub struct App {
     address: SocketAddr,
@@ -265,6 +278,11 @@ impl App {
 }
 
 impl Problem {
+    /// Where it stands in the file.
+    pub fn path(&self) -> Vec<&str> {
+        self.path.iter().map(String::as_str).collect()
+    }
+
     /// Adds this to the diagnostics of the file that was loaded.
     pub fn report(&self, loaded: &Loaded, diagnostics: &mut Diagnostics) {
         let path: Vec<&str> = self.path.iter().map(String::as_str).collect();

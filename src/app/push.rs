@@ -13,6 +13,7 @@ use crate::broker::Broker;
 use crate::config::{Config, PushConfig, PushTls, PushToken, Secret};
 use crate::edge;
 use crate::metrics::Metrics;
+use crate::pem;
 use crate::push::Server;
 use crate::push::tokens::Tokens;
 use crate::tls::{self, Tls};
@@ -92,7 +93,14 @@ fn is_file(token: &PushToken) -> bool {
 }
 
 fn read(nth: &str, token: &PushToken) -> Result<Zeroizing<String>, Problem> {
-    let owned = |secret: &Secret| Ok(Zeroizing::new(secret.expose().to_owned()));
+    // What cannot stand in a header can never be shown by a caller.
+    let owned = |secret: &Secret| match pem::secret(secret.expose().as_bytes()) {
+        Ok(token) => Ok(Zeroizing::new(token.to_owned())),
+        Err(_) => Err(Problem {
+            help: Some("a token is one line of visible ASCII, 8 KiB at most".to_owned()),
+            ..Problem::at(["push", "tokens", nth], "no caller can send this token in a header")
+        }),
+    };
     let long = match token {
         PushToken::Text(secret) => return owned(secret),
         PushToken::Long(long) => long,

@@ -394,11 +394,42 @@ fn table(
         }
     }
     let table = builder.build();
+    warnings.extend(idle_patterns(config, &table));
     let is_whole = candidates.iter().all(|of| matches!(known.get(of.name), Some(Known::Yes(_))));
     if is_whole && problems.is_empty() {
         warnings.extend(missing_field(&table, &identity.request_field));
     }
     (table, warnings)
+}
+
+/// Doubts patterns of public methods that no method has. Says nothing while
+/// there are services of which not all methods are known.
+fn idle_patterns(config: &Config, table: &RouteTable<Destination>) -> Vec<Problem> {
+    let is_service = |name: &str| name.ends_with('/');
+    if table.pending().any(|(name, _)| is_service(name)) {
+        return Vec::new();
+    }
+    let own = config::OWN_METHODS.into_iter();
+    let configured = config.upstreams.values().flat_map(|upstream| upstream.routes.keys());
+    let methods: Vec<_> = own
+        .chain(configured.map(String::as_str))
+        .chain(table.routes().map(|route| &*route.name))
+        .collect();
+    let doubt = |(nth, pattern): (usize, &String)| {
+        let public = PublicMethods::new([pattern]).ok()?;
+        if methods.iter().any(|method| public.matches(method)) {
+            return None;
+        }
+        let message = format!("no client method matches `{pattern}`");
+        let nearest = suggest::closest(pattern, methods.iter().copied());
+        let help = nearest.map_or_else(
+            || "`*` stays within a segment, `**` crosses segments".to_owned(),
+            |nearest| format!("did you mean `{nearest}`?"),
+        );
+        let path = vec!["public_methods".to_owned(), nth.to_string()];
+        Some(Problem { path, message, help: Some(help) })
+    };
+    config.public_methods.iter().enumerate().filter_map(doubt).collect()
 }
 
 /// Doubts a request field that no routed message has. Of the default, only where

@@ -37,6 +37,12 @@ pub enum FieldProblem {
         /// The placeholder that may be meant, or all there are.
         hint: String,
     },
+    /// A key is what it is.
+    #[error("placeholders are filled in values, not in keys")]
+    PlaceholderInKey,
+    /// A pattern is what it is.
+    #[error("placeholders are filled in `request` alone; here each is a text like others")]
+    PlaceholderInPattern,
     /// In JSON, bytes are base64, and what clients say of themselves is not.
     #[error("a field of bytes cannot be filled by a placeholder")]
     PlaceholderInBytes,

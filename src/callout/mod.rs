@@ -29,7 +29,9 @@ use tonic::Status;
 
 pub use doubt::Doubt;
 pub use fields::FieldProblem;
+use fields::Place;
 pub use pattern::Pattern;
+use placeholders::has_placeholders;
 pub use template::{NoFit, Template};
 pub use text::TextField;
 
@@ -130,10 +132,14 @@ impl Callout {
         let Config { method, request, accept_when, reject_when, reason } = config;
         let request = Template::new(request, method.input(), placeholders, "request");
         let request = request.map_err(&mut keep);
-        let accept_when = Pattern::new(&accept_when, &method.output(), "accept_when");
+        let accept_when = literal(&accept_when, placeholders, "accept_when")
+            .and_then(|()| Pattern::new(&accept_when, &method.output(), "accept_when"));
         let accept_when = accept_when.map_err(&mut keep);
         let reject_when = reject_when
-            .map(|json| refusals(&json, &method.output()))
+            .map(|json| {
+                literal(&json, placeholders, "reject_when")?;
+                refusals(&json, &method.output())
+            })
             .transpose()
             .map_err(&mut keep);
         let reason = reason.map(|path| TextField::new(&path, method.output(), "reason"));
@@ -175,6 +181,39 @@ impl Callout {
     /// What is allowed, and is probably not meant.
     pub fn doubt(&self) -> Option<Doubt> {
         doubt::of(self)
+    }
+}
+
+/// Sees that a pattern has no placeholders, which nothing would fill.
+fn literal(
+    json: &Map<String, Json>,
+    placeholders: &[&str],
+    root: &str,
+) -> Result<(), Vec<ConfigError>> {
+    let mut errors = Vec::new();
+    let at = Place::root(root);
+    for (name, value) in json {
+        find_placeholders(value, placeholders, at.member(name), &mut errors);
+    }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+fn find_placeholders(json: &Json, known: &[&str], at: Place<'_>, errors: &mut Vec<ConfigError>) {
+    match json {
+        Json::String(text) if has_placeholders(text, known) == Ok(true) => {
+            errors.push(at.error(FieldProblem::PlaceholderInPattern));
+        }
+        Json::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                find_placeholders(item, known, at.element(index), errors);
+            }
+        }
+        Json::Object(members) => {
+            for (name, value) in members {
+                find_placeholders(value, known, at.member(name), errors);
+            }
+        }
+        _ => {}
     }
 }
 
@@ -398,6 +437,22 @@ mod tests {
                 "reason: im.BeforeConnectResp.Detail has no field `txt`; did you mean `text`?",
             ]
         );
+    }
+
+    #[test]
+    fn a_placeholder_in_a_pattern_is_one_mistake() {
+        let config = Config {
+            method: method(),
+            request: object(json!({})),
+            accept_when: object(json!({"msg": "{user_id}"})),
+            reject_when: Some(object(json!({"msg": {"not": "{user_id}"}}))),
+            reason: None,
+        };
+        let errors = Callout::new(config, NAMES).unwrap_err();
+        let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(errors.len(), 2, "{errors:?}");
+        assert!(errors[0].starts_with("accept_when.msg: placeholders are filled in `request`"));
+        assert!(errors[1].starts_with("reject_when.msg.not: placeholders"), "{errors:?}");
     }
 
     #[test]

@@ -139,6 +139,7 @@ impl Check<'_> {
             Value::Object(members) if field.is_map() => {
                 let value_kind = map_value(&kind).unwrap_or(kind);
                 let node = |(name, value): (String, Value)| {
+                    self.key(&name, at);
                     let node = self.value(field, &value_kind, value, at.member(&name));
                     (name, node)
                 };
@@ -195,6 +196,13 @@ impl Check<'_> {
         Node::Fixed(text.into())
     }
 
+    /// Refuses a key that seems to be meant to be filled.
+    fn key(&mut self, name: &str, at: Place<'_>) {
+        if has_placeholders(name, self.placeholders) == Ok(true) {
+            self.errors.push(at.member(name).error(FieldProblem::PlaceholderInKey));
+        }
+    }
+
     /// JSON in which every text is just that: what a `Struct` holds.
     fn free(&mut self, value: Value, at: Place<'_>) -> Node {
         match value {
@@ -205,6 +213,7 @@ impl Check<'_> {
             }
             Value::Object(members) => {
                 let node = |(name, value): (String, Value)| {
+                    self.key(&name, at);
                     let node = self.free(value, at.member(&name));
                     (name, node)
                 };
@@ -432,6 +441,10 @@ mod tests {
             (
                 json!({"labels": {"a": "{nobody}"}}),
                 "request.labels.a: `{nobody}` stands for nothing",
+            ),
+            (
+                json!({"labels": {"{token}": "a"}}),
+                "request.labels.{token}: placeholders are filled in values, not in keys",
             ),
             (json!({"ticket": "a", "trusted": true}), "request: is no im.BeforeConnectReq"),
         ] {

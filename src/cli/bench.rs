@@ -7,6 +7,7 @@ mod clients;
 mod crowd;
 mod figures;
 mod idle;
+mod interrupt;
 mod kernel;
 mod process;
 mod progress;

@@ -19,10 +19,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::catalogue::{self, Catalogue};
 use super::failure::Failure;
 use super::files::{file, unusable};
-use super::output::print;
+use super::output::{note, print};
 use super::{json, runtime};
 use crate::client::{Options, Pushes, Session, Tls};
 use crate::envelope::PublicKey;
+use pushed::Events;
 
 /// Call a method as a client does, and print the answer.
 #[derive(Debug, Args)]
@@ -30,8 +31,7 @@ pub(super) struct Call {
     /// The method, as clients name it: /v1/user/white/login.
     #[arg(required_unless_present = "listen")]
     method: Option<String>,
-    /// The request message in JSON; `-` reads it from standard input, `@FILE`
-    /// from a file.
+    /// The request in JSON; `-`: standard input, `@FILE`: a file.
     #[arg(default_value = "{}")]
     json: String,
     /// Where the gateway is.
@@ -50,8 +50,14 @@ pub(super) struct Call {
     #[arg(long = "header", value_name = "HEADER", value_parser = header)]
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Stay, and print what is pushed: a line of JSON each, until Ctrl-C.
-    #[arg(long)]
+    #[arg(long, help_heading = "Listening")]
     listen: bool,
+    /// The message type of pushed data, such as pb.MsgDataList.
+    ///
+    /// Every event's data is printed as that message, unless it is none. Without it,
+    /// events of the number 0 are pb.MsgDataList where that is known.
+    #[arg(long = "type", value_name = "MESSAGE", requires = "listen", help_heading = "Listening")]
+    message: Option<String>,
     /// The platform to appear as.
     #[arg(long, default_value = "web")]
     platform: String,
@@ -63,14 +69,14 @@ pub(super) struct Call {
     timeout: Duration,
     #[command(flatten)]
     source: catalogue::Source,
-    /// What the method leads to, of those descriptors: package.Service/Method.
-    #[arg(long, requires = "descriptors")]
+    /// What the method leads to there: package.Service/Method.
+    #[arg(long, requires = "descriptors", help_heading = "Descriptors")]
     rpc: Option<String>,
     /// Believe certificates of these authorities, and no others (wss).
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
     ca: Option<PathBuf>,
     /// Believe any certificate (wss).
-    #[arg(long, conflicts_with = "ca")]
+    #[arg(long, conflicts_with = "ca", help_heading = "TLS")]
     insecure: bool,
 }
 
@@ -87,7 +93,13 @@ impl Call {
         runtime::block_on(async {
             let catalogue = self.catalogue().await?;
             let request = self.request(&catalogue)?;
-            self.converse(options, request, &catalogue).await
+            let events = match &self.message {
+                Some(name) => {
+                    Events::Of(catalogue.message(name).map_err(explain::unknown_message)?)
+                }
+                None => Events::Known(&catalogue),
+            };
+            self.converse(options, request, &events).await
         })
     }
 
@@ -136,7 +148,7 @@ impl Call {
         &self,
         options: Options,
         request: Option<Request>,
-        catalogue: &Catalogue,
+        events: &Events<'_>,
     ) -> Result<(), Failure> {
         let session = Session::connect(options).await.map_err(explain::connecting)?;
         // From here on Ctrl-C means the end of listening, not that of the process.
@@ -153,7 +165,7 @@ impl Call {
             print(&format!("{:#}", json::from_message(answer, response)?))?;
         }
         if let (Some(pushes), Some(interrupt)) = (pushes, interrupt) {
-            return listen(session, pushes, interrupt, catalogue).await;
+            return listen(session, pushes, interrupt, events).await;
         }
         session.close().await;
         Ok(())
@@ -165,12 +177,13 @@ async fn listen(
     session: Session,
     mut pushes: Pushes,
     mut interrupt: Signal,
-    catalogue: &Catalogue,
+    events: &Events<'_>,
 ) -> Result<(), Failure> {
+    note("listening; Ctrl-C ends it");
     loop {
         tokio::select! {
             push = pushes.next() => match push {
-                Some(push) => print(&pushed::line(&push, catalogue))?,
+                Some(push) => print(&pushed::line(&push, events))?,
                 None => return Err(explain::closed(&session.closed().await)),
             },
             _ = interrupt.recv() => {

@@ -1,125 +1,143 @@
 //! `bridgehead check`: whether a configuration can be used, and what it means.
 
+mod report;
+
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::failure::Failure;
-use super::output::print;
+use super::output::{Output, print};
 use super::{diagnose, runtime};
 use crate::app::{self, Problem, Reflection, Resolved, Resolver};
-use crate::auth::Authenticator;
-use crate::config::{self, EdgeConfig, Judge, PathConfig};
+use crate::config::{self, Diagnostics, Loaded};
+use report::Report;
 
 /// Check the configuration, resolve every route and print the table.
+///
+/// The exit code is 64 where the file is wrong, also if something that was asked
+/// failed besides; 1 where the file is right as far as can be known, and something
+/// that was asked failed: a server for its descriptors, an identity provider for its
+/// keys; and 0 otherwise, warnings or not.
 #[derive(Debug, Args)]
 pub(super) struct Check {
     /// The configuration file.
     #[arg(short, long, value_name = "FILE", default_value = "routes.yaml")]
     config: PathBuf,
-    /// Do not ask servers for their descriptors, nor an identity provider for
-    /// its keys. Routes of upstreams that use reflection are not resolved then.
+    /// Ask no server for descriptors and no identity provider for keys.
+    ///
+    /// Routes of upstreams that use reflection are not resolved then.
     #[arg(long)]
     offline: bool,
+    /// Print the effective configuration, in place of the table.
+    ///
+    /// It has the defaults and the environment filled in, and is YAML that can be
+    /// used as a configuration again, but for its secrets: each is masked. JSON of any
+    /// shape, such as the request of `auth.rpc`, keeps its variables.
+    #[arg(long, conflicts_with = "output")]
+    print: bool,
+    /// How the outcome is printed.
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Output::Text)]
+    output: Output,
+}
+
+/// What came of a file.
+struct Checked {
+    loaded: Option<Loaded>,
+    resolved: Option<Resolved>,
+    /// What is wrong with it, and what should be looked at.
+    file: Diagnostics,
+    /// What was asked and failed.
+    asked: Option<Diagnostics>,
 }
 
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
-        if !self.config.exists() {
+        if !self.config.exists() && self.output == Output::Text {
             let missing = format!("{} does not exist", self.config.display());
             return Err(Failure::usage(missing).help("name the configuration with -c"));
         }
-        let table = runtime::block_on(self.check())?;
-        print(&table)
+        let checked = runtime::block_on(async { Ok(self.check().await) })?;
+        let verdict = checked.verdict();
+        if self.output == Output::Json {
+            let report = Report::new(&self.config, &checked, verdict.is_ok());
+            print(&report.json()?)?;
+            return verdict;
+        }
+        diagnose::print(&checked.all());
+        verdict?;
+        let (Some(loaded), Some(resolved)) = (&checked.loaded, &checked.resolved) else {
+            return Ok(());
+        };
+        if self.print {
+            return print(loaded.effective().trim_end());
+        }
+        let logins = report::logins(&loaded.config.auth.judge, resolved);
+        let clients = report::clients(&loaded.config.edge).join(", ");
+        print(&format!("{}\nclients: {clients}\nlogins: {logins}", report::table(resolved)))
     }
 
-    async fn check(self) -> Result<String, Failure> {
-        let (loaded, mut diagnostics) =
-            config::load_tolerant(&self.config, &config::process_environment);
+    async fn check(&self) -> Checked {
+        let (loaded, mut file) = config::load_tolerant(&self.config, &config::process_environment);
         let Some(loaded) = loaded else {
-            diagnose::print(&diagnostics);
-            return Err(Failure::failed(""));
+            return Checked { loaded: None, resolved: None, file, asked: None };
         };
         let mode = if self.offline { Reflection::Offline } else { Reflection::Ask };
         let resolved = Resolver::new(1).resolve(&loaded.config, mode).await;
+        let before = file.clone();
         for problem in resolved.problems.iter().chain(&app::file_problems(&loaded.config)) {
-            problem.report(&loaded, &mut diagnostics);
+            // One mistake is said once, where it was found first.
+            if !loaded.has_error_at(&problem.path(), &before) {
+                problem.report(&loaded, &mut file);
+            }
         }
         for warning in &resolved.warnings {
-            warning.warn(&loaded, &mut diagnostics);
+            warning.warn(&loaded, &mut file);
         }
-        for (upstream, reason) in resolved.pending.iter().filter(|_| !self.offline) {
-            let unreachable = Problem {
-                path: vec!["upstreams".into(), upstream.clone(), "address".into()],
-                message: reason.clone(),
-                help: Some("start the service, or leave it out of this check: --offline".into()),
-            };
-            unreachable.report(&loaded, &mut diagnostics);
+        file.tidy();
+        let mut asked = loaded.diagnostics();
+        for problem in self.unanswered(&resolved) {
+            if !loaded.has_error_at(&problem.path(), &before) {
+                problem.report(&loaded, &mut asked);
+            }
         }
-        if let Some(unfetched) = &resolved.unfetched {
-            let help = "leave it out of this check: --offline".to_owned();
-            let unfetched = Problem { help: Some(help), ..unfetched.clone() };
-            unfetched.report(&loaded, &mut diagnostics);
-        }
-        diagnostics.tidy();
-        diagnose::print(&diagnostics);
-        if diagnostics.has_errors() {
-            return Err(Failure::failed(""));
-        }
-        let logins = logins(&loaded.config.auth.judge, &resolved);
-        Ok([table(&resolved), clients(&loaded.config.edge), logins].join("\n"))
+        asked.tidy();
+        Checked { loaded: Some(loaded), resolved: Some(resolved), file, asked: Some(asked) }
+    }
+
+    fn unanswered(&self, resolved: &Resolved) -> Vec<Problem> {
+        let pending = resolved.pending.iter().filter(|_| !self.offline);
+        let unreachable = pending.map(|(upstream, reason)| Problem {
+            path: vec!["upstreams".into(), upstream.clone(), "address".into()],
+            message: reason.clone(),
+            help: Some("start the service, or leave it out of this check: --offline".into()),
+        });
+        let unfetched = resolved.unfetched.iter().map(|problem| Problem {
+            help: Some("leave it out of this check: --offline".to_owned()),
+            ..problem.clone()
+        });
+        unreachable.chain(unfetched).collect()
     }
 }
 
-fn table(resolved: &Resolved) -> String {
-    let routes = &resolved.services.routes;
-    let mut rows = vec![["METHOD", "RPC", "UPSTREAM", "TIMEOUT", ""].map(str::to_owned)];
-    for route in routes.routes() {
-        let traits =
-            [(route.public, "public"), (route.retry, "retry"), (route.validate, "validate")];
-        let traits: Vec<_> = traits.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
-        rows.push([
-            route.name.to_string(),
-            route.rpc.to_string(),
-            route.upstream.name().to_owned(),
-            humantime::format_duration(route.timeout).to_string(),
-            traits.join(" "),
-        ]);
+impl Checked {
+    fn verdict(&self) -> Result<(), Failure> {
+        if self.file.has_errors() {
+            return Err(Failure::usage(""));
+        }
+        match &self.asked {
+            Some(asked) if asked.has_errors() => Err(Failure::failed("")),
+            _ => Ok(()),
+        }
     }
-    let mut lines = in_columns(&rows);
-    for (method, _) in routes.pending() {
-        let all = if method.ends_with('/') { "*" } else { "" };
-        lines.push(format!("{method}{all}  not resolved: its upstream was not asked"));
+
+    /// Everything there is to say, in the order of the file.
+    fn all(&self) -> Diagnostics {
+        let mut all = self.file.clone();
+        if let Some(asked) = &self.asked {
+            all.append(asked);
+        }
+        all.tidy();
+        all
     }
-    lines.push(format!("{} routes, {} not resolved", routes.len(), routes.pending().len()));
-    lines.join("\n")
-}
-
-/// Where clients connect.
-fn clients(edge: &EdgeConfig) -> String {
-    let written = |(path, PathConfig { server_iv }): (&str, PathConfig)| {
-        format!("{path}{}", if server_iv { " (server_iv)" } else { "" })
-    };
-    let paths: Vec<_> = edge.paths().into_iter().map(written).collect();
-    format!("clients: {}", paths.join(", "))
-}
-
-/// Who judges logins, and with which keys.
-fn logins(judge: &Judge, resolved: &Resolved) -> String {
-    match (judge, &resolved.services.auth) {
-        (Judge::None(_), _) => "logins: every token is believed".to_owned(),
-        (Judge::Rpc(call), _) => format!("logins: {} ({}) is asked", call.rpc, call.upstream),
-        (Judge::Jwt(_), Authenticator::Jwt(jwt)) => format!("logins: JWT, keys of {}", jwt.keys()),
-        (Judge::Jwt(_), _) => "logins: JWT".to_owned(),
-    }
-}
-
-fn in_columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
-    let width = |n: usize| rows.iter().map(|row| row[n].chars().count()).max().unwrap_or_default();
-    let widths: [usize; N] = std::array::from_fn(width);
-    let line = |row: &[String; N]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect()
 }

@@ -53,7 +53,7 @@ impl Demo {
         let (private, public) = self.keys()?;
         let services = TcpListener::bind(self.services).await.map_err(|error| {
             Failure::failed(format!("cannot listen on {} for the services: {error}", self.services))
-                .help("choose another address with --services")
+                .help("does another demo run? Stop it, or choose another address with --services")
         })?;
         let services_at = services.local_addr().map_err(Failure::failed)?;
         let read = routes(self.listen, services_at, self.push, self.admin, private);
@@ -75,7 +75,9 @@ impl Demo {
             };
             let failure = start_failure(error);
             match flag {
-                Some(flag) => failure.help(format!("choose another address with {flag}")),
+                Some(flag) => failure.help(format!(
+                    "does another demo or gateway run? Stop it, or choose another address with {flag}"
+                )),
                 None => failure,
             }
         })?;

@@ -1,17 +1,17 @@
 //! What is wrong with a configuration, for people at a terminal.
 
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, Write as _};
 
 use super::failure::Failure;
+use super::output::is_colourful;
 use crate::config::Diagnostics;
 
 /// Prints diagnostics to standard error, with the lines they are about.
 pub(super) fn print(diagnostics: &Diagnostics) {
     if !diagnostics.is_empty() {
         let mut err = io::stderr().lock();
-        let colour = err.is_terminal();
         // Nowhere to say so, if even this cannot be printed.
-        drop(writeln!(err, "{}", diagnostics.render(colour).trim_end()));
+        drop(writeln!(err, "{}", diagnostics.render(is_colourful()).trim_end()));
     }
 }
 

@@ -8,6 +8,10 @@ const FAILED: u8 = 1;
 /// The exit code of what could not run: `EX_USAGE` of `sysexits.h`.
 pub(super) const USAGE: u8 = 64;
 
+/// The exit code of what Ctrl-C has ended early: 128 and the number of SIGINT, as
+/// shells have it.
+pub(super) const INTERRUPTED: u8 = 130;
+
 /// Why a command did not do what it was asked for, and what may help.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -27,6 +31,11 @@ impl Failure {
     #[expect(clippy::needless_pass_by_value, reason = "made for `map_err`")]
     pub(super) fn usage(message: impl ToString) -> Self {
         Self { code: USAGE, message: message.to_string(), help: None }
+    }
+
+    /// Ctrl-C has ended it before its time.
+    pub(super) fn interrupted(message: &str) -> Self {
+        Self { code: INTERRUPTED, message: message.to_owned(), help: None }
     }
 
     /// What to try.

@@ -11,11 +11,12 @@ use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::failure::Failure;
-use super::output::print;
+use super::output::{Output, print};
 use super::runtime;
 
 /// How much of an answer is shown, in bytes.
@@ -36,11 +37,60 @@ pub(super) struct Health {
     /// How long the whole answer may take, such as 500ms or 2s.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
     timeout: Duration,
+    /// How the answer is printed.
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Output::Text)]
+    output: Output,
+}
+
+/// The outcome as JSON. Keys may be added; those that there are stay what they are.
+#[derive(Debug, Serialize)]
+struct Report {
+    url: String,
+    healthy: bool,
+    /// Absent where there was no answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    /// As JSON where it is that, else as a text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 impl Health {
+    /// Prints what came of it as JSON.
+    fn report(&self, place: &Place) -> Result<(), Failure> {
+        let answered = runtime::block_on(async {
+            Ok(match timeout(self.timeout, answer(place, &self.url)).await {
+                Ok(answered) => answered,
+                Err(_) => {
+                    let limit = humantime::format_duration(self.timeout);
+                    Err(format!("no answer within {limit}"))
+                }
+            })
+        })?;
+        let url = self.url.to_string();
+        let report = match answered {
+            Ok((status, text)) => {
+                let json = serde_json::from_str(&text);
+                let answer = json.unwrap_or_else(|_| text.trim_end().into());
+                let healthy = status.is_success();
+                let (status, answer) = (Some(status.as_u16()), Some(answer));
+                Report { url, healthy, status, answer, error: None }
+            }
+            Err(error) => {
+                Report { url, healthy: false, status: None, answer: None, error: Some(error) }
+            }
+        };
+        print(&serde_json::to_string_pretty(&report).map_err(Failure::failed)?)?;
+        if report.healthy { Ok(()) } else { Err(Failure::failed("")) }
+    }
+
     pub(super) fn run(self) -> Result<(), Failure> {
         let place = Place::of(&self.url)?;
+        if self.output == Output::Json {
+            return self.report(&place);
+        }
         let answer = runtime::block_on(async {
             match timeout(self.timeout, ask(&place, &self.url)).await {
                 Ok(answer) => answer,
@@ -157,7 +207,7 @@ mod tests {
     }
 
     fn health(url: Uri) -> Result<(), Failure> {
-        Health { url, timeout: Duration::from_secs(10) }.run()
+        Health { url, timeout: Duration::from_secs(10), output: Output::Text }.run()
     }
 
     #[test]
@@ -208,7 +258,7 @@ mod tests {
     fn silence_ends_with_the_timeout() {
         let (url, served) = listener("HTTP/1.1 200 OK\r\n", Duration::from_secs(2));
         let began = Instant::now();
-        let silent = Health { url, timeout: Duration::from_millis(200) };
+        let silent = Health { url, timeout: Duration::from_millis(200), output: Output::Text };
         let (text, _) = silent.run().unwrap_err().text();
         assert!(text.contains("no answer within 200ms"), "{text}");
         assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());

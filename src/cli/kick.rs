@@ -19,7 +19,7 @@ pub(super) struct Kick {
     #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
     /// How the result is printed.
-    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    #[arg(short, long, value_enum, default_value_t = Format::Text, help_heading = "Output")]
     output: Format,
     #[command(flatten)]
     connection: Connection,

@@ -1,15 +1,16 @@
 //! The commands: what `bridgehead …` does.
 //!
 //! Each command is a module with its arguments as a struct and a `run`. What
-//! they have in common is how they end: 0, 1 for a failure, and 64 for a
+//! they have in common is how they end: 0, 1 for a failure, 64 for a
 //! command line or a configuration that cannot be used (`EX_USAGE` of
-//! `sysexits.h`). Results go to standard output, everything else to standard
+//! `sysexits.h`), and 130 for a measurement that Ctrl-C has ended early. Results go to standard output, everything else to standard
 //! error.
 
 mod bench;
 mod call;
 mod catalogue;
 mod check;
+mod completions;
 mod demo;
 mod descriptors;
 mod diagnose;
@@ -38,7 +39,7 @@ use failure::{Failure, USAGE};
 
 /// A WebSocket edge for gRPC services.
 #[derive(Debug, Parser)]
-#[command(name = "bridgehead", version, max_term_width = 100)]
+#[command(name = "bridgehead", version = env!("BRIDGEHEAD_VERSION"), max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -58,6 +59,8 @@ enum Command {
     Token(Box<token::Token>),
     Schema(schema::Schema),
     Health(health::Health),
+    Completions(completions::Completions),
+    Man(completions::Man),
 }
 
 /// Does what the arguments, the program's name first, ask for.
@@ -87,6 +90,8 @@ impl Command {
             Self::Keygen(command) => command.run(),
             Self::Token(command) => command.run(),
             Self::Health(command) => command.run(),
+            Self::Completions(command) => command.run(),
+            Self::Man(command) => command.run(),
         }
     }
 }
@@ -117,6 +122,29 @@ mod tests {
     fn a_command_line_that_cannot_be_used_exits_with_64() {
         for arguments in [&["bridgehead"][..], &["bridgehead", "no"], &["bridgehead", "call"]] {
             assert_eq!(exit_code(arguments), ExitCode::from(64), "{arguments:?}");
+        }
+    }
+
+    /// Every command with its short help, as a terminal of 100 columns shows it.
+    fn short_helps(command: &clap::Command, name: &str, found: &mut Vec<(String, String)>) {
+        let mut shown = command.clone().term_width(100);
+        found.push((name.to_owned(), shown.render_help().to_string()));
+        for below in command.get_subcommands() {
+            short_helps(below, &format!("{name} {}", below.get_name()), found);
+        }
+    }
+
+    #[test]
+    fn the_short_help_of_every_command_fits_a_screen() {
+        let mut command = Cli::command().disable_help_subcommand(true);
+        command.build();
+        let mut found = Vec::new();
+        short_helps(&command, "bridgehead", &mut found);
+        assert!(found.len() > 15, "{}", found.len());
+        for (name, help) in found {
+            let widest = help.lines().map(|line| line.chars().count()).max().unwrap_or_default();
+            let lines = help.lines().count();
+            assert!(lines <= 40 && widest <= 100, "{name}: {lines} lines, {widest}\n{help}");
         }
     }
 

@@ -2,7 +2,25 @@
 
 use std::io::{self, Write as _};
 
+use clap::ValueEnum;
+
 use super::failure::Failure;
+
+/// How a result is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// For people.
+    Text,
+    /// For programs: one JSON document.
+    Json,
+}
+
+/// Whether standard error takes colours: on a terminal that has them, unless
+/// `NO_COLOR` or `CLICOLOR=0` is set; and anywhere with `CLICOLOR_FORCE`. Clap
+/// decides for its help by the same rules.
+pub(super) fn is_colourful() -> bool {
+    anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
+}
 
 /// Prints a text and a line break, at once even where output is buffered: a
 /// reader that leaves behind its last line must not break the line behind it.

@@ -22,7 +22,7 @@ use receipts::{Summary, line};
 /// not there, as soon as it is known. The exit code is 0 when the gateway has
 /// done its part, whatever the receipts say, unless --require is given.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(after_long_help = "Examples:
   bridgehead push --user alice --text 'hello'
   bridgehead push --user alice,bob --type pb.MsgDataList --json @messages.json
   bridgehead push --everyone --platform ios --event notices --file notice.bin --confirm acknowledged")]
@@ -31,26 +31,26 @@ pub(super) struct Push {
     targets: Targets,
     #[command(flatten)]
     data: Data,
-    /// The number of the event, or the name of one: messages (0), notices (1).
-    #[arg(long, default_value = "0", value_parser = event, allow_negative_numbers = true)]
+    /// The event's number, or messages (0) or notices (1).
+    #[arg(long, help_heading = "What to push", default_value = "0", value_parser = event, allow_negative_numbers = true)]
     event: i32,
-    /// What a receipt waits for: the frame in the session's outbox (queued),
-    /// on its socket (written), or read by the client's WebSocket (acknowledged).
-    #[arg(long, value_enum, default_value_t = Confirm::Written)]
+    /// What a receipt waits for.
+    #[arg(long, value_enum, default_value_t = Confirm::Written, help_heading = "Receipts")]
     confirm: Confirm,
     /// How long receipts are waited for, up to 10m.
-    #[arg(long, value_name = "DURATION", default_value = "5s",
+    #[arg(long, help_heading = "Receipts", value_name = "DURATION", default_value = "5s",
           value_parser = humantime::parse_duration)]
     deadline: Duration,
     /// The id that the receipts carry [default: a new one].
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", help_heading = "Receipts", hide_short_help = true)]
     push_id: Option<String>,
-    /// Fail, with exit code 1, unless there is a receipt and each is what
-    /// --confirm asks for.
-    #[arg(long)]
+    /// Fail unless each receipt is what --confirm asks for.
+    ///
+    /// The exit code is 1 then, and where there is no receipt at all.
+    #[arg(long, help_heading = "Receipts")]
     require: bool,
     /// How receipts are printed.
-    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    #[arg(short, long, value_enum, default_value_t = Format::Text, help_heading = "Receipts")]
     output: Format,
     #[command(flatten)]
     connection: Connection,
@@ -59,8 +59,11 @@ pub(super) struct Push {
 /// How sure the pusher wants to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Confirm {
+    /// The frame is in the session's outbox.
     Queued,
+    /// It is on the session's socket.
     Written,
+    /// The client's own WebSocket has read it.
     Acknowledged,
 }
 

@@ -47,6 +47,10 @@ impl Serve {
 pub(super) fn start_failure(error: StartError) -> Failure {
     match error {
         StartError::Config(diagnostics) => diagnose::unusable(&diagnostics),
+        error if error.is_taken() => Failure::failed(error).help(
+            "something else listens there: another gateway, or the demo (`bridgehead demo`)? Stop \
+             it, or change this key; `ss -ltnp` shows who it is",
+        ),
         error => Failure::failed(error),
     }
 }

@@ -25,12 +25,13 @@ const ENDED: &str = "the gateway has ended the watch";
 pub(super) struct Sessions {
     #[command(flatten)]
     filters: Filters,
-    /// Stay, and print sessions as they come and go, until Ctrl-C. Begins with
-    /// those that are there.
-    #[arg(short, long)]
+    /// Stay, and print sessions as they come and go, until Ctrl-C.
+    ///
+    /// Begins with those that are there.
+    #[arg(short, long, help_heading = "Output")]
     watch: bool,
     /// How sessions and events are printed.
-    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    #[arg(short, long, value_enum, default_value_t = Format::Text, help_heading = "Output")]
     output: Format,
     #[command(flatten)]
     connection: Connection,

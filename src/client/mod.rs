@@ -27,6 +27,7 @@ mod options;
 mod place;
 pub mod push;
 pub mod raw;
+mod recognise;
 mod session;
 mod socket;
 mod tls;

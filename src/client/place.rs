@@ -39,7 +39,7 @@ pub enum DialError {
         source: io::Error,
     },
     /// The TLS handshake failed.
-    #[error("no TLS with {address}: {source}")]
+    #[error("no TLS with {address}: {}", crate::pem::handshake(source))]
     Tls {
         /// `host:port`.
         address: String,
@@ -56,6 +56,14 @@ pub enum DialError {
         url: String,
         /// The answer's status.
         status: StatusCode,
+        /// Where the gateway says that clients connect, if it is one.
+        path: Option<String>,
+    },
+    /// Whoever answered speaks HTTP/2 and nothing else, as gRPC servers do.
+    #[error("{url} is no WebSocket: a gRPC server answers")]
+    Grpc {
+        /// The URL as it was given.
+        url: String,
     },
     /// Whoever answered does not speak WebSocket.
     #[error("no WebSocket at {url}: {reason}")]

@@ -19,6 +19,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
 use super::place::{DialError, Place, Scheme, Transport};
+use super::recognise::{Page, front_page};
 use super::tls::Tls;
 use crate::proto::push::push_service_client::PushServiceClient;
 
@@ -118,6 +119,31 @@ pub async fn connect(options: PushOptions) -> Result<PushClient, DialError> {
         .await
         .map_err(|error| DialError::Http2 { address, reason: root_cause(&error) })?;
     Ok(PushServiceClient::with_interceptor(channel, bearer))
+}
+
+/// Who is there instead of a Push API, as far as that can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stranger {
+    /// A gateway's listener for clients.
+    Clients,
+    /// Another server of HTTP/1.1.
+    Http1,
+}
+
+/// Looks who is at the URL of a Push API that does not serve.
+///
+/// # Cancel safety
+///
+/// May be dropped at any time.
+pub async fn recognise(url: &str, tls: Option<&Tls>) -> Option<Stranger> {
+    let place = Place::parse(url, &PUSH_API).ok()?;
+    let connector = || Ok(tls.cloned().map_or_else(Tls::public, Ok)?.connector());
+    let stream = timeout(Duration::from_secs(2), place.dial(None, connector)).await.ok()?.ok()?;
+    match front_page(stream).await {
+        Page::Gateway(_) => Some(Stranger::Clients),
+        Page::Other => Some(Stranger::Http1),
+        Page::None => None,
+    }
 }
 
 /// The same with `http`.

@@ -86,6 +86,8 @@ pub struct Refusal {
     pub msg: Option<String>,
     /// The serialized `CommonResp`, as it came.
     pub common_resp: Bytes,
+    /// The id of the request, by which the gateway's log calls it.
+    pub request_id: String,
 }
 
 impl Session {
@@ -258,7 +260,7 @@ pub(super) fn outcome(answer: ResponseBody) -> Result<Bytes, CallError> {
         return Ok(answer.data);
     }
     let msg = CommonResp::decode(answer.data.clone()).ok().and_then(|common| common.msg);
-    Err(Refusal { code, msg, common_resp: answer.data }.into())
+    Err(Refusal { code, msg, common_resp: answer.data, request_id: answer.req_id }.into())
 }
 
 impl std::fmt::Display for Refusal {

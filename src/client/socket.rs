@@ -8,6 +8,7 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::options::Options;
 use super::place::{DialError, Place, Scheme, Transport, bad_url};
+use super::recognise::{Page, front_page, speaks_http2};
 use super::tls::Tls;
 
 /// A WebSocket over TCP, with or without TLS.
@@ -18,11 +19,42 @@ const WEBSOCKET: Scheme =
 
 /// Opens the socket. No time limit of its own; may be dropped at any time.
 pub(super) async fn dial(options: &Options) -> Result<Socket, DialError> {
+    match open(options).await {
+        Ok(socket) => Ok(socket),
+        Err(error) => Err(recognise(options, error).await),
+    }
+}
+
+/// Says more of a peer that is no WebSocket, where it shows what else it is.
+pub(super) async fn recognise(options: &Options, error: DialError) -> DialError {
+    let again = async || Some(reach(options).await.ok()?.0);
+    match error {
+        DialError::Http { url, status, .. } => {
+            let page = match again().await {
+                Some(stream) => front_page(stream).await,
+                None => Page::None,
+            };
+            let path = if let Page::Gateway(path) = page { Some(path) } else { None };
+            DialError::Http { url, status, path }
+        }
+        DialError::WebSocket { url, reason } => {
+            let is_grpc = match again().await {
+                Some(stream) => speaks_http2(stream).await,
+                None => false,
+            };
+            if is_grpc { DialError::Grpc { url } } else { DialError::WebSocket { url, reason } }
+        }
+        other => other,
+    }
+}
+
+async fn open(options: &Options) -> Result<Socket, DialError> {
     let (transport, request) = reach(options).await?;
     match client_async_with_config(request, transport, Some(config())).await {
         Ok((socket, _)) => Ok(socket),
         Err(tungstenite::Error::Http(response)) => {
-            Err(DialError::Http { url: options.url.clone(), status: response.status() })
+            let (url, status) = (options.url.clone(), response.status());
+            Err(DialError::Http { url, status, path: None })
         }
         Err(error) => {
             Err(DialError::WebSocket { url: options.url.clone(), reason: error.to_string() })

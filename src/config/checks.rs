@@ -17,7 +17,7 @@ use super::{Config, Judge, JwtKeys, forms, suggestions, words};
 use crate::auth::jwt::KeysUrl;
 
 /// Client methods that the gateway answers itself.
-const OWN_METHODS: [&str; 3] =
+pub const OWN_METHODS: [&str; 3] =
     ["/v1/conn/white/setCxnParams", "/v1/conn/white/setUserParams", "/v1/conn/keepAlive"];
 
 /// Checks a model against the document that it came from.
@@ -506,6 +506,9 @@ impl Checks<'_> {
             Value::Bad => true,
             Value::Scalar(_) => self.diagnostics.has_error_within(node.span),
             Value::List(items) => items.iter().any(|item| self.has_error(item)),
+            Value::Mapping(entries) if entries.is_empty() => {
+                self.diagnostics.has_error_within(node.span)
+            }
             Value::Mapping(entries) => entries.iter().any(|entry| {
                 self.diagnostics.has_error_within(entry.key_span) || self.has_error(&entry.value)
             }),

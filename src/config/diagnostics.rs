@@ -149,6 +149,11 @@ impl Diagnostics {
         })
     }
 
+    /// Adds what is wrong with the same file by another account.
+    pub fn append(&mut self, other: &Self) {
+        self.list.extend_from_slice(&other.list);
+    }
+
     /// Puts the diagnostics in the order of their places and drops what is said
     /// twice, as happens where an alias repeats a mistake.
     pub fn tidy(&mut self) {

@@ -11,7 +11,7 @@ use super::environment::Environment;
 use super::located::Document;
 use super::source::{Source, Span};
 use super::structure::{self, Checked};
-use super::{Config, checks, reading};
+use super::{Config, characters, checks, doubts, effective, reading};
 
 /// A longer file is no configuration.
 const MAX_LENGTH: usize = 4 << 20;
@@ -26,6 +26,8 @@ pub struct Loaded {
     pub warnings: Diagnostics,
     document: Document,
     files: Vec<PathBuf>,
+    /// Where relative paths start.
+    folder: PathBuf,
 }
 
 impl Loaded {
@@ -45,6 +47,19 @@ impl Loaded {
     /// Where the key stands that `path` ends with; else as [`Loaded::at`].
     pub fn key_at(&self, path: &[&str]) -> Span {
         self.document.key_at(path)
+    }
+
+    /// Whether `diagnostics` has an error of what stands at `path`, or of a part
+    /// of it.
+    pub fn has_error_at(&self, path: &[&str], diagnostics: &Diagnostics) -> bool {
+        let extent = self.document.extent(path);
+        extent.is_some_and(|extent| diagnostics.has_error_within(extent))
+    }
+
+    /// What the file says, with defaults and variables filled in, as YAML that
+    /// can be read again. Secrets are masked.
+    pub fn effective(&self) -> String {
+        effective::print(&self.document, &self.folder)
     }
 
     /// An empty list of diagnostics for this file, for checks that come later.
@@ -87,6 +102,15 @@ pub fn load_tolerant(path: &Path, environment: Environment<'_>) -> (Option<Loade
         }
     };
     let folder = path.parent().unwrap_or(Path::new(""));
+    if let Some(encoding) = characters::foreign_encoding(&bytes) {
+        let mut diagnostics = Diagnostics::new(Arc::new(Source::new(name, "")));
+        diagnostics.error(
+            Span::default(),
+            format!("the file is text in {encoding}, not UTF-8"),
+            "save the file as UTF-8",
+        );
+        return (None, diagnostics);
+    }
     match String::from_utf8(bytes) {
         Ok(text) => parse_tolerant(&name, &text, folder, environment),
         Err(error) => {
@@ -188,9 +212,10 @@ fn understand(
     };
     checks::check(&config, &document, diagnostics);
     checks::check_files(&files, open, diagnostics);
+    doubts::check(&document, diagnostics);
     let warnings = Diagnostics::new(Arc::clone(&document.source));
     let files = files.into_iter().map(|file| file.path).collect();
-    Some(Loaded { config, warnings, document, files })
+    Some(Loaded { config, warnings, document, files, folder: folder.to_owned() })
 }
 
 #[cfg(test)]
@@ -270,6 +295,15 @@ mod tests {
             assert_eq!(lines.len(), 1);
             assert!(lines[0].contains("routes.yaml:2:6: a byte that is not UTF-8"), "{lines:?}");
             assert!(diagnostics.to_string().contains('^'));
+        }
+    }
+
+    #[test]
+    fn a_file_in_another_encoding_is_told_which_it_is() {
+        for bytes in [&b"\xff\xfee\0d\0g\0e\0"[..], b"e\0d\0g\0e\0:\0", b"\xfe\xff\0e\0d"] {
+            let lines: Vec<String> = load_bytes(bytes).unwrap_err().lines().collect();
+            assert_eq!(lines.len(), 1);
+            assert!(lines[0].contains("the file is text in UTF-16, not UTF-8"), "{lines:?}");
         }
     }
 

@@ -104,6 +104,26 @@ impl Node {
         }
     }
 
+    /// Widens a span so that all of the node is within it.
+    fn cover(&self, span: &mut Span) {
+        let mut take = |other: Span| {
+            *span = Span::new(span.start.min(other.start), span.end.max(other.end));
+        };
+        take(self.span);
+        match &self.value {
+            Value::Scalar(_) | Value::Bad => {}
+            Value::List(items) => items.iter().for_each(|item| item.cover(span)),
+            Value::Mapping(entries) => {
+                for entry in entries {
+                    take(entry.key_span);
+                }
+                for entry in entries {
+                    entry.value.cover(span);
+                }
+            }
+        }
+    }
+
     /// Whether it counts as left out: nothing, `null`, or a variable that is empty.
     pub(super) fn is_absent(&self) -> bool {
         match &self.value {
@@ -206,6 +226,25 @@ impl Document {
             node = value;
         }
         span
+    }
+
+    /// All that stands at `path`, with the key before it. `None` where there is
+    /// nothing.
+    pub(super) fn extent(&self, path: &[&str]) -> Option<Span> {
+        let (mut node, mut key) = (&self.root, None);
+        for step in path {
+            (node, key) = match &node.value {
+                Value::Mapping(_) => {
+                    let entry = node.entry(step)?;
+                    (&entry.value, Some(entry.key_span))
+                }
+                Value::List(items) => (items.get(step.parse::<usize>().ok()?)?, None),
+                Value::Scalar(_) | Value::Bad => return None,
+            };
+        }
+        let mut extent = key.unwrap_or(node.span);
+        node.cover(&mut extent);
+        Some(extent)
     }
 
     /// Where the key stands that `path` ends with, or what [`Document::at`] says.

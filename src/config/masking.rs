@@ -19,6 +19,12 @@ pub(super) fn secrets(text: &str) -> impl Iterator<Item = Range<usize>> {
     keys(text).chain(logins(text))
 }
 
+/// The same, with logins that look like variables: in a text that has been filled
+/// in, they are none.
+pub(super) fn all(text: &str) -> impl Iterator<Item = Range<usize>> {
+    keys(text).chain(every_login(text))
+}
+
 /// A text with stars for these of its bytes.
 pub(super) fn hide(text: &str, hidden: &[Range<usize>]) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -44,13 +50,18 @@ fn keys(text: &str) -> impl Iterator<Item = Range<usize>> {
 
 /// What is between `://` and `@`, but for variables.
 fn logins(text: &str) -> impl Iterator<Item = Range<usize>> {
+    every_login(text).filter(|login| !text.get(login.clone()).is_some_and(is_variables))
+}
+
+/// What is between `://` and `@`.
+fn every_login(text: &str) -> impl Iterator<Item = Range<usize>> {
     text.match_indices("://").filter_map(|(at, scheme)| {
         let start = at + scheme.len();
         let rest = text.get(start..).unwrap_or_default();
         // A quote may be one of a login that should have been percent-encoded.
         let url = rest.split(char::is_whitespace).next()?;
         let (login, _) = url.rsplit_once('@')?;
-        (!is_variables(login)).then_some(start..start + login.len())
+        Some(start..start + login.len())
     })
 }
 

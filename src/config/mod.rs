@@ -19,10 +19,13 @@
 //! the place to point at.
 
 mod auth;
+mod characters;
 mod checks;
 mod cluster;
 mod diagnostics;
+mod doubts;
 mod edge;
+mod effective;
 mod environment;
 mod error_codes;
 mod forms;
@@ -49,6 +52,7 @@ mod upstreams;
 mod words;
 
 pub use auth::{Auth, EachRequest, HooksConfig, Judge, JwtConfig, JwtKeys, NoneConfig, RpcCall};
+pub use checks::OWN_METHODS;
 pub use cluster::{ClusterConfig, ClusterTls};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use edge::{EdgeConfig, PathConfig, TlsConfig};

@@ -9,7 +9,7 @@ use super::diagnostics::Diagnostics;
 use super::environment::{Environment, substitute};
 use super::located::{Document, Entry, Node, Scalar, Value};
 use super::source::{Source, Span};
-use super::syntax;
+use super::{characters, syntax};
 
 /// Mappings and lists within one another. The model itself is six deep; the
 /// rest is for request templates.
@@ -26,6 +26,9 @@ pub(super) fn read(
     environment: Environment<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Document> {
+    if !characters::check(source, diagnostics) {
+        return None;
+    }
     let mut reader = Reader {
         places: Places::new(source),
         environment,

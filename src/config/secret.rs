@@ -4,14 +4,23 @@ use std::fmt;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
-use super::forms::{FilePath, NonEmpty};
+use super::forms::{FilePath, SecretText};
 
-/// A text that must not be printed; its `Debug` form hides it.
-#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+/// A text that must not be printed; its `Debug` form hides it. Line breaks at
+/// its end are no part of it: variables are often filled from files that end
+/// with one.
+#[derive(Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(inline, extend("x-secret" = true))]
-pub struct Secret(#[schemars(with = "NonEmpty")] String);
+pub struct Secret(#[schemars(with = "SecretText")] String);
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        Ok(Self(text.trim_end_matches(['\n', '\r']).to_owned()))
+    }
+}
 
 impl Secret {
     /// The secret itself. Keep it out of logs and errors.

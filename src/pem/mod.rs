@@ -16,6 +16,7 @@
 //! PEM is RFC 7468; the encrypted form with headers is RFC 1421.
 
 mod content;
+mod handshake;
 mod identity;
 mod label;
 mod problem;
@@ -32,6 +33,7 @@ use label::Label;
 use sections::{Section, sections};
 
 pub use content::Algorithm;
+pub use handshake::handshake;
 pub use identity::{Unfit, authorities, identity};
 pub use problem::{PemError, TextError, Wanted};
 pub use text::{secret, text};

@@ -227,7 +227,7 @@ impl<E: SpanExporter> SpanExporter for Patient<E> {
         if result.is_err() {
             self.backlog.lost.fetch_add(spans as u64, Ordering::Relaxed);
         }
-        self.tell(result.err().map(|error| error.to_string()), Instant::now());
+        self.tell(result.err().map(|error| pem::handshake(&error)), Instant::now());
         // What there is to say has been said.
         Ok(())
     }

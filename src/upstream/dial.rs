@@ -43,7 +43,7 @@ pub(super) enum DialError {
     Resolve(#[from] ResolveError),
     #[error("cannot connect to {to}: {error}")]
     Connect { to: String, error: io::Error },
-    #[error("TLS handshake with {to} failed: {error}")]
+    #[error("TLS handshake with {to} failed: {}", crate::pem::handshake(error))]
     Tls { to: String, error: io::Error },
     #[error(
         "{to} does not speak TLS here: write http:// instead of https://, or dns:/// without `tls`"

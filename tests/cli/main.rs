@@ -7,7 +7,9 @@ mod support;
 
 mod call;
 mod chat;
+mod check;
 mod kick;
+mod manners;
 mod push;
 mod push_access;
 mod sessions;

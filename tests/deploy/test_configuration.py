@@ -79,7 +79,7 @@ def test_the_gateway_would_refuse_a_bad_one(helm, binary, tmp_path):
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 1 and "adress" in done.stderr
+    assert done.returncode == 64 and "adress" in done.stderr
 
 
 def test_every_variable_is_set(release):

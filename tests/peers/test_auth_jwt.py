@@ -242,7 +242,7 @@ def test_public_text_is_never_a_secret(start_gateway, connect, services, signing
 def test_a_gateway_does_not_start_with_public_text_as_a_secret(run_check, services, signing_key, tmp_path, key, kind):
     (tmp_path / "file").write_bytes(disguises(signing_key.public)[kind])
     checked = run_check(gateway_config(services, auth={"jwt": {key: str(tmp_path / "file")}}))
-    assert checked.returncode == 1, checked.stdout
+    assert checked.returncode == 64, checked.stdout
     assert str(tmp_path / "file") in checked.stderr
 
 
@@ -261,7 +261,7 @@ def test_a_secret_is_a_file_of_its_own(start_gateway, connect, services, tmp_pat
 def test_a_secret_under_keys_is_told_its_key(run_check, services, tmp_path):
     (tmp_path / "secret").write_bytes(SECRET)
     checked = run_check(gateway_config(services, auth={"jwt": {"keys": "secret"}}))
-    assert checked.returncode == 1
+    assert checked.returncode == 64
     assert "name it under `auth.jwt.secret`" in checked.stderr
 
 

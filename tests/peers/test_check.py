@@ -30,7 +30,7 @@ def test_a_good_file_is_printed_as_a_table_of_routes(run, services):
 def test_routes_that_do_not_resolve_are_a_failure(run, services):
     routes = {"/v1/probe/echo": "probe.Probe/Ecko"}
     checked = run("check", config=gateway_config(services, upstream={"routes": routes}))
-    assert checked.returncode == 1
+    assert checked.returncode == 64
     assert "Ecko" in checked.stderr
     assert "did you mean `Echo`" in checked.stderr
 
@@ -43,6 +43,17 @@ def test_an_upstream_that_is_away_is_a_failure_unless_offline(run, services, sta
     assert checked.returncode == 1
     assert "away" in checked.stdout + checked.stderr
     assert run("check", "--offline", config=config).returncode == 0
+    config["upstreams"]["probe"]["routes"]["/v1/y"] = "probe.Probe/Ecko"
+    both = run("check", config=config)
+    assert both.returncode == 64
+    assert "away" in both.stderr and "Ecko" in both.stderr
+
+
+def test_patterns_of_public_methods_that_no_method_has_are_a_warning(run, services):
+    config = gateway_config(services, public_methods=["**/white/**", "/v1/prob/*", "/v1/probe/echo"])
+    checked = run("check", config=config)
+    assert checked.returncode == 0, checked.stderr
+    assert checked.stderr.count("warning") == 2 and "no client method matches `/v1/prob/*`" in checked.stderr
 
 
 JUDGE = {"upstream": "probe", "rpc": "probe.Probe/BeforeConnect", "request": {}}
@@ -99,7 +110,7 @@ def test_an_identity_that_would_not_be_filled_is_a_warning(run, services, rpc, i
 def test_a_field_that_cannot_hold_the_identity_is_a_failure_however_deep(run, services):
     identity = {"request_field": "text", "depth": "nested"}
     checked = run("check", config=echo_routes(services, "EchoBatch", identity=identity))
-    assert checked.returncode == 1
+    assert checked.returncode == 64
     assert "field `text` of probe.EchoReq cannot hold the identity" in checked.stderr
 
 
@@ -123,7 +134,7 @@ log: { format: text }
 
 def test_six_mistakes_are_reported_at_once_each_with_its_place(run):
     checked = run("check", "--offline", config=SIX_MISTAKES)
-    assert checked.returncode == 1
+    assert checked.returncode == 64
     output = checked.stdout + checked.stderr
     for line in (2, 3, 5, 11, 13):
         assert f"routes.yaml:{line}:" in output, f"line {line}:\n{output}"
@@ -134,7 +145,7 @@ def test_six_mistakes_are_reported_at_once_each_with_its_place(run):
 def test_a_file_that_is_not_there_is_a_usage_error(run):
     for command in ("serve", "check"):
         missing = run(command, "-c", "nowhere.yaml")
-        assert missing.returncode in (1, 64)
+        assert missing.returncode == 64
         assert "nowhere.yaml" in missing.stderr + missing.stdout
 
 

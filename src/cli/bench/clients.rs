@@ -27,11 +27,17 @@ pub(super) struct ClientArgs {
     /// Where the gateway is.
     #[arg(long, env = "BRIDGEHEAD_URL", default_value = "ws://127.0.0.1:8080/ws")]
     url: String,
-    /// What the users are called, before their number: bench-0, bench-1, …
+    /// What the users are called, before their number.
     #[arg(long, value_name = "PREFIX", default_value = "bench-")]
     user_prefix: String,
     /// The token that they all log in with.
-    #[arg(long, env = "BRIDGEHEAD_TOKEN", hide_env_values = true, default_value = "")]
+    #[arg(
+        long,
+        env = "BRIDGEHEAD_TOKEN",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true
+    )]
     token: String,
     /// Encrypt the sessions, with the gateway's public key.
     #[arg(long, value_name = "PUBLIC_KEY.pem")]

@@ -28,8 +28,9 @@ pub(super) struct CrowdArgs {
     #[arg(long, value_name = "N", default_value_t = 1000,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     sessions: u32,
-    /// So many of the sessions do not read their sockets. They are reported
-    /// apart.
+    /// So many of them do not read their sockets.
+    ///
+    /// They are reported apart.
     #[arg(long, value_name = "K", default_value_t = 0)]
     stalled: u32,
     #[command(flatten)]

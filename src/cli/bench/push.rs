@@ -12,6 +12,7 @@ use tonic::Streaming;
 use super::arrivals::{Arrivals, EVENT, HEADER};
 use super::crowd::{CrowdArgs, Plan};
 use super::figures::Millis;
+use super::interrupt::Interrupt;
 use super::process::Process;
 use super::progress::bar;
 use super::receipts::Receipts;
@@ -31,41 +32,45 @@ const GRACE: Duration = Duration::from_secs(2);
 ///
 /// Every session must get every push once and in order, and the gateway must
 /// give one receipt for each; if not, the exit code is 1. A round begins when
-/// the one before has come to all sessions. Nobody but the sessions of this
-/// command is pushed to, unless --everyone is given.
+/// the one before has come to all sessions. Nobody but the sessions of this command
+/// is pushed to, unless --everyone is given. Ctrl-C ends it behind the round that is
+/// under way: what there is until then is printed, and the exit code is 130.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(after_long_help = "Examples:
   bridgehead bench push --sessions 10000 --pid $(pidof bridgehead)
   bridgehead bench push --sessions 1000 --rounds 100 --confirm acknowledged --json")]
 pub(super) struct Push {
     #[command(flatten)]
     crowd: CrowdArgs,
     /// How often to push.
-    #[arg(long, value_name = "N", default_value_t = 10,
+    #[arg(long, help_heading = "Pushes", value_name = "N", default_value_t = 10,
           value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
     /// Bytes of data in each push.
-    #[arg(long, value_name = "BYTES", default_value_t = 256,
+    #[arg(long, help_heading = "Pushes", value_name = "BYTES", default_value_t = 256,
           value_parser = clap::value_parser!(u32).range(HEADER as i64..=4 << 20))]
     size: u32,
-    /// What a receipt waits for: the frame in the session's outbox (queued),
-    /// on its socket (written), or read by the client's WebSocket (acknowledged).
-    #[arg(long, value_enum, default_value_t = Confirm::Written)]
+    /// What a receipt waits for.
+    #[arg(long, help_heading = "Pushes", value_enum, default_value_t = Confirm::Written)]
     confirm: Confirm,
     /// How long receipts are waited for, up to 10m.
-    #[arg(long, value_name = "DURATION", default_value = "10s",
+    #[arg(long, help_heading = "Pushes", value_name = "DURATION", default_value = "10s",
           value_parser = humantime::parse_duration)]
     deadline: Duration,
-    /// Push to everyone, not to the sessions of this command alone: clients
-    /// of others get an event that they do not know.
-    #[arg(long)]
+    /// Push to everyone, not to the sessions of this command alone.
+    ///
+    /// Clients of others get an event that they do not know.
+    #[arg(long, help_heading = "Pushes")]
     everyone: bool,
-    /// The process id of the gateway, if it runs on this machine: reports its
-    /// CPU time and memory.
-    #[arg(long)]
+    /// The gateway's process id: reports its CPU time and memory.
+    ///
+    /// It must run on this machine.
+    #[arg(long, help_heading = "Output")]
     pid: Option<u32>,
-    /// Print the results as JSON, with all numbers in the units of their names.
-    #[arg(long)]
+    /// Print the results as JSON.
+    ///
+    /// All numbers are in the units of their names.
+    #[arg(long, help_heading = "Output")]
     json: bool,
     #[command(flatten)]
     connection: Connection,
@@ -121,15 +126,23 @@ impl Push {
         };
         let (json, connection) = (self.json, self.connection);
         runtime::block_on_threads(runtime::cores(), async move {
-            let report = course.measure(plan, connection.open().await?).await?;
+            let interrupt = Interrupt::listen()?;
+            let gateway = interrupt.or(connection.open()).await?;
+            let mut report = course.measure(plan, gateway, &interrupt).await?;
+            report.interrupted = interrupt.has_come();
             print(&if json { report.json()? } else { report.to_string() })?;
-            report.verdict()
+            interrupt.verdict(report.verdict())
         })
     }
 }
 
 impl Course {
-    async fn measure(self, plan: Plan, gateway: Gateway) -> Result<Report, Failure> {
+    async fn measure(
+        self,
+        plan: Plan,
+        gateway: Gateway,
+        interrupt: &Interrupt,
+    ) -> Result<Report, Failure> {
         let target = Target { user_ids: plan.users().names().collect(), ..Target::default() };
         must_be_nobody(&gateway, target.clone()).await?;
         let sample = || self.process.map(Process::sample).transpose();
@@ -147,7 +160,7 @@ impl Course {
         let arrivals = Arc::new(arrivals);
         let receipts = Receipts::new(plan.users().clone(), plan.readers(), self.wanted);
         let bar = bar("opening sessions", plan.sessions());
-        let crowd = plan.open(&arrivals, &bar).await?;
+        let crowd = interrupt.or(plan.open(&arrivals, &bar)).await?;
         bar.finish_and_clear();
         report.open_seconds = crowd.opened_in.as_secs_f64();
 
@@ -159,7 +172,7 @@ impl Course {
         let (size, patience) = (self.size, self.patience);
         let mut run = Run::start(gateway, arrivals, receipts, request, size, patience).await?;
         let open = sample()?;
-        let times = run.rounds(self.rounds).await?;
+        let times = run.rounds(self.rounds, interrupt).await?;
         let after = sample()?;
         let gone = crowd.settle().await;
         let (arrivals, receipts) = run.end(report.sessions).await?;
@@ -222,7 +235,11 @@ impl Run {
 
     /// Pushes so often, or until something is lost. Returns when the last receipt of each round came, and
     /// how long each took.
-    async fn rounds(&mut self, rounds: usize) -> Result<Vec<(Duration, Duration)>, Failure> {
+    async fn rounds(
+        &mut self,
+        rounds: usize,
+        interrupt: &Interrupt,
+    ) -> Result<Vec<(Duration, Duration)>, Failure> {
         let bar = bar("pushing", rounds);
         let mut times = Vec::with_capacity(rounds);
         for round in 0..rounds {
@@ -235,8 +252,8 @@ impl Run {
             let whole = if is_complete { in_time } else { started.elapsed() };
             times.push((last, whole));
             bar.inc(1);
-            if !is_complete {
-                break; // something was lost, and would be so again
+            if !is_complete || interrupt.has_come() {
+                break; // something was lost, and would be so again; or it is enough
             }
         }
         bar.finish_and_clear();

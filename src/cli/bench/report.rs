@@ -15,6 +15,8 @@ use crate::client::CallError;
 /// Everything, in the units of the names. As JSON it is what machines rely on.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Report {
+    /// Whether Ctrl-C has ended the run before its time.
+    pub(super) interrupted: bool,
     pub(super) sessions: usize,
     /// Those of them that do not read.
     pub(super) stalled_sessions: usize,

@@ -23,8 +23,29 @@ pub(in crate::cli) fn unknown(error: CatalogueError) -> Failure {
     }
 }
 
+/// It is not known what pushed data would be printed as.
+pub(super) fn unknown_message(error: CatalogueError) -> Failure {
+    Failure::usage(error).help(
+        "name a FileDescriptorSet that has it with --descriptors, or the gateway's configuration \
+         with -c",
+    )
+}
+
 /// There is no session.
 pub(in crate::cli) fn connecting(error: ConnectError) -> Failure {
+    match &error {
+        ConnectError::Dial(DialError::Http { url, path: Some(path), .. }) => {
+            let help = format!("clients connect at {path}: {}", with_path(url, path));
+            return Failure::failed(error).help(help);
+        }
+        ConnectError::Dial(DialError::Grpc { .. }) => {
+            return Failure::failed(error).help(
+                "clients connect at edge.listen, by default port 8080; this may be the Push API \
+                 (push.listen), or a service behind the gateway",
+            );
+        }
+        _ => {}
+    }
     let (is_usage, help) = match &error {
         ConnectError::Dial(error) => dialling(error),
         ConnectError::NotAGateway { .. } => (false, "is it another WebSocket server?"),
@@ -37,10 +58,21 @@ pub(in crate::cli) fn connecting(error: ConnectError) -> Failure {
     with_help(failure, help)
 }
 
+/// The URL with this path.
+fn with_path(url: &str, path: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("ws", url));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    format!("{scheme}://{authority}{path}")
+}
+
 fn dialling(error: &DialError) -> (bool, &'static str) {
     match error {
         DialError::Url { .. } => (true, ""),
-        DialError::TlsSetup(_) | DialError::Http2 { .. } | DialError::Timeout { .. } => (false, ""),
+        DialError::TlsSetup(_)
+        | DialError::Http2 { .. }
+        | DialError::Timeout { .. }
+        | DialError::Http { path: Some(_), .. }
+        | DialError::Grpc { .. } => (false, ""),
         DialError::Unreachable { source, .. } if source.kind() == ErrorKind::ConnectionRefused => {
             (false, "is the gateway running? Start one with `bridgehead demo`")
         }
@@ -73,8 +105,16 @@ pub(in crate::cli) fn login(error: &CallError) -> Failure {
 
 /// The call did not succeed.
 pub(super) fn calling(error: CallError, is_logged_in: bool) -> Failure {
-    let help = of_call(&error, is_logged_in);
-    with_help(Failure::failed(error), help)
+    let help = match &error {
+        CallError::Refused(refusal) if refusal.code == Code::REQUEST_ERROR => format!(
+            "the service finds the request wrong, or the gateway has no such method or another \
+             message for it (`bridgehead check` prints its methods). Why is in the gateway's log, \
+             with request={}; clients get the service's own words with `expose_errors: true`",
+            refusal.request_id
+        ),
+        error => of_call(error, is_logged_in).to_owned(),
+    };
+    with_help(Failure::failed(error), &help)
 }
 
 /// The session ended while pushes were waited for.
@@ -86,10 +126,6 @@ fn of_call(error: &CallError, is_logged_in: bool) -> &'static str {
     match error {
         CallError::Refused(refusal) if refusal.code == Code::AUTH_ERROR && !is_logged_in => {
             "the method needs a login: --user, and --token if the gateway asks for one"
-        }
-        CallError::Refused(refusal) if refusal.code == Code::REQUEST_ERROR => {
-            "the service finds the request wrong, or the gateway has no such method or another \
-             message for it; `bridgehead check` prints its methods"
         }
         CallError::Closed(closed) => of_close(closed),
         CallError::Refused(_) | CallError::Timeout(_) => "",

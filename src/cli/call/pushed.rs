@@ -9,13 +9,24 @@ use crate::cli::catalogue::Catalogue;
 use crate::client::Push;
 use crate::proto::session::PushEvent;
 
+/// What the data of events is.
+pub(super) enum Events<'c> {
+    /// All of it is this message.
+    Of(MessageDescriptor),
+    /// What the protocol says, where it is described.
+    Known(&'c Catalogue),
+}
+
 /// A push as one line of JSON: its data as a message where it is known which
 /// that is, else in hexadecimal. What people have written stands in front, as
 /// `text`, since JSON shows bytes in base64.
-pub(super) fn line(push: &Push, catalogue: &Catalogue) -> String {
+pub(super) fn line(push: &Push, events: &Events<'_>) -> String {
     let event = PushEvent::try_from(push.event);
-    let message = match event {
-        Ok(PushEvent::PushMsgDataList) => catalogue.message("pb.MsgDataList").ok(),
+    let message = match (events, event) {
+        (Events::Of(message), _) => Some(message.clone()),
+        (Events::Known(catalogue), Ok(PushEvent::PushMsgDataList)) => {
+            catalogue.message("pb.MsgDataList").ok()
+        }
         _ => None,
     };
     let mut line = Map::new();
@@ -39,12 +50,12 @@ pub(super) fn line(push: &Push, catalogue: &Catalogue) -> String {
 fn decoded(push: &Push, message: MessageDescriptor) -> Option<(Option<String>, Value)> {
     let message = DynamicMessage::decode(message, push.data.clone()).ok()?;
     let data = serde_json::to_value(&message).ok()?;
-    let list = message.get_field_by_name("msgDataList")?;
+    let Some(list) = message.get_field_by_name("msgDataList") else { return Some((None, data)) };
     let content = |message: &Field| {
         let content = message.as_message()?.get_field_by_name("content")?.into_owned();
         readable(content.as_bytes()?).map(str::to_owned)
     };
-    let texts: Vec<_> = list.as_list()?.iter().filter_map(content).collect();
+    let texts: Vec<_> = list.as_list().into_iter().flatten().filter_map(content).collect();
     Some(((!texts.is_empty()).then(|| texts.join("\n")), data))
 }
 
@@ -71,7 +82,7 @@ mod tests {
 
     fn json_of(event: i32, data: &'static [u8]) -> Value {
         let push = Push { event, data: Bytes::from_static(data) };
-        serde_json::from_str(&line(&push, &Catalogue::demo().unwrap())).unwrap()
+        serde_json::from_str(&line(&push, &Events::Known(&Catalogue::demo().unwrap()))).unwrap()
     }
 
     #[test]
@@ -91,6 +102,20 @@ mod tests {
         assert_eq!(two["data"]["msgDataList"][0]["content"], "aGk=");
         let binary = json_of(0, b"\x0a\x05\x82\x02\x02\x00\xff");
         assert_eq!(binary.get("text"), None);
+    }
+
+    #[test]
+    fn a_type_that_is_named_is_that_of_every_event() {
+        let message = Catalogue::demo().unwrap().message("pb.LoginReq").unwrap();
+        let events = Events::Of(message);
+        let json_of = |data: &'static [u8]| -> Value {
+            let push = Push { event: 77, data: Bytes::from_static(data) };
+            serde_json::from_str(&line(&push, &events)).unwrap()
+        };
+        let decoded = json_of(b"");
+        assert_eq!(decoded["event"], 77);
+        assert!(decoded["data"].is_object(), "{decoded}");
+        assert_eq!(json_of(b"\xff")["hex"], "ff");
     }
 
     #[test]

@@ -14,13 +14,14 @@ const DEFAULT_CONFIG: &str = "routes.yaml";
 
 /// Which descriptors to use.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Descriptors")]
 pub(in crate::cli) struct Source {
-    /// The gateway's configuration, which names methods and their descriptors
-    /// [default: routes.yaml, if it exists; else what the demo has].
+    /// The gateway's configuration [default: routes.yaml, if it is there].
+    ///
+    /// It names methods and their descriptors. Without one, what the demo has is known.
     #[arg(short, long, value_name = "FILE", conflicts_with = "descriptors")]
     config: Option<PathBuf>,
-    /// Descriptors of the messages: a serialized `FileDescriptorSet`. May be
-    /// repeated.
+    /// A serialized `FileDescriptorSet` with the messages; may be repeated.
     #[arg(long, value_name = "FILE")]
     descriptors: Vec<PathBuf>,
 }

@@ -31,13 +31,12 @@ struct Notation {
     #[arg(long)]
     text: Option<String>,
     /// Bytes in hexadecimal.
-    #[arg(long, value_parser = hex::bytes)]
+    #[arg(long, value_parser = hex::bytes, hide_short_help = true)]
     hex: Option<Bytes>,
     /// What is in a file; `-` is standard input.
     #[arg(long, value_name = "PATH")]
     file: Option<PathBuf>,
-    /// A message in JSON, whose type --type says; `-` reads it from standard
-    /// input, `@FILE` from a file.
+    /// A message of --type in JSON; `-`: standard input, `@FILE`: a file.
     #[arg(long, value_name = "JSON", requires = "message")]
     json: Option<String>,
 }

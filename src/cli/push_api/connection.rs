@@ -12,13 +12,13 @@ use super::explain;
 use crate::cli::failure::Failure;
 use crate::cli::files::{file, unusable};
 use crate::client::push::{self, Bearer, PushClient, PushOptions};
-use crate::client::{Tls, TlsError};
+use crate::client::{DialError, Tls, TlsError};
 
 /// How to reach the Push API.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connection")]
 pub(in crate::cli) struct Connection {
-    /// Where the gateway's Push API is: http://… or https://…
+    /// Where the Push API is: http://… or https://…
     #[arg(
         long,
         value_name = "URL",
@@ -26,8 +26,10 @@ pub(in crate::cli) struct Connection {
         default_value = "http://127.0.0.1:9090"
     )]
     push_url: String,
-    /// One of push.tokens in the gateway's configuration, if it has any. In the
-    /// environment it is safer than here, where other users of the machine see it.
+    /// One of the gateway's push.tokens, if it has any.
+    ///
+    /// In the environment it is safer than here, where other users of the machine see
+    /// it.
     #[arg(
         long,
         value_name = "TOKEN",
@@ -41,10 +43,10 @@ pub(in crate::cli) struct Connection {
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// The certificate to show (https), where the gateway asks for one.
-    #[arg(long, value_name = "FILE", requires = "key")]
+    #[arg(long, value_name = "FILE", requires = "key", hide_short_help = true)]
     cert: Option<PathBuf>,
     /// The private key of that certificate.
-    #[arg(long, value_name = "FILE", requires = "cert")]
+    #[arg(long, value_name = "FILE", requires = "cert", hide_short_help = true)]
     key: Option<PathBuf>,
     /// How long connecting may take, and each answer.
     #[arg(
@@ -63,6 +65,8 @@ pub(in crate::cli) struct Gateway {
     pub(in crate::cli) timeout: Duration,
     has_token: bool,
     security: explain::Security,
+    url: String,
+    tls: Option<Tls>,
 }
 
 impl Connection {
@@ -79,8 +83,16 @@ impl Connection {
             (false, None) => explain::Security::Tls,
             (false, Some(_)) => explain::Security::MutualTls,
         };
-        let client = push::connect(options).await.map_err(|error| explain::dialling(&error))?;
-        Ok(Gateway { client, timeout, has_token, security })
+        let (url, tls) = (options.url.clone(), options.tls.clone());
+        let client = match push::connect(options).await {
+            Ok(client) => client,
+            Err(error @ DialError::Http2 { .. }) => {
+                let failure = explain::dialling(&error);
+                return Err(explain::stranger(failure, push::recognise(&url, tls.as_ref()).await));
+            }
+            Err(error) => return Err(explain::dialling(&error)),
+        };
+        Ok(Gateway { client, timeout, has_token, security, url, tls })
     }
 
     fn options(&self) -> Result<PushOptions, Failure> {
@@ -132,7 +144,8 @@ impl Gateway {
         call: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, Failure> {
         match timeout(self.timeout, call).await {
-            Ok(answer) => Ok(answer.map_err(|status| self.refused(&status))?.into_inner()),
+            Ok(Ok(answer)) => Ok(answer.into_inner()),
+            Ok(Err(status)) => Err(self.refused(&status).await),
             Err(_) => {
                 let limit = humantime::format_duration(self.timeout);
                 Err(Failure::failed(format!("the gateway did not answer within {limit}"))
@@ -154,9 +167,12 @@ impl Gateway {
 
     /// There is no answer: a connection that breaks at the first call was to
     /// something else, or not as it wants it.
-    fn refused(&self, status: &Status) -> Failure {
+    async fn refused(&self, status: &Status) -> Failure {
         match explain::lost(status) {
-            Some(lost) => explain::unfit(lost, self.security),
+            Some(lost) => {
+                let stranger = push::recognise(&self.url, self.tls.as_ref()).await;
+                explain::stranger(explain::unfit(lost, self.security), stranger)
+            }
             None => explain::status(status, self.has_token),
         }
     }

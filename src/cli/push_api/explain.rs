@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 
 use crate::cli::failure::Failure;
 use crate::client::DialError;
-use crate::client::push::root_cause;
+use crate::client::push::{Stranger, root_cause};
 
 /// How the connection is secured.
 #[derive(Debug, Clone, Copy)]
@@ -97,6 +97,21 @@ pub(super) fn unfit(lost: Failure, tls: Security) -> Failure {
              configuration"
         }
     })
+}
+
+/// Says who is there instead, where that is known.
+pub(super) fn stranger(failure: Failure, stranger: Option<Stranger>) -> Failure {
+    match stranger {
+        Some(Stranger::Clients) => failure.help(
+            "this is where clients connect (edge.listen); the Push API has a port of its own, \
+             push.listen, by default 9090",
+        ),
+        Some(Stranger::Http1) => failure.help(
+            "an HTTP/1.1 server answers there, such as the admin listener; the Push API is at \
+             push.listen, by default port 9090",
+        ),
+        None => failure,
+    }
 }
 
 /// A status as the protocol's documents write it.

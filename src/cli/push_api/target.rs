@@ -10,8 +10,9 @@ use crate::proto::push::Target;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Which sessions")]
 pub(in crate::cli) struct Filters {
-    /// Sessions of this user. May be repeated, or several be separated by commas;
-    /// so may those below.
+    /// Sessions of this user; several are separated by commas.
+    ///
+    /// May be repeated as well. Both hold for the conditions below, too.
     #[arg(long = "user", value_name = "USER", value_delimiter = ',',
           value_parser = NonEmptyStringValueParser::new())]
     users: Vec<String>,

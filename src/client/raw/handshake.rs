@@ -53,8 +53,14 @@ pub async fn open(options: &Options, user_id: &str, token: &str) -> Result<RawSe
 
 async fn unlimited(options: &Options, user_id: &str, token: &str) -> Result<RawSession, Refused> {
     let (mut stream, request) = socket::reach(options).await.map_err(ConnectError::from)?;
-    let upgraded = upgrade(&mut *stream, request, &options.url).await;
-    let received = upgraded.map_err(ConnectError::from)?;
+    let received = match upgrade(&mut *stream, request, &options.url).await {
+        Ok(received) => received,
+        Err(error) => {
+            // It may take one connection at a time.
+            drop(stream);
+            return Err(ConnectError::from(socket::recognise(options, error).await).into());
+        }
+    };
     let mut talk = Talk {
         stream,
         received,

@@ -46,7 +46,7 @@ fn accepted(received: &[u8], key: &str, url: &str) -> Result<Option<usize>, Dial
     let status = answer.code.unwrap_or_default();
     if status != 101 {
         let status = status.try_into().map_err(|_| broken(format!("status {status}")))?;
-        return Err(DialError::Http { url: url.to_owned(), status });
+        return Err(DialError::Http { url: url.to_owned(), status, path: None });
     }
     let is_accepted = answer.headers.iter().any(|header| {
         header.name.eq_ignore_ascii_case("sec-websocket-accept")

@@ -10,11 +10,11 @@ mod network;
 
 pub(super) use names::{
     AddressHeader, ClientMethod, FieldName, FilePath, FixedMetadataName, Glob, MetadataName,
-    MethodName, NodeName, NonEmpty, Platform, ServiceName, UpstreamName,
+    MethodName, NodeName, NonEmpty, Platform, SecretText, ServiceName, UpstreamName,
 };
 pub(super) use network::{
     Address, DomainName, HttpPath, KeysPlace, ListenAddress, NatsUrl, Network, Origin, OtlpUrl,
-    SubjectPrefix, normal_path,
+    SubjectPrefix, normal_path, parse_network,
 };
 
 use std::borrow::Cow;
@@ -28,7 +28,7 @@ use super::units::{Delay, Interval, Size};
 pub(super) const KEYWORD: &str = "x-form";
 
 /// Every form that a schema can name.
-static FORMS: [&Form; 26] = [
+static FORMS: [&Form; 27] = [
     &Address::FORM,
     &AddressHeader::FORM,
     &ClientMethod::FORM,
@@ -52,6 +52,7 @@ static FORMS: [&Form; 26] = [
     &Origin::FORM,
     &OtlpUrl::FORM,
     &Platform::FORM,
+    &SecretText::FORM,
     &ServiceName::FORM,
     &Size::FORM,
     &UpstreamName::FORM,
@@ -173,7 +174,7 @@ mod tests {
     };
 
     /// For each form texts that have it, and texts that do not.
-    const SAMPLES: [(&str, &[&str], &[&str]); 26] = [
+    const SAMPLES: [(&str, &[&str], &[&str]); 27] = [
         (
             "address",
             &[
@@ -224,8 +225,8 @@ mod tests {
         ),
         (
             "client-method",
-            &["/v1/msg/sendMsgList", "/x", "/pb.A/B"],
-            &["", "/", "v1/x", "/a b", " /a"],
+            &["/v1/msg/sendMsgList", "/x", "/pb.A/B", "/a:b-c_d~e"],
+            &["", "/", "v1/x", "/a b", " /a", "/v1/user/{id}", "/v1/*", "/v1/a?", "/[a]"],
         ),
         ("delay", &["0s", "5s", "1h 30m"], &["", "5", "5 s", "s"]),
         ("domain-name", &["msg.internal", "a_b-c"], &["", "a b", "http://a", "a:1"]),
@@ -312,8 +313,34 @@ mod tests {
         ),
         (
             "origin",
-            &["https://app.example.com", "http://localhost:3000", "capacitor://localhost", "null"],
-            &["", "*", "app.example.com", "https://", "https://a/", "https://*.a", "https://a b"],
+            &[
+                "https://app.example.com",
+                "https://app.example.com:80",
+                "http://[::1]:3000",
+                "http://localhost:3000",
+                "capacitor://localhost",
+                "chrome-extension://abc",
+                "null",
+            ],
+            &[
+                "",
+                "*",
+                "app.example.com",
+                "https://",
+                "https://a/",
+                "https://*.a",
+                "https://a b",
+                "https://a.example:443",
+                "http://a.example:80",
+                "https://a.example:443/x",
+                "HTTPS://a.example",
+                "https://A.Example",
+                "https://bücher.example",
+                "https://a.example:08443",
+                "https://me@a.example",
+                "wss://a.example:443",
+                "https://a:b",
+            ],
         ),
         (
             "otlp-url",
@@ -321,6 +348,7 @@ mod tests {
             &["", "collector:4317", "http://", "http://a/v1/traces", "grpc://a:1", "http://a b"],
         ),
         ("platform", &["ios", "apple-tv"], &["", "a b", " "]),
+        ("secret-text", &["a", " a b\n"], &["", "\n", " \t"]),
         (
             "service-name",
             &["pb.userService", "A"],

@@ -41,6 +41,20 @@ form! {
 }
 
 form! {
+    /// A text that is kept secret: not empty, and not white space alone.
+    SecretText = Form {
+        name: "secret-text",
+        pattern: r"\S",
+        noun: "a text",
+        plural: "texts",
+        help: "write a text that is not empty, or leave the key out",
+        check: |text| {
+            if text.trim().is_empty() { Err(Complaint::because("is empty")) } else { Ok(()) }
+        },
+    }
+}
+
+form! {
     /// What a client calls its kind of device.
     Platform = Form {
         name: "platform",
@@ -193,11 +207,15 @@ form! {
     /// What a client puts in `RequestBody.method`.
     ClientMethod = Form {
         name: "client-method",
-        pattern: r"^/\S+$",
+        pattern: r"^/[^\s*?{}\[\]]+$",
         noun: "a client method",
         plural: "client methods",
         help: "a client method begins with `/` and has no spaces, such as `/v1/msg/sendMsgList`",
         check: |text| match text.strip_prefix('/') {
+            Some(rest) if rest.contains(['*', '?', '{', '}', '[', ']']) => Err(Complaint::because(
+                "is a pattern, and a route is one method, by its name",
+            )
+            .help("write a route for each method, or `expose` the whole service; patterns are for `public_methods`")),
             Some(rest) if is_word(rest) => Ok(()),
             None if is_word(text) => {
                 Err(Complaint::because("does not begin with `/`").help(format!("write `/{text}`")))

@@ -127,10 +127,51 @@ fn check_origin(text: &str) -> Result<(), Complaint> {
     if !is_scheme(scheme) || host.is_empty() || host.contains(char::is_whitespace) {
         return Err(Complaint::plain());
     }
-    match host.find(['/', '?', '#']) {
-        None => Ok(()),
-        Some(at) => Err(Complaint::because("has a path; a browser's `Origin` never has one")
-            .help(format!("write `{scheme}://{}`", host.get(..at).unwrap_or_default()))),
+    if let Some(at) = host.find(['/', '?', '#']) {
+        let origin = format!("{scheme}://{}", host.get(..at).unwrap_or_default());
+        let right = as_browsers_write(&origin).unwrap_or(origin);
+        return Err(Complaint::because("has a path; a browser's `Origin` never has one")
+            .help(format!("write `{right}`")));
+    }
+    if let Some(page) = [("ws", "http"), ("wss", "https")]
+        .into_iter()
+        .find_map(|(socket, page)| scheme.eq_ignore_ascii_case(socket).then_some(page))
+    {
+        let right = format!("{page}://{host}");
+        let right = as_browsers_write(&right).unwrap_or(right);
+        return Err(Complaint::because("is where a socket leads; an origin is that of the page")
+            .help(format!("write `{right}`")));
+    }
+    match as_browsers_write(text) {
+        Some(right) if right != text => {
+            Err(Complaint::because(format!("never comes like this; {}", difference(text, &right)))
+                .help(format!("write `{right}`")))
+        }
+        None if is_of_the_web(scheme) => Err(Complaint::plain()),
+        _ => Ok(()),
+    }
+}
+
+/// How browsers write an origin of the web: lowercase, without the scheme's own
+/// port, names in ASCII. `None` for what is no origin of `http` or `https`:
+/// apps and extensions have schemes of their own, and their own rules.
+fn as_browsers_write(text: &str) -> Option<String> {
+    let url = url::Url::parse(text).ok().filter(|url| is_of_the_web(url.scheme()))?;
+    Some(url.origin().ascii_serialization())
+}
+
+fn is_of_the_web(scheme: &str) -> bool {
+    ["http", "https"].iter().any(|web| scheme.eq_ignore_ascii_case(web))
+}
+
+fn difference(text: &str, right: &str) -> &'static str {
+    let port = |text: &str| text.rsplit_once(':').is_some_and(|(_, port)| !port.contains('/'));
+    if port(text) && !port(right) {
+        "browsers leave out the scheme's own port"
+    } else if text.eq_ignore_ascii_case(right) {
+        "browsers write it in lowercase"
+    } else {
+        "browsers write it otherwise"
     }
 }
 
@@ -151,17 +192,16 @@ form! {
     }
 }
 
-fn parse_network(text: &str) -> Option<IpNet> {
+/// A network as peers' addresses are held against it: an IPv4 network that is
+/// written as the IPv6 one that it is mapped to (RFC 4291, section 2.5.5.2)
+/// stands for itself, since a peer that comes so counts as an IPv4 one, too.
+pub(in crate::config) fn parse_network(text: &str) -> Option<IpNet> {
     let network =
         text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
-    // What is an IPv4 address is looked for as that, however it came.
-    if let IpNet::V6(v6) = network
-        && let Some(v4) = v6.addr().to_ipv4_mapped()
-        && let Some(len) = v6.prefix_len().checked_sub(96)
-    {
-        return Ipv4Net::new(v4, len).ok().map(IpNet::V4);
-    }
-    Some(network)
+    let IpNet::V6(v6) = network else { return Some(network) };
+    let mapped = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96));
+    let mapped = mapped.and_then(|(address, bits)| Ipv4Net::new(address, bits).ok());
+    Some(mapped.map_or(network, IpNet::V4))
 }
 
 impl Network {

@@ -170,7 +170,7 @@ impl Walk<'_> {
 }
 
 /// JSON of any shape, typed as YAML types it. `None` where it was bad.
-fn free(node: &Node) -> Option<Json> {
+pub(super) fn free(node: &Node) -> Option<Json> {
     Some(match &node.value {
         Value::Bad => return None,
         Value::Scalar(scalar) => match scalar.meaning() {

@@ -10,6 +10,7 @@ use clap::Args;
 use tokio::time::sleep_until;
 
 use super::clients::ClientArgs;
+use super::interrupt::Interrupt;
 use super::process::{Process, own_cpu};
 use super::progress::{self, Span};
 use super::traffic::generator::{Course, Extent, Fleet, Setup};
@@ -35,10 +36,11 @@ const LEAD: Duration = Duration::from_millis(20);
 /// moment at which the request was due: a gateway that stalls for a second
 /// shows with all the requests that would have been sent meanwhile.
 ///
-/// The exit code is 1 if connections were lost, or requests not answered.
+/// Ctrl-C ends it early: what there is until then is printed, and the exit code is
+/// 130. The exit code is 1 if connections were lost, or requests not answered.
 /// Answers with other codes than Success are counted and are no failure.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(after_long_help = "Examples:
   bridgehead bench call /v1/conn/keepAlive --connections 100 --pid $(pidof bridgehead)
   bridgehead bench call /v1/relation/getFriendList '{\"page\": {\"size\": 5}}' --in-flight 64 --connections 1
   bridgehead bench call /v1/relation/getFriendList --connections 10000 --rate 5000 --duration 1m --json")]
@@ -49,17 +51,21 @@ pub(in crate::cli) struct Call {
     load: LoadArgs,
     #[command(flatten)]
     clients: ClientArgs,
-    /// How long connecting may take, and how long answers are waited for when
-    /// none comes any more.
+    /// How long connecting, and a wait for answers, may take.
+    ///
+    /// A wait begins anew with each answer.
     #[arg(long, value_name = "DURATION", default_value = "10s",
           value_parser = humantime::parse_duration)]
     timeout: Duration,
-    /// The process id of the gateway, if it runs on this machine: reports its
-    /// CPU time and memory.
-    #[arg(long)]
+    /// The gateway's process id: reports its CPU time and memory.
+    ///
+    /// It must run on this machine.
+    #[arg(long, help_heading = "Output")]
     pid: Option<u32>,
-    /// Print the results as JSON, with all numbers in the units of their names.
-    #[arg(long)]
+    /// Print the results as JSON.
+    ///
+    /// All numbers are in the units of their names.
+    #[arg(long, help_heading = "Output")]
     json: bool,
 }
 
@@ -70,8 +76,7 @@ struct LoadArgs {
     #[arg(long, value_name = "N", default_value_t = 64,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     connections: u32,
-    /// Requests in flight on each connection, at most [default: 1; with --rate
-    /// 128].
+    /// Requests in flight on each [default: 1; with --rate 128].
     #[arg(long, value_name = "M", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     in_flight: Option<u16>,
     /// Requests a second, over all connections [default: as many as it gets].
@@ -89,8 +94,9 @@ struct LoadArgs {
     #[arg(long, value_name = "DURATION", default_value = "2s",
           value_parser = humantime::parse_duration)]
     warmup: Duration,
-    /// Threads that make the load. One costs least, and is enough for some
-    /// hundred thousand requests a second.
+    /// Threads that make the load.
+    ///
+    /// One costs least, and is enough for some hundred thousand requests a second.
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: u16,
@@ -129,10 +135,12 @@ impl Call {
                 opening: OPENING,
                 patience: timeout,
             };
+            let interrupt = Interrupt::listen()?;
             let fleet = Fleet::start(setup, load.threads.into())?;
-            plan.measure(fleet, process, &mut report).await?;
+            plan.measure(fleet, process, &interrupt, &mut report).await?;
+            report.interrupted = interrupt.has_come();
             print(&if json { report.json()? } else { report.to_string() })?;
-            report.verdict()
+            interrupt.verdict(report.verdict())
         })
     }
 }
@@ -152,11 +160,12 @@ impl Plan {
         self,
         mut fleet: Fleet,
         process: Option<Process>,
+        interrupt: &Interrupt,
         report: &mut Report,
     ) -> Result<(), Failure> {
         let threads = fleet.threads();
         let opening = progress::opening(report.connections, &fleet.progress);
-        fleet.opened().await?;
+        interrupt.or(fleet.opened()).await?;
         drop(opening);
 
         let start = Instant::now() + LEAD;
@@ -173,9 +182,13 @@ impl Plan {
             },
         );
         fleet.run(course);
-        sleep_until((start + warmup).into()).await;
+        let warm = async {
+            sleep_until((start + warmup).into()).await;
+            Ok(())
+        };
+        interrupt.or(warm).await?;
         let (before, own_before) = (sample()?, own_cpu());
-        fleet.measured().await?;
+        fleet.measured_until(interrupt.come()).await?;
         let (after, own) = (sample()?, own_cpu().saturating_sub(own_before));
         let outcome = fleet.ended().await?;
         drop(running);

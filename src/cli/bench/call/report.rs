@@ -21,6 +21,8 @@ const BUSY: f64 = 0.9;
 /// Everything, in the units of the names. As JSON it is what machines rely on.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Report {
+    /// Whether Ctrl-C has ended the run before its time.
+    pub(super) interrupted: bool,
     pub(super) method: String,
     pub(super) connections: usize,
     /// On each connection, at most.

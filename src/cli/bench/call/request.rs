@@ -18,12 +18,12 @@ use crate::client::raw::message::Template;
 pub(super) struct RequestArgs {
     /// The method, as clients name it: /v1/user/white/login.
     method: String,
-    /// The request message in JSON; `-` reads it from standard input, `@FILE`
-    /// from a file.
+    /// The request in JSON; `-`: standard input, `@FILE`: a file.
     #[arg(default_value = "{}", value_name = "JSON")]
     message: String,
-    /// Send these bytes, in hexadecimal, instead of a message in JSON. The
-    /// method need not be known here then.
+    /// Send these bytes, in hexadecimal, instead of a message in JSON.
+    ///
+    /// The method need not be known here then.
     #[arg(long, value_parser = hex::bytes, conflicts_with_all = ["message", "file"])]
     hex: Option<Bytes>,
     /// Send the bytes in this file; `-` is standard input.
@@ -31,7 +31,7 @@ pub(super) struct RequestArgs {
     file: Option<PathBuf>,
     #[command(flatten)]
     source: catalogue::Source,
-    /// What the method leads to, of those descriptors: package.Service/Method.
+    /// What the method leads to there: package.Service/Method.
     #[arg(long, requires = "descriptors")]
     rpc: Option<String>,
 }

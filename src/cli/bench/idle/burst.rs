@@ -7,6 +7,7 @@ use clap::Args;
 use tokio::time::sleep;
 
 use crate::cli::bench::call::request::message;
+use crate::cli::bench::interrupt::Interrupt;
 use crate::cli::bench::progress;
 use crate::cli::bench::traffic::generator::{Course, Fleet, Outcome};
 use crate::cli::catalogue;
@@ -23,29 +24,32 @@ const ENVELOPE: u64 = 128;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Burst")]
 pub(super) struct BurstArgs {
-    /// After the hold, have every session send requests of so many bytes in
-    /// all, and get their answers; then report the memory again. Without
-    /// --burst-method they are keepAlive with that much data.
+    /// After the hold, have every session send requests of so many bytes.
+    ///
+    /// It gets their answers; then the memory is reported again. Without --burst-method
+    /// the requests are keepAlive with that much data.
     #[arg(long, value_name = "SIZE", num_args = 0..=1, default_missing_value = "1MiB",
           value_parser = parse_size)]
     burst: Option<u64>,
     /// Call this method, as often as it takes to make up the size.
     #[arg(long, value_name = "METHOD", requires = "burst")]
     burst_method: Option<String>,
-    /// Its request message in JSON; `-` reads it from standard input, `@FILE`
-    /// from a file.
+    /// Its request in JSON; `-`: standard input, `@FILE`: a file.
     #[arg(long, value_name = "JSON", default_value = "{}", requires = "burst_method")]
     burst_json: String,
     /// Sessions that have their burst at the same time.
     #[arg(long, value_name = "N", default_value_t = 16, requires = "burst",
           value_parser = clap::value_parser!(u16).range(1..))]
     burst_at_once: u16,
-    /// How long after the burst memory is looked at: allocators give it back
-    /// after some seconds.
+    /// How long after the burst memory is looked at.
+    ///
+    /// Allocators give it back after some seconds.
     #[arg(long, value_name = "DURATION", default_value = "12s", requires = "burst",
           value_parser = humantime::parse_duration)]
     settle: Duration,
-    /// What `edge.max_message` of the gateway is: no keepAlive is larger.
+    /// The gateway's `edge.max_message`.
+    ///
+    /// No keepAlive is larger.
     #[arg(long, value_name = "SIZE", default_value = "1MiB", requires = "burst",
           value_parser = parse_size)]
     max_message: u64,
@@ -105,15 +109,23 @@ impl Plan {
     }
 
     /// Has all sessions have their burst, and waits until memory has settled.
-    pub(super) async fn run(&self, fleet: &mut Fleet, sessions: usize) -> Result<Outcome, Failure> {
+    pub(super) async fn run(
+        &self,
+        fleet: &mut Fleet,
+        sessions: usize,
+        interrupt: &Interrupt,
+    ) -> Result<Outcome, Failure> {
         let Self { each, at_once, settle, .. } = *self;
         let bar = progress::bursting(each * sessions as u64, &fleet.progress);
         fleet.run(Course::Burst { each, at_once });
-        fleet.measured().await?;
+        fleet.measured_until(interrupt.come()).await?;
         let outcome = fleet.ended().await?;
         drop(bar);
         let bar = progress::waiting("letting memory settle, s", settle);
-        sleep(settle).await;
+        tokio::select! {
+            () = sleep(settle) => {}
+            () = interrupt.come() => {}
+        }
         drop(bar);
         Ok(outcome)
     }

@@ -9,6 +9,7 @@ use clap::Args;
 use tokio::time::sleep;
 
 use super::clients::ClientArgs;
+use super::interrupt::Interrupt;
 use super::kernel::Kernel;
 use super::process::{Process, Sample, own_cpu};
 use super::progress;
@@ -34,15 +35,17 @@ const IN_FLIGHT: u16 = 16;
 /// whatever else it does disturbs them, and one half is taken for the
 /// gateway's, the other for the sessions' other ends, which are here.
 ///
-/// Fixed costs weigh less with more sessions: take thousands. The exit code is 1 if
-/// sessions were lost.
+/// Fixed costs weigh less with more sessions: take thousands. Ctrl-C ends it early:
+/// what there is until then is printed, and the exit code is 130. The exit code is 1
+/// if sessions were lost.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(after_long_help = "Examples:
   bridgehead bench idle --sessions 15000 --pid $(pidof bridgehead)
   bridgehead bench idle --sessions 5000 --encrypt session.pub.pem --hold 10m --burst 1MiB --pid $(pidof bridgehead) --json")]
 pub(in crate::cli) struct Idle {
-    /// How many, each with a user of its own. Each takes a file descriptor here
-    /// and one in the gateway.
+    /// How many, each with a user of its own.
+    ///
+    /// Each takes a file descriptor here and one in the gateway.
     #[arg(long, value_name = "N", default_value_t = 1000,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     sessions: u32,
@@ -58,17 +61,21 @@ pub(in crate::cli) struct Idle {
     clients: ClientArgs,
     #[command(flatten)]
     burst: BurstArgs,
-    /// How long opening a session may take, and how long answers are waited for
-    /// when none comes any more.
-    #[arg(long, value_name = "DURATION", default_value = "10s",
+    /// How long opening a session, and a wait for answers, may take.
+    ///
+    /// A wait begins anew with each answer.
+    #[arg(long, help_heading = "Clients", value_name = "DURATION", default_value = "10s",
           value_parser = humantime::parse_duration)]
     timeout: Duration,
-    /// The process id of the gateway, if it runs on this machine: reports its
-    /// CPU time and memory.
-    #[arg(long)]
+    /// The gateway's process id: reports its CPU time and memory.
+    ///
+    /// It must run on this machine.
+    #[arg(long, help_heading = "Output")]
     pid: Option<u32>,
-    /// Print the results as JSON, with all numbers in the units of their names.
-    #[arg(long)]
+    /// Print the results as JSON.
+    ///
+    /// All numbers are in the units of their names.
+    #[arg(long, help_heading = "Output")]
     json: bool,
 }
 
@@ -92,6 +99,8 @@ struct Course {
     before: Seen,
     opened_in: Duration,
     open: Seen,
+    /// How long they were left alone.
+    held_for: Duration,
     held: Seen,
     /// What has come of the burst, and what was seen some time after it.
     burst: Option<(Outcome, Seen)>,
@@ -113,10 +122,12 @@ impl Idle {
             let connections = sessions;
             let setup =
                 Setup { clients, template, connections, in_flight: IN_FLIGHT, opening, patience };
-            let course = Course::run(setup, process, hold, burst.as_ref()).await?;
-            let report = Report::new(sessions, encrypted, hold, burst.as_ref(), course);
+            let interrupt = Interrupt::listen()?;
+            let course = Course::run(setup, process, hold, burst.as_ref(), &interrupt).await?;
+            let mut report = Report::new(sessions, encrypted, burst.as_ref(), course);
+            report.interrupted = interrupt.has_come();
             print(&if json { report.json()? } else { report.to_string() })?;
-            report.verdict()
+            interrupt.verdict(report.verdict())
         })
     }
 }
@@ -127,27 +138,35 @@ impl Course {
         process: Option<Process>,
         hold: Duration,
         burst: Option<&burst::Plan>,
+        interrupt: &Interrupt,
     ) -> Result<Self, Failure> {
         let sessions = setup.connections;
         let before = Seen::now(process)?;
         let started = Instant::now();
         let mut fleet = Fleet::start(setup, 1)?;
         let bar = progress::opening(sessions, &fleet.progress);
-        fleet.opened().await?;
+        interrupt.or(fleet.opened()).await?;
         let opened_in = started.elapsed();
         drop(bar);
         let open = Seen::now(process)?;
 
         let bar = progress::waiting("holding, s", hold);
-        sleep(hold).await;
+        let holding = Instant::now();
+        tokio::select! {
+            () = sleep(hold) => {}
+            () = interrupt.come() => {}
+        }
+        let held_for = hold.min(holding.elapsed());
         drop(bar);
         let held = Seen::now(process)?;
 
         let burst = match burst {
-            None => None,
-            Some(burst) => Some((burst.run(&mut fleet, sessions).await?, Seen::now(process)?)),
+            Some(burst) if !interrupt.has_come() => {
+                Some((burst.run(&mut fleet, sessions, interrupt).await?, Seen::now(process)?))
+            }
+            _ => None,
         };
         let late = fleet.close().await?;
-        Ok(Self { process, before, opened_in, open, held, burst, late })
+        Ok(Self { process, before, opened_in, open, held_for, held, burst, late })
     }
 }

@@ -1,7 +1,6 @@
 //! What a run has come to, for people and as JSON.
 
 use std::fmt::{self, Display, Formatter};
-use std::time::Duration;
 
 use serde::Serialize;
 
@@ -17,6 +16,8 @@ const FEW: usize = 1_000;
 /// Everything, in the units of the names. As JSON it is what machines rely on.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
+    /// Whether Ctrl-C has ended the run before its time.
+    pub(super) interrupted: bool,
     sessions: usize,
     encrypted: bool,
     open_seconds: f64,
@@ -75,12 +76,11 @@ impl Report {
     pub(super) fn new(
         sessions: usize,
         encrypted: bool,
-        hold: Duration,
         plan: Option<&Plan>,
         course: Course,
     ) -> Self {
         let gateway = Gateway::of(sessions, &course);
-        let Course { before, opened_in, open, mut burst, late, .. } = course;
+        let Course { before, opened_in, open, held_for, mut burst, late, .. } = course;
         let (mut lost, mut first_lost) = (late.lost, late.first_lost);
         if let Some((outcome, _)) = &mut burst {
             lost += outcome.tally.lost;
@@ -88,11 +88,12 @@ impl Report {
         }
         let own = open.own_cpu.saturating_sub(before.own_cpu);
         let mut report = Self {
+            interrupted: false,
             sessions,
             encrypted,
             open_seconds: opened_in.as_secs_f64(),
             handshakes_per_second: number(sessions as u64) / opened_in.as_secs_f64().max(1e-9),
-            hold_seconds: hold.as_secs_f64(),
+            hold_seconds: held_for.as_secs_f64(),
             burst: plan.zip(burst.as_ref()).map(|(plan, (outcome, _))| Burst {
                 bytes_per_session: plan.bytes(),
                 requests_per_session: plan.each,

@@ -64,6 +64,8 @@ pub(in crate::cli::bench) struct Outcome {
 /// All threads.
 pub(in crate::cli::bench) struct Fleet {
     threads: Vec<Thread>,
+    /// Courses end before their time.
+    is_stopped: Arc<AtomicBool>,
     pub(in crate::cli::bench) progress: Arc<Progress>,
 }
 
@@ -125,6 +127,7 @@ impl Fleet {
         let (setup, progress) = (Arc::new(setup), Arc::new(Progress::default()));
         let of = threads.clamp(1, setup.connections.max(1));
         let is_given_up = Arc::new(AtomicBool::new(false));
+        let is_stopped = Arc::new(AtomicBool::new(false));
         let threads = (0..of).map(|nth| {
             let (orders, queue) = mpsc::unbounded_channel();
             let (sender, events) = mpsc::unbounded_channel();
@@ -135,12 +138,14 @@ impl Fleet {
                 progress: Arc::clone(&progress),
                 events: sender,
                 is_given_up: Arc::clone(&is_given_up),
+                is_stopped: Arc::clone(&is_stopped),
             };
             let thread = std::thread::Builder::new().name("load".to_owned());
             let handle = thread.spawn(move || generator.run(queue)).map_err(Failure::failed)?;
             Ok(Thread { orders, events, handle: Some(handle) })
         });
-        Ok(Self { threads: threads.collect::<Result<_, Failure>>()?, progress })
+        let threads = threads.collect::<Result<_, Failure>>()?;
+        Ok(Self { threads, is_stopped, progress })
     }
 
     pub(in crate::cli::bench) fn threads(&self) -> usize {
@@ -163,8 +168,22 @@ impl Fleet {
         }
     }
 
-    /// Waits until no thread measures any more.
-    pub(in crate::cli::bench) async fn measured(&mut self) -> Result<(), Failure> {
+    /// Waits until no thread measures any more. Has them end when there is `enough`.
+    pub(in crate::cli::bench) async fn measured_until(
+        &mut self,
+        enough: impl Future<Output = ()>,
+    ) -> Result<(), Failure> {
+        let is_stopped = Arc::clone(&self.is_stopped);
+        let measured = self.measured();
+        tokio::pin!(measured);
+        tokio::select! {
+            measured = &mut measured => return measured,
+            () = enough => is_stopped.store(true, Ordering::Relaxed),
+        }
+        measured.await
+    }
+
+    async fn measured(&mut self) -> Result<(), Failure> {
         for thread in &mut self.threads {
             let Event::Measured = thread.event().await? else { return Err(out_of_step()) };
         }
@@ -222,6 +241,8 @@ struct Generator {
     events: UnboundedSender<Event>,
     /// Another one has failed.
     is_given_up: Arc<AtomicBool>,
+    /// Courses end before their time.
+    is_stopped: Arc<AtomicBool>,
 }
 
 impl Generator {
@@ -366,7 +387,7 @@ impl Generator {
         match extent {
             Extent::For(span) => {
                 let until = desk.lock().moment_of(from) + span;
-                while Instant::now() < until && desk.lock().open > 0 {
+                while Instant::now() < until && desk.lock().open > 0 && !self.is_stopped() {
                     sleep_until(until.min(Instant::now() + LOOK).into()).await;
                 }
             }
@@ -401,7 +422,11 @@ impl Generator {
         let done = Arc::clone(&desk.lock().done);
         let come = || self.progress.answers.load(Ordering::Relaxed);
         let (mut before, mut since) = (come(), Instant::now());
+        let may_stop = !self.is_stopped();
         while !desk.lock().is_done() && since.elapsed() < patience {
+            if may_stop && self.is_stopped() {
+                return;
+            }
             // Also looks at the clock now and then.
             drop(timeout(LOOK, done.notified()).await);
             let now = come();
@@ -409,6 +434,10 @@ impl Generator {
                 (before, since) = (now, Instant::now());
             }
         }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::Relaxed)
     }
 
     async fn close(&self, desk: &Mutex<Desk>) {

@@ -1,0 +1,31 @@
+//! What TLS says of a certificate that it does not believe, in words.
+
+use std::fmt::Display;
+
+/// How the library writes that a server shows the certificate of an authority.
+/// It has no name of its own there that could be matched on.
+const AUTHORITY: &str = "Other(OtherError(CaUsedAsEndEntity))";
+
+/// The text of a failed handshake, with words for what only the library's
+/// authors understand.
+#[must_use]
+pub fn handshake(error: &dyn Display) -> String {
+    error.to_string().replace(
+        AUTHORITY,
+        "it is that of an authority (CA:TRUE), and a server must show one of its own; have the \
+         authority sign one for the server, or make a self-signed one with \
+         `-addext basicConstraints=critical,CA:FALSE`",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authority_that_stands_for_a_server_is_explained() {
+        let said = handshake(&format!("invalid peer certificate: {AUTHORITY}"));
+        assert!(said.starts_with("invalid peer certificate: it is that of an authority"), "{said}");
+        assert_eq!(handshake(&"connection reset"), "connection reset");
+    }
+}

@@ -73,7 +73,8 @@ impl Check {
             return print(loaded.effective().trim_end());
         }
         let logins = report::logins(&loaded.config.auth.judge, resolved);
-        print(&format!("{}\nlogins: {logins}", report::table(resolved)))
+        let clients = report::clients(&loaded.config.edge);
+        print(&format!("{}\n{clients}\nlogins: {logins}", report::table(resolved)))
     }
 
     async fn check(&self) -> Checked {

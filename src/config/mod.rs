@@ -55,7 +55,7 @@ pub use auth::{Auth, EachRequest, HooksConfig, Judge, JwtConfig, JwtKeys, NoneCo
 pub use checks::OWN_METHODS;
 pub use cluster::{ClusterConfig, ClusterTls};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
-pub use edge::{EdgeConfig, TlsConfig};
+pub use edge::{EdgeConfig, PathConfig, TlsConfig};
 pub use environment::Environment;
 pub use error_codes::{ClientCode, ErrorCodes, GrpcStatus};
 pub use identity::{IdentityConfig, IdentityDepth};
@@ -66,7 +66,7 @@ pub use operations::{AdminConfig, DrainConfig, LogConfig, LogFormat, LogLevel};
 pub use push::{PushConfig, PushTls};
 pub use schema::schema;
 pub use secret::{PushToken, Secret, SecretSource};
-pub use session::{OneSessionPer, SessionConfig};
+pub use session::{DeviceIdFrom, OneSessionPer, Rivals, SessionConfig};
 pub use source::{Source, Span};
 pub use tracing::TracingConfig;
 pub use units::parse_size;

@@ -8,7 +8,7 @@ use super::Checked;
 use crate::app::Resolved;
 use crate::auth::Authenticator;
 use crate::cli::failure::Failure;
-use crate::config::{Diagnostic, Diagnostics, Judge, Severity, Span};
+use crate::config::{Diagnostic, Diagnostics, EdgeConfig, Judge, PathConfig, Severity, Span};
 
 /// The outcome as JSON. Keys may be added; those that there are stay what they are.
 #[derive(Debug, Serialize)]
@@ -159,6 +159,15 @@ pub(super) fn table(resolved: &Resolved) -> String {
     }
     lines.push(format!("{} routes, {} not resolved", routes.len(), routes.pending().len()));
     lines.join("\n")
+}
+
+/// Where clients connect.
+pub(super) fn clients(edge: &EdgeConfig) -> String {
+    let written = |(path, PathConfig { server_iv }): (&str, PathConfig)| {
+        format!("{path}{}", if server_iv { " (server_iv)" } else { "" })
+    };
+    let paths: Vec<_> = edge.paths().into_iter().map(written).collect();
+    format!("clients: {}", paths.join(", "))
 }
 
 /// Who judges logins, and with which keys.

@@ -14,7 +14,7 @@ pub(super) use names::{
 };
 pub(super) use network::{
     Address, DomainName, HttpPath, KeysPlace, ListenAddress, NatsUrl, Network, Origin, OtlpUrl,
-    SubjectPrefix, parse_network,
+    SubjectPrefix, normal_path, parse_network,
 };
 
 use std::borrow::Cow;

@@ -26,6 +26,7 @@ use tokio::time::timeout;
 
 pub use readiness::Check;
 
+use crate::edge::host;
 use crate::metrics;
 
 /// Connections at once; further ones wait.
@@ -109,7 +110,12 @@ async fn serve(stream: TcpStream, sources: Arc<Sources>) {
 
 fn respond(request: &Request<Incoming>, sources: &Sources) -> Response<Full<Bytes>> {
     const TEXT: &str = "text/plain; charset=utf-8";
+    let host = host::check(request.version(), request.headers());
     let mut response = match request.uri().path() {
+        _ if host.is_err() => {
+            let wrong = host.err().unwrap_or_default();
+            answer(StatusCode::BAD_REQUEST, TEXT, format!("{wrong}\n"))
+        }
         _ if !matches!(*request.method(), Method::GET | Method::HEAD) => {
             let mut refused = answer(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n");
             refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));

@@ -52,3 +52,16 @@ fn link(config: &ClusterConfig) -> cluster::Config {
         tls: tls.map(|tls| cluster::Tls { ca: tls.ca, client: tls.cert.zip(tls.key) }),
     }
 }
+
+/// What the gateway is called among others, for people: they know each other by
+/// numbers, so two of the same name do no harm. By default the name of its
+/// machine, which in Kubernetes is that of its pod.
+pub(super) fn node(config: &Config) -> String {
+    if let Some(name) = config.cluster.as_ref().and_then(|cluster| cluster.node.clone()) {
+        return name;
+    }
+    let from_kernel = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = std::env::var("HOSTNAME").ok().or_else(from_kernel).unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { format!("{:08x}", rand::random::<u32>()) } else { name.to_owned() }
+}

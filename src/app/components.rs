@@ -35,6 +35,10 @@ pub(super) fn edge(config: &Config) -> edge::Config {
             .collect(),
         allowed_origins: edge.allowed_origins.clone(),
         trusted_proxies: edge.trusted_proxies.clone(),
+        // No header at all where the name is none, which was reported.
+        client_address: edge::ClientAddress::named(&edge.client_address)
+            .unwrap_or(edge::ClientAddress::Connection),
+        proxy_protocol: edge.proxy_protocol,
         handshake_timeout: config.session.handshake_timeout,
         max_connections: edge.max_connections as usize,
         max_connections_per_ip: edge.max_connections_per_ip as usize,

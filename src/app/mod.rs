@@ -142,7 +142,7 @@ impl App {
         let mut resolver = Resolver::new(workers);
         let made = resolver.resolve(config, Reflection::Ask).await;
         made.problems.iter().for_each(|problem| problem.report(&loaded, &mut diagnostics));
-        let node = push::node();
+        let node = cluster::node(config);
         let mut report = |problem: Problem| problem.report(&loaded, &mut diagnostics);
         let tls = secrets::client_tls(config).map_err(&mut report).unwrap_or_default();
         let key = secrets::session_key(config).map_err(&mut report).unwrap_or_default();

@@ -145,12 +145,3 @@ pub(super) async fn serve(
     tracing::info!(%address, tls = door.tls.is_some(), "push API listening");
     Ok((server, address))
 }
-
-/// What the gateway is called among others: the name of its machine, which in
-/// Kubernetes is that of its pod.
-pub(super) fn node() -> String {
-    let from_kernel = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    let name = std::env::var("HOSTNAME").ok().or_else(from_kernel).unwrap_or_default();
-    let name = name.trim();
-    if name.is_empty() { format!("{:08x}", rand::random::<u32>()) } else { name.to_owned() }
-}

@@ -25,6 +25,7 @@ pub(super) fn check(config: &Config, document: &Document, diagnostics: &mut Diag
     let mut checks = Checks { config, document, diagnostics };
     checks.client_paths();
     checks.open_door();
+    checks.proxies();
     checks.nothing_to_judge();
     checks.token_keys();
     checks.encryption();
@@ -143,6 +144,32 @@ impl Checks<'_> {
         let error = self.diagnostics.error(span, message, help);
         if let Some(place) = place {
             error.note(place, "it listens here");
+        }
+    }
+
+    /// What proxies say is believed of those that are trusted, so without any it is
+    /// never read.
+    fn proxies(&mut self) {
+        let edge = &self.config.edge;
+        if !edge.trusted_proxies.is_empty() || self.is_unsure(&["edge", "trusted_proxies"]) {
+            return;
+        }
+        let help = "list the networks of your load balancers in `edge.trusted_proxies`, such as `[10.0.0.0/8]`, or leave it out";
+        if edge.proxy_protocol {
+            self.diagnostics.error(
+                self.document.key_at(&["edge", "proxy_protocol"]),
+                "`proxy_protocol` without `trusted_proxies` refuses every load balancer's connections",
+                help,
+            );
+        }
+        let path = ["edge", "client_address"];
+        let is_said = self.document.find(&path).is_some_and(|node| !node.is_absent());
+        if is_said && !edge.client_address.eq_ignore_ascii_case("none") && !self.is_unsure(&path) {
+            self.diagnostics.warning(
+                self.document.key_at(&path),
+                "`client_address` has no effect: there are no `trusted_proxies` whose header is read",
+                help,
+            );
         }
     }
 
@@ -560,6 +587,29 @@ mod tests {
         assert!(diagnostics.is_empty(), "{diagnostics}");
         let complaint = complaint("edge: { listen: 10.0.0.1:1 }\nauth: { none: {} }\n");
         assert!(complaint.starts_with("t.yaml:2:9: `none` believes every token"), "{complaint}");
+    }
+
+    #[test]
+    fn what_proxies_say_needs_proxies_that_are_trusted() {
+        let edge = |keys: &str| {
+            read(&format!("edge: {{ listen: 127.0.0.1:1, {keys} }}\nauth: {{ none: {{}} }}\n")).1
+        };
+        let lines = |keys: &str| edge(keys).lines().collect::<Vec<_>>().join("\n");
+        for good in [
+            "trusted_proxies: [10.0.0.1], proxy_protocol: true, client_address: forwarded",
+            "proxy_protocol: false",
+            "client_address: none",
+            "trusted_proxies: [10.0.0.1], client_address: CF-Connecting-IP",
+        ] {
+            assert!(edge(good).is_empty(), "{good}: {}", edge(good));
+        }
+        assert_eq!(edge("proxy_protocol: true").errors(), 1);
+        assert!(lines("proxy_protocol: true").starts_with("t.yaml:1:30: `proxy_protocol` without"));
+        assert_eq!(edge("client_address: x-real-ip").errors(), 0);
+        assert!(lines("client_address: x-real-ip").contains("has no effect"));
+        // Where the list itself is wrong, that is enough.
+        assert_eq!(edge("proxy_protocol: true, trusted_proxies: [x]").errors(), 1);
+        assert!(lines("client_address: Host").contains("is a header of clients"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::forms::{FilePath, NatsUrl, NonEmpty, SubjectPrefix};
+use super::forms::{FilePath, NatsUrl, NodeName, NonEmpty, SubjectPrefix};
 use super::masking::masked;
 use super::secret::Secret;
 use super::upstreams::OneOrMany;
@@ -29,6 +29,10 @@ pub struct ClusterConfig {
     /// act as one. All NATS subjects begin with it.
     #[schemars(with = "SubjectPrefix")]
     pub name: String,
+    /// What this gateway is called where sessions and gateways are listed. Absent:
+    /// the name of its machine, which in Kubernetes is that of its pod.
+    #[schemars(with = "Option<NodeName>")]
+    pub node: Option<String>,
     /// A `.creds` file: a NATS user's JWT and its key. Read again when it changes.
     #[schemars(with = "Option<FilePath>")]
     pub credentials: Option<PathBuf>,
@@ -51,6 +55,7 @@ impl fmt::Debug for ClusterConfig {
         f.debug_struct("ClusterConfig")
             .field("nats", &nats)
             .field("name", &self.name)
+            .field("node", &self.node)
             .field("credentials", &self.credentials)
             .field("user", &self.user)
             .field("tls", &self.tls)
@@ -63,6 +68,7 @@ impl Default for ClusterConfig {
         ClusterConfig {
             nats: Vec::new(),
             name: "bridgehead".to_owned(),
+            node: None,
             credentials: None,
             user: None,
             password: None,

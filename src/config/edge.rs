@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::forms::{FilePath, HttpPath, ListenAddress, Network, Origin, schema_of};
+use super::forms::{AddressHeader, FilePath, HttpPath, ListenAddress, Network, Origin, schema_of};
 use super::units::Size;
 
 /// The listener that clients connect to.
@@ -32,11 +32,19 @@ pub struct EdgeConfig {
     /// `https://app.example.com`. Empty: any.
     #[schemars(with = "Vec<Origin>")]
     pub allowed_origins: Vec<String>,
-    /// Networks whose `X-Forwarded-For` is believed. A bare IP address stands
-    /// for itself alone.
+    /// Networks of proxies that are believed to say who the client is. A bare IP
+    /// address stands for itself alone.
     #[serde(deserialize_with = "Network::list")]
     #[schemars(with = "Vec<Network>")]
     pub trusted_proxies: Vec<IpNet>,
+    /// The header of a trusted proxy's request in which the client's address is:
+    /// `x-forwarded-for`, `forwarded` (RFC 7239), or the name of one that has the
+    /// address alone, such as `cf-connecting-ip`; `none`: in no header.
+    #[schemars(with = "AddressHeader")]
+    pub client_address: String,
+    /// Whether each connection of a trusted proxy begins with a PROXY header
+    /// (version 1 or 2), which says whose it is. One without is closed.
+    pub proxy_protocol: bool,
     /// The largest message a client may send.
     #[serde(with = "Size")]
     #[schemars(range(min = 1024, max = 1_073_741_824))]
@@ -58,6 +66,8 @@ impl Default for EdgeConfig {
             tls: None,
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            client_address: "x-forwarded-for".to_owned(),
+            proxy_protocol: false,
             max_message: 1 << 20,
             max_connections: 100_000,
             max_connections_per_ip: 0,

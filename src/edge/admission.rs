@@ -67,13 +67,10 @@ impl Admission {
         if !take(&self.connections, self.max) {
             return self.refuse(Refused::Full);
         }
-        let mut permit = Permit { admission: Arc::clone(self), refusal: None, ip: None };
-        match ip.map_or(Ok(()), |ip| permit.count_ip(ip)) {
-            Ok(()) => Some(permit),
-            Err(why) => {
-                drop(permit);
-                self.refuse(why)
-            }
+        let permit = Permit { admission: Arc::clone(self), refusal: None, ip: None };
+        match ip {
+            Some(ip) => permit.counted_for(ip),
+            None => Some(permit),
         }
     }
 
@@ -90,6 +87,18 @@ impl Permit {
     /// Why there is no room for this connection; it is told so and closed.
     pub fn refusal(&self) -> Option<Refused> {
         self.refusal
+    }
+
+    /// The same place, counted for this address; or one among those that are told
+    /// why there is no room for them, or `None`.
+    pub fn counted_for(mut self, ip: IpAddr) -> Option<Self> {
+        if self.refusal.is_some() {
+            return Some(self);
+        }
+        let Err(why) = self.count_ip(ip) else { return Some(self) };
+        let admission = Arc::clone(&self.admission);
+        drop(self);
+        admission.refuse(why)
     }
 
     /// Counts the connection for its client's address, unless it is counted
@@ -166,6 +175,19 @@ mod tests {
         drop((places, other));
         assert!(admission.by_ip.lock().is_empty());
         assert_eq!(admission.connections.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn an_address_that_shows_before_the_request_gives_its_place_back_at_once() {
+        let admission = Arc::new(Admission::new(10, 1));
+        let ip: IpAddr = "192.0.2.1".parse().unwrap();
+        let places = || std::iter::repeat_with(|| admission.enter(None).unwrap());
+        let places: Vec<_> = places().take(10).map(|it| it.counted_for(ip).unwrap()).collect();
+        assert_eq!(places.iter().filter(|place| place.refusal().is_none()).count(), 1);
+        assert_eq!(admission.connections.load(Ordering::Relaxed), 1);
+        assert_eq!(places[9].refusal(), Some(Refused::PerAddress));
+        drop(places);
+        assert_eq!(admission.refusals.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -9,9 +9,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use super::Config;
 use super::admission::{Admission, Permit, Refused};
+use super::forwarded::{self, Peer};
+use super::proxy_protocol::{self, Broken, Source};
+use super::seldom::Seldom;
 use super::upgrade::{NotOpened, negotiate};
-use super::{Config, forwarded};
 use crate::envelope::Close;
 use crate::metrics::Sessions;
 use crate::session::{self, Client, Socket};
@@ -26,6 +29,8 @@ pub struct Edge {
     admission: Arc<Admission>,
     tls: Option<Arc<Tls>>,
     worker: Arc<session::Worker>,
+    /// Of connections whose PROXY header is missing, broken or not wanted.
+    warnings: Seldom,
 }
 
 impl Edge {
@@ -37,7 +42,7 @@ impl Edge {
         tls: Option<Arc<Tls>>,
         worker: Arc<session::Worker>,
     ) -> Self {
-        Self { config, admission, tls, worker }
+        Self { config, admission, tls, worker, warnings: Seldom::default() }
     }
 
     /// Accepts connections until `stop` is true. Connections go on without it.
@@ -68,9 +73,7 @@ impl Edge {
         let ip = peer.ip().to_canonical();
         let ip = (!forwarded::is_trusted(ip, &self.config.trusted_proxies)).then_some(ip);
         let Some(permit) = self.admission.enter(ip) else {
-            tracing::warn!(%peer, "connection dropped: full, and too many are being told so");
-            self.counted().refuse("dropped");
-            return;
+            return self.drop_unheard(peer.ip());
         };
         // Answers are written in one go; waiting for more would only delay them.
         if let Err(error) = stream.set_nodelay(true) {
@@ -79,35 +82,95 @@ impl Edge {
         }
         let edge = Arc::clone(self);
         let deadline = Instant::now() + edge.config.handshake_timeout;
-        tokio::spawn(async move {
-            match &edge.tls {
-                None => edge.serve(stream, peer.ip(), permit, deadline).await,
-                Some(tls) => {
-                    let handshake = tls.acceptor().accept(stream);
-                    match timeout_at(deadline, handshake).await {
-                        Ok(Ok(stream)) => edge.serve(stream, peer.ip(), permit, deadline).await,
-                        Ok(Err(error)) => {
-                            edge.counted().refuse("tls");
-                            tracing::debug!(%peer, %error, "TLS handshake failed");
-                        }
-                        Err(_) => {
-                            edge.counted().refuse("timeout");
-                            tracing::debug!(%peer, "TLS handshake took too long");
-                        }
-                    }
-                }
-            }
-        });
+        tokio::spawn(async move { edge.enter(stream, peer, permit, deadline).await });
     }
 
-    async fn serve<S>(&self, stream: S, peer: IpAddr, mut permit: Permit, deadline: Instant)
+    /// Everything in front of HTTP: the PROXY header, and TLS.
+    async fn enter(
+        &self,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        mut permit: Permit,
+        deadline: Instant,
+    ) {
+        let mut from = Peer::at(peer.ip());
+        if self.config.proxy_protocol {
+            from = match timeout_at(deadline, self.introduced(&mut stream, from)).await {
+                Ok(Some(introduced)) => introduced,
+                Ok(None) => return,
+                Err(_) => {
+                    self.counted().refuse("timeout");
+                    tracing::debug!(%peer, "the PROXY header took too long");
+                    return;
+                }
+            };
+            if !forwarded::is_trusted(from.ip, &self.config.trusted_proxies) {
+                permit = match permit.counted_for(from.ip) {
+                    Some(permit) => permit,
+                    None => return self.drop_unheard(from.ip),
+                };
+            }
+        }
+        let Some(tls) = &self.tls else { return self.serve(stream, from, permit, deadline).await };
+        match timeout_at(deadline, tls.acceptor().accept(stream)).await {
+            Ok(Ok(stream)) => self.serve(stream, from, permit, deadline).await,
+            Ok(Err(error)) => {
+                self.counted().refuse("tls");
+                tracing::debug!(%peer, %error, "TLS handshake failed");
+            }
+            Err(_) => {
+                self.counted().refuse("timeout");
+                tracing::debug!(%peer, "TLS handshake took too long");
+            }
+        }
+    }
+
+    /// Whose connection it is, by the PROXY header in front of it; `None` where
+    /// that ends it. A trusted proxy has to send one, and nobody else may: who
+    /// connects directly is who it is.
+    async fn introduced(&self, stream: &mut TcpStream, peer: Peer) -> Option<Peer> {
+        let is_proxy = forwarded::is_trusted(peer.ip, &self.config.trusted_proxies);
+        let told = if is_proxy {
+            proxy_protocol::read(stream).await
+        } else {
+            proxy_protocol::refuse(stream).await
+        };
+        let wrong = match told {
+            Ok(_) if !is_proxy => return Some(peer),
+            Ok(source) if proxy_protocol::goes_on(stream).await => {
+                return Some(match source {
+                    Source::Client(ip) => Peer::at(ip),
+                    // Its requests may be anybody's, so they name no client.
+                    Source::NotSaid => Peer { may_name_client: false, ..peer },
+                });
+            }
+            // Health checks.
+            Ok(_) | Err(Broken::Nothing) => return None,
+            Err(wrong) => wrong,
+        };
+        self.counted().refuse("proxy_protocol");
+        match self.warnings.is_due() {
+            Some(left_out) => tracing::warn!(
+                peer = %peer.ip, left_out, "connection closed: {wrong}; the next such warning in a minute"
+            ),
+            None => tracing::debug!(peer = %peer.ip, "connection closed: {wrong}"),
+        }
+        None
+    }
+
+    fn drop_unheard(&self, peer: IpAddr) {
+        tracing::warn!(%peer, "connection dropped: full, and too many are being told so");
+        self.counted().refuse("dropped");
+    }
+
+    async fn serve<S>(&self, stream: S, peer: Peer, mut permit: Permit, deadline: Instant)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         // Boxed, so that the HTTP machinery takes no room in the session's task.
         let negotiated = Box::pin(negotiate(stream, peer, &self.config));
         let Ok(upgraded) = timeout_at(deadline, negotiated).await else {
-            tracing::debug!(%peer, "HTTP handshake took too long");
+            tracing::debug!(peer = %peer.ip, "HTTP handshake took too long");
             self.counted().refuse("timeout");
             return;
         };

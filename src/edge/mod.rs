@@ -1,20 +1,24 @@
 //! The client listener: TCP, TLS and the HTTP request that opens a WebSocket.
 //!
 //! Everything up to the point where a client has a WebSocket lives here: who
-//! may connect (`admission`), from where (`forwarded`), over what
+//! may connect (`admission`), from where (`proxy_protocol`, `forwarded`), over what
 //! (`tls`), and whether the request is a valid upgrade (`upgrade`). What is
 //! said on the WebSocket is the session's business.
 
 pub mod admission;
 pub mod bind;
 pub mod forwarded;
+pub mod host;
 mod listener;
+mod proxy_protocol;
+mod seldom;
 mod upgrade;
 
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use forwarded::ClientAddress;
 pub use listener::Edge;
 
 /// What the listener lets in. See the `edge` section of routes.yaml.
@@ -25,8 +29,12 @@ pub struct Config {
     /// Values of the `Origin` header that are let in; empty: any. A request
     /// without the header does not come from a browser and is let in.
     pub allowed_origins: Vec<String>,
-    /// Whose `X-Forwarded-For` is believed.
+    /// Proxies that are believed to say who the client is.
     pub trusted_proxies: Vec<IpNet>,
+    /// Where in their requests they say it.
+    pub client_address: ClientAddress,
+    /// Whether they have to say it in front of each connection.
+    pub proxy_protocol: bool,
     /// How long a client may take for TLS and for its HTTP request, together.
     pub handshake_timeout: Duration,
     /// Connections at once.

@@ -16,7 +16,8 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::{ClientPath, Config, forwarded};
+use super::forwarded::{self, Peer};
+use super::{ClientPath, Config, host};
 use crate::trace::Parent;
 
 /// Longer `User-Agent` values are cut: the session keeps them, and every call carries them.
@@ -54,7 +55,7 @@ pub(super) enum NotOpened {
 /// Speaks HTTP on `stream` until a request opens a WebSocket.
 pub(super) async fn negotiate<S>(
     stream: S,
-    peer: IpAddr,
+    peer: Peer,
     config: &Config,
 ) -> Result<Upgraded<S>, NotOpened>
 where
@@ -73,7 +74,7 @@ where
         .with_upgrades()
         .await;
     if let Err(error) = served {
-        tracing::debug!(%peer, %error, "no WebSocket came of this connection");
+        tracing::debug!(peer = %peer.ip, %error, "no WebSocket came of this connection");
         return Err(NotOpened::Http);
     }
     let opened = std::mem::replace(&mut *opened.lock(), Err(NotOpened::Http));
@@ -92,7 +93,7 @@ where
 
 fn respond(
     request: &mut Request<Incoming>,
-    peer: IpAddr,
+    peer: Peer,
     config: &Config,
     opened: &Mutex<Result<Request101, NotOpened>>,
 ) -> Response<Full<Bytes>> {
@@ -107,7 +108,12 @@ fn respond(
         ),
         Ok(Asked::WebSocket { accept, server_iv }) => {
             let headers = request.headers();
-            let remote_ip = forwarded::client_ip(peer, headers, &config.trusted_proxies);
+            let remote_ip = forwarded::client_ip(
+                peer,
+                headers,
+                &config.client_address,
+                &config.trusted_proxies,
+            );
             let user_agent = user_agent(headers);
             let continues = config.continue_traces;
             let trace_parent =
@@ -138,6 +144,7 @@ enum Asked {
 /// Why a request does not open a WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refusal {
+    Host(&'static str),
     NotFound,
     MethodNotAllowed,
     HttpVersion,
@@ -149,6 +156,7 @@ enum Refusal {
 
 fn check<B>(request: &Request<B>, config: &Config) -> Result<Asked, Refusal> {
     let headers = request.headers();
+    host::check(request.version(), headers).map_err(Refusal::Host)?;
     let path = request.uri().path();
     let Some(at) = config.paths.iter().find(|known| known.path == path) else {
         let greets = path == "/" && matches!(*request.method(), Method::GET | Method::HEAD);
@@ -195,6 +203,7 @@ impl From<Refusal> for NotOpened {
 impl Refusal {
     fn response(self, config: &Config) -> Response<Full<Bytes>> {
         let (status, body) = match self {
+            Self::Host(wrong) => (StatusCode::BAD_REQUEST, wrong.into()),
             Self::NotFound => {
                 let paths = named(&config.paths);
                 (StatusCode::NOT_FOUND, format!("not found; clients connect at {paths}"))
@@ -278,6 +287,8 @@ mod tests {
             paths: vec![ClientPath { path: "/ws".into(), server_iv: false }],
             allowed_origins: vec!["https://app.example".into()],
             trusted_proxies: Vec::new(),
+            client_address: forwarded::ClientAddress::XForwardedFor,
+            proxy_protocol: false,
             handshake_timeout: Duration::from_secs(1),
             max_connections: 1,
             max_connections_per_ip: 0,
@@ -285,6 +296,7 @@ mod tests {
         };
         let mut request = Request::builder()
             .uri("/ws")
+            .header("host", "gw.example.com")
             .header("connection", "keep-alive, Upgrade")
             .header("upgrade", "WebSocket")
             .header("sec-websocket-version", "13")
@@ -315,6 +327,8 @@ mod tests {
 
     #[test]
     fn every_flaw_has_its_own_refusal() {
+        assert!(matches!(with_header("host", None), Some(Refusal::Host(_))));
+        assert!(matches!(with_header("host", Some("a b")), Some(Refusal::Host(_))));
         assert_eq!(with_header("connection", Some("close")), Some(Refusal::NotAnUpgrade));
         assert_eq!(with_header("upgrade", None), Some(Refusal::NotAnUpgrade));
         assert_eq!(

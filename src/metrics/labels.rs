@@ -22,7 +22,7 @@ pub(super) const CODES: &[&str] = &[
 
 /// Why connections become no session.
 pub(super) const CONNECTION_REFUSALS: &[&str] =
-    &["full", "per_ip", "dropped", "tls", "timeout", "http", "origin"];
+    &["full", "per_ip", "dropped", "proxy_protocol", "tls", "timeout", "http", "origin"];
 
 /// Why requests lead to no call, and the code of the answer.
 pub(super) const REFUSALS: &[[&str; 2]] = &[

@@ -21,7 +21,7 @@ PATIENCE = 15
 class Program:
     """A running program and the lines it has printed."""
 
-    def __init__(self, command, *, cwd=None, env=None):
+    def __init__(self, command, *, cwd=None, env=None, pass_fds=()):
         self.lines = []
         self._changed = threading.Condition()
         self.process = subprocess.Popen(
@@ -31,6 +31,7 @@ class Program:
             stderr=subprocess.STDOUT,
             cwd=cwd,
             env={**os.environ, **(env or {})},
+            pass_fds=pass_fds,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

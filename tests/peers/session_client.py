@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import os
 import socket
+import time
 from urllib.parse import urlsplit
 
 import websockets.sync.client
@@ -88,14 +89,21 @@ class SessionClient:
         params["aesIv"] = rsa_encrypt(public_key, cipher.iv_seed)
         return cipher
 
-    def __init__(self, url, *, headers=None, source=None, ssl=None, **options):
-        """Connects. `source` is the local address, for tests that need several."""
+    def __init__(self, url, *, headers=None, source=None, preamble=(), ssl=None, **options):
+        """Connects. `source` is the local address, for tests that need several; `preamble` are
+        pieces that are sent by themselves in front of everything else.
+        """
         address = urlsplit(url)
         sock = None
-        if source:
+        if source or preamble:
             sock = socket.create_connection(
-                (address.hostname, address.port), PATIENCE, source_address=(source, 0)
+                (address.hostname, address.port), PATIENCE, source_address=(source or "", 0)
             )
+        if preamble:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in preamble:
+            sock.sendall(piece)
+            time.sleep(0.001)
         connection = websockets.sync.client.connect(
             url,
             legacy=False,

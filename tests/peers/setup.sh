@@ -3,7 +3,7 @@
 # the pinned packages of requirements.txt, and Python modules generated from the .proto files.
 #
 # Safe to run at any time: what is there already is left alone. Needs no root where python3 with
-# venv is installed; else installs those with apt.
+# venv and haproxy are installed; else installs those with apt.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -36,6 +36,19 @@ ensure_python() {
   say "installing python3 and python3-venv with apt"
   as_root apt-get update -qq
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3 python3-venv
+}
+
+ensure_haproxy() {
+  if PATH=$PATH:/usr/sbin command -v haproxy >/dev/null; then
+    return
+  fi
+  if ! command -v apt-get >/dev/null; then
+    say "needs haproxy 2.4 or newer; install it, then try again."
+    exit 1
+  fi
+  say "installing haproxy with apt"
+  as_root apt-get update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends haproxy
 }
 
 # A stamp says what a step was made from; the step runs again when that has changed.
@@ -79,6 +92,7 @@ ensure_generated() {
 }
 
 ensure_python
+ensure_haproxy
 ensure_venv
 ensure_generated
 say "ready: ${venv#"$root"/}/bin/python"

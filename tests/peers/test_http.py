@@ -6,6 +6,7 @@ import os
 import socket
 
 import pytest
+from admin_client import ADMIN
 from configuration import gateway_config
 from session_client import PATIENCE
 from websockets.exceptions import InvalidStatus
@@ -147,3 +148,61 @@ def test_junk_does_not_harm_the_next_client(gateway, connect, junk):
     with socket.create_connection(("127.0.0.1", gateway.port), PATIENCE) as sock:
         sock.sendall(junk)
     connect().log_in()
+
+
+# RFC 9112, section 3.2: one Host, which every server on the way understands alike.
+
+
+def status_of(address, lines):
+    host, port = address.rsplit(":", 1)
+    with socket.create_connection((host, int(port)), PATIENCE) as sock:
+        sock.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode())
+        return int(sock.makefile("rb").readline().split()[1])
+
+
+BAD_HOSTS = {
+    "none": [],
+    "two": ["Host: a", "Host: a"],
+    "two that differ": ["Host: a", "host: b"],
+    "a space": ["Host: a b"],
+    "a path": ["Host: a/b"],
+    "a user": ["Host: me@a"],
+    "a URL": ["Host: http://a"],
+    "no port": ["Host: a:b"],
+    "half an address": ["Host: [::1"],
+}
+
+
+@pytest.mark.parametrize("path", ["/", "/ws", "/nope"])
+@pytest.mark.parametrize("hosts", BAD_HOSTS.values(), ids=BAD_HOSTS)
+def test_a_request_without_a_right_host_is_bad(gateway, path, hosts):
+    assert status_of(gateway.address, [f"GET {path} HTTP/1.1", *hosts]) == 400
+
+
+def test_an_upgrade_without_a_right_host_is_bad(gateway):
+    upgrade = [f"{name}: {value}" for name, value in UPGRADE.items()]
+    assert status_of(gateway.address, ["GET /ws HTTP/1.1", *upgrade]) == 400
+    assert status_of(gateway.address, ["GET /ws HTTP/1.1", "Host: gw.example:1", *upgrade]) == 101
+
+
+@pytest.mark.parametrize("host", ["gw.example.com", "127.0.0.1:8080", "[::1]:8080", "my_service", ""])
+def test_any_right_host_will_do(gateway, host):
+    assert status_of(gateway.address, ["GET / HTTP/1.1", f"Host: {host}"]) == 200
+
+
+def test_before_http_1_1_there_need_not_be_a_host(gateway):
+    assert status_of(gateway.address, ["GET / HTTP/1.0"]) == 200
+
+
+@pytest.mark.parametrize("hosts", BAD_HOSTS.values(), ids=BAD_HOSTS)
+def test_the_admin_listener_wants_a_right_host_too(with_host_admin, hosts):
+    assert status_of(with_host_admin.admin_address, ["GET /healthz HTTP/1.1", *hosts]) == 400
+    assert status_of(with_host_admin.admin_address, ["GET /healthz HTTP/1.1", "Host: a:1"]) == 200
+
+
+@pytest.fixture(scope="module")
+def with_host_admin(share_gateway, services):
+    gateway = share_gateway(gateway_config(services, admin=ADMIN))
+    event = gateway.wait_event(lambda event: event.get("message") == "admin listening")
+    gateway.admin_address = event["address"]
+    return gateway

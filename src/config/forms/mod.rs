@@ -9,8 +9,8 @@ mod names;
 mod network;
 
 pub(super) use names::{
-    ClientMethod, FieldName, FilePath, FixedMetadataName, Glob, MetadataName, MethodName, NonEmpty,
-    Platform, SecretText, ServiceName, UpstreamName,
+    AddressHeader, ClientMethod, FieldName, FilePath, FixedMetadataName, Glob, MetadataName,
+    MethodName, NodeName, NonEmpty, Platform, SecretText, ServiceName, UpstreamName,
 };
 pub(super) use network::{
     Address, DomainName, HttpPath, KeysPlace, ListenAddress, NatsUrl, Network, Origin, OtlpUrl,
@@ -28,8 +28,9 @@ use super::units::{Delay, Interval, Size};
 pub(super) const KEYWORD: &str = "x-form";
 
 /// Every form that a schema can name.
-static FORMS: [&Form; 25] = [
+static FORMS: [&Form; 27] = [
     &Address::FORM,
+    &AddressHeader::FORM,
     &ClientMethod::FORM,
     &Delay::FORM,
     &DomainName::FORM,
@@ -44,6 +45,7 @@ static FORMS: [&Form; 25] = [
     &MetadataName::FORM,
     &MethodName::FORM,
     &NatsUrl::FORM,
+    &NodeName::FORM,
     &SubjectPrefix::FORM,
     &Network::FORM,
     &NonEmpty::FORM,
@@ -162,8 +164,17 @@ mod tests {
     use super::*;
     use crate::config::schema;
 
+    /// 254 characters.
+    const LONG_NAME: &str = {
+        const BYTES: [u8; 254] = [b'a'; 254];
+        match std::str::from_utf8(&BYTES) {
+            Ok(name) => name,
+            Err(_) => panic!(),
+        }
+    };
+
     /// For each form texts that have it, and texts that do not.
-    const SAMPLES: [(&str, &[&str], &[&str]); 25] = [
+    const SAMPLES: [(&str, &[&str], &[&str]); 27] = [
         (
             "address",
             &[
@@ -194,6 +205,22 @@ mod tests {
                 "ftp://a",
                 "http://a b",
                 "http://[::1:80",
+            ],
+        ),
+        (
+            "address-header",
+            &["x-forwarded-for", "forwarded", "none", "CF-Connecting-IP", "x_real_ip", "X1"],
+            &[
+                "",
+                "x forwarded for",
+                "x-real-ip:",
+                "x-real-ip,x-other",
+                "$http_x_real_ip",
+                "é",
+                "Host",
+                "user-agent",
+                "cookie",
+                "Sec-WebSocket-Key",
             ],
         ),
         (
@@ -278,6 +305,11 @@ mod tests {
             "network",
             &["10.0.0.0/8", "10.1.2.3/8", "10.0.0.1", "::1", "fd00::/8"],
             &["", "10.0.0.0/33", "10.0.0", "a", "10.0.0.0/", "::/129"],
+        ),
+        (
+            "node-name",
+            &["gateway-1", "bridgehead-6d5f7c9b8-x2v4q", "eu.gw_1", "1"],
+            &["", "-a", ".a", "a b", "a/b", "a:1", "é", "a\n", LONG_NAME],
         ),
         (
             "origin",

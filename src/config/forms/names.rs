@@ -90,6 +90,52 @@ form! {
 }
 
 form! {
+    /// What a gateway is called among others.
+    NodeName = Form {
+        name: "node-name",
+        pattern: r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}$",
+        noun: "a name for a gateway",
+        plural: "names for gateways",
+        help: "use letters, digits, `_`, `-` and `.`, at most 253 of them, such as `gateway-1`",
+        check: |text| {
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+            if text.len() > 253 {
+                Err(Complaint::because("is longer than 253 characters"))
+            } else if text.is_empty() || text.starts_with(['-', '.']) || !text.bytes().all(fits) {
+                Err(Complaint::plain())
+            } else {
+                Ok(())
+            }
+        },
+    }
+}
+
+form! {
+    /// The name of the header that the client's address is in.
+    AddressHeader = Form {
+        name: "address-header",
+        pattern: r"^[A-Za-z0-9_-]+$",
+        noun: "the name of a header",
+        plural: "names of headers",
+        help: "write `x-forwarded-for`, `forwarded`, `none`, or the name of a header with one address, such as `cf-connecting-ip`",
+        check: |text| {
+            let name = text.to_ascii_lowercase();
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+            if name.is_empty() || !name.bytes().all(fits) {
+                Err(Complaint::plain())
+            } else if HTTP_OWN.contains(&name.as_str())
+                || CLIENTS_OWN.contains(&name.as_str())
+                || name.starts_with("sec-")
+            {
+                Err(Complaint::because("is a header of clients, and no proxy's"))
+            } else {
+                Ok(())
+            }
+        },
+    }
+}
+
+form! {
     /// The name of gRPC metadata whose value is text.
     MetadataName = Form {
         name: "metadata-name",
@@ -118,6 +164,9 @@ form! {
         },
     }
 }
+
+/// Further headers that clients send for themselves.
+const CLIENTS_OWN: [&str; 4] = ["accept", "authorization", "cookie", "origin"];
 
 /// Headers that belong to HTTP, or that gRPC itself needs.
 const HTTP_OWN: [&str; 14] = [

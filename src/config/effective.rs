@@ -184,7 +184,6 @@ mod tests {
         ));
         for line in [
             "  listen: 127.0.0.1:0",
-            "  path: /ws",
             "  max_message: 1MiB",
             "  max_in_flight: 64",
             "  ping_interval: 25s",

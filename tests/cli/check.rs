@@ -37,6 +37,7 @@ fn check(folder: &Path, config: &[u8], more: &[&str]) -> Output {
 }
 
 /// Texts with one mistake each, and a part of what is said of it.
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn mistakes() -> Vec<(String, &'static str)> {
     let mut all = Vec::new();
     let mut add = |text: String, says| all.push((text, says));

@@ -53,7 +53,8 @@ def test_patterns_of_public_methods_that_no_method_has_are_a_warning(run, servic
     config = gateway_config(services, public_methods=["**/white/**", "/v1/prob/*", "/v1/probe/echo"])
     checked = run("check", config=config)
     assert checked.returncode == 0, checked.stderr
-    assert checked.stderr.count("warning") == 2 and "no client method matches `/v1/prob/*`" in checked.stderr
+    assert checked.stderr.count("no client method matches") == 1, checked.stderr
+    assert "no client method matches `/v1/prob/*`" in checked.stderr, checked.stderr
 
 
 JUDGE = {"upstream": "probe", "rpc": "probe.Probe/BeforeConnect", "request": {}}

@@ -14,7 +14,7 @@ help: ## What can be made
 demo: tools ## A gateway with small services behind it, to try things with
 	$(CARGO) run --quiet --$(PROFILE) --bin bridgehead -- demo
 
-test: tools test-rust test-peers ## Every test but those of the Go client and of image and chart
+test: tools test-rust test-peers ## Every test but those in Go and those of image and chart
 
 test-rust: tools ## Unit tests and tests over real sockets
 	$(CARGO) test --all-targets
@@ -24,9 +24,10 @@ test-peers: tools ## The real binary against clients and services of other imple
 	$(CARGO) build --bin bridgehead
 	BRIDGEHEAD=$(CURDIR)/target/debug/bridgehead bash tests/peers/run.sh -q
 
-test-clients: tools ## The Go client of existing apps, against the demo
+test-clients: tools ## The Go client of existing apps, against the demo, and the tutorial's service in Go
 	$(CARGO) build --bin bridgehead
 	BRIDGEHEAD=$(CURDIR)/target/debug/bridgehead bash tests/clients/go/run.sh
+	WITH_GO=1 BRIDGEHEAD=$(CURDIR)/target/debug/bridgehead bash tests/peers/run.sh -q test_tutorial.py -k go
 
 lint: tools ## Formatting and clippy, warnings denied
 	$(CARGO) fmt --check

@@ -13,8 +13,10 @@ from session_client import Code
 from test_auth_jwt import login
 
 BLOCKS = documents.blocks((documents.ROOT / "docs" / "authentication.md").read_text())
-SNIPPETS = {block.heading: yaml.safe_load(block.text)["auth"] for block in BLOCKS if block.language == "yaml"}
-ALL = [yaml.safe_load(block.text)["auth"] for block in BLOCKS if block.language == "yaml"]
+EXAMPLES = [(block.heading, yaml.safe_load(block.text)["auth"]) for block in BLOCKS if block.language == "yaml"]
+# The first of each section.
+SNIPPETS = dict(reversed(EXAMPLES))
+ALL = [auth for _, auth in EXAMPLES]
 COMMANDS = [
     step.command.removeprefix("bridgehead ")
     for block in BLOCKS

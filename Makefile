@@ -27,7 +27,7 @@ test-peers: tools ## The real binary against clients and services of other imple
 test-clients: tools ## The Go client of existing apps, against the demo, and the tutorial's service in Go
 	$(CARGO) build --bin bridgehead
 	BRIDGEHEAD=$(CURDIR)/target/debug/bridgehead bash tests/clients/go/run.sh
-	WITH_GO=1 BRIDGEHEAD=$(CURDIR)/target/debug/bridgehead bash tests/peers/run.sh -q test_tutorial.py -k go
+	WITH_GO=1 BRIDGEHEAD=$(CURDIR)/target/debug/bridgehead bash tests/peers/run.sh -q test_tutorial.py test_push_doc.py -k go
 
 lint: tools ## Formatting and clippy, warnings denied
 	$(CARGO) fmt --check

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from processes import PATIENCE, ROOT, Program
 
-__all__ = ["ROOT", "Block", "Reader", "Step", "blocks", "matches", "steps"]
+__all__ = ["ROOT", "Block", "Reader", "Step", "blocks", "matches", "needs_go", "start_demo", "steps"]
 
 FILE = re.compile(r"(?:#|//) ([\w./-]+\.\w+|go\.mod)$")
 # What differs from run to run, and what stands for it.
@@ -139,6 +139,7 @@ class Reader:
             "BRIDGEHEAD_PUSH_URL": f"http://127.0.0.1:{self.ports.get(9090, 9090)}",
             "BRIDGEHEAD_HEALTH_URL": f"http://127.0.0.1:{self.ports.get(9901, 9901)}/readyz",
             "NO_COLOR": "1",
+            "PIP_NO_COMPILE": "1",
             **(env or {}),
         }
         self.running = []
@@ -213,3 +214,19 @@ class Reader:
     def stop(self):
         for _, program in reversed(self.running):
             program.stop()
+
+
+def start_demo(binary, reader):
+    """`bridgehead demo` at the ports of the reader's run."""
+    flags = {"--listen": 8080, "--push": 9090, "--admin": 9901, "--services": 50051}
+    addresses = [word for flag, port in flags.items() for word in (flag, f"127.0.0.1:{reader.ports.get(port, 0)}")]
+    demo = Program([binary, "demo", *addresses, "--key-dir", reader.folder / "demo"], env=reader.env)
+    demo.wait_line(lambda line: "Ctrl-C ends the demo" in line)
+    return demo
+
+
+def needs_go():
+    """Go programs are built by `make test-clients`; what that needs is said here."""
+    version = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True).stdout
+    numbers = [int(number) for number in re.findall(r"\d+", version)[:2]]
+    assert numbers >= [1, 21], f"needs Go 1.21 or newer on the PATH, which then fetches what modules need; found {version}"

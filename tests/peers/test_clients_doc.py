@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import padding, serialization
 from cryptography.hazmat.primitives.asymmetric import padding as rsa_padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from configuration import gateway_config
-from processes import ROOT, Program
+from processes import ROOT
 from session_client import Code, cxn_params
 
 TEXT = (ROOT / "docs" / "clients.md").read_text()
@@ -184,16 +184,8 @@ def reader(binary, tmp_path):
     reader.stop()
 
 
-def demo(binary, reader):
-    flags = {"--listen": reader.ports[8080], "--push": reader.ports[9090], "--admin": 0, "--services": 0}
-    addresses = [word for flag, port in flags.items() for word in (flag, f"127.0.0.1:{port}")]
-    started = Program([binary, "demo", *addresses, "--key-dir", reader.folder / "demo"])
-    started.wait_line(lambda line: "Ctrl-C ends the demo" in line)
-    return started
-
-
 def test_the_client_does_what_it_says_and_comes_back_after_a_restart(binary, reader):
-    gateway = demo(binary, reader)
+    gateway = documents.start_demo(binary, reader)
     *before, last = [block for block in BLOCKS if block.language in ("console", "python")]
     for block in before:
         reader.follow(block)
@@ -203,7 +195,7 @@ def test_the_client_does_what_it_says_and_comes_back_after_a_restart(binary, rea
     [(step, client)] = reader.running
     client.wait_line(lambda line: line == "closed 1001")
     begun = len(client.lines)
-    gateway = demo(binary, reader)
+    gateway = documents.start_demo(binary, reader)
     client.wait_line(lambda line: line == "login Success", start=begun)
     reader.follow(last)
     assert client.wait_exit() == 0

@@ -7,7 +7,7 @@ import documents
 import pytest
 import yaml
 from configuration import gateway_config
-from processes import ROOT, Program, eventually
+from processes import ROOT, eventually
 
 TEXT = (ROOT / "README.md").read_text()
 BLOCKS = documents.blocks(TEXT)
@@ -25,10 +25,7 @@ def reader(binary, tmp_path):
     (tmp_path / "target" / "release" / "bridgehead").symlink_to(binary)
     ports = [8080, 9090, 9901, 50051]
     reader = documents.Reader(tmp_path, binary, ports=ports, goes_on=[LISTENER], env={"HOSTNAME": "vm"})
-    flags = zip(["--listen", "--push", "--admin", "--services"], reader.ports.values())
-    addresses = [word for flag, port in flags for word in (flag, f"127.0.0.1:{port}")]
-    demo = Program([binary, "demo", *addresses, "--key-dir", tmp_path / "demo"], env=reader.env)
-    demo.wait_line(lambda line: "Ctrl-C ends the demo" in line)
+    demo = documents.start_demo(binary, reader)
     yield reader
     reader.stop()
     demo.stop()

@@ -1,7 +1,6 @@
 """docs/tutorial.md, followed from its first line to its last, in Python and in Go."""
 
 import os
-import re
 import subprocess
 from pathlib import Path
 
@@ -64,7 +63,5 @@ def test_in_python(reader):
 
 @pytest.mark.skipif(not os.environ.get("WITH_GO"), reason="`make test-clients` runs it")
 def test_in_go(reader):
-    version = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True).stdout
-    numbers = [int(number) for number in re.findall(r"\d+", version)[:2]]
-    assert numbers >= [1, 21], f"needs Go 1.21 or newer on the PATH, which then fetches what modules need; found {version}"
+    documents.needs_go()
     follow(reader, IN_PYTHON)

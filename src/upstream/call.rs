@@ -118,12 +118,13 @@ async fn attempts(
         let may_repeat = call.retry && !retried;
         let mut keeps = may_repeat || attempt < ATTEMPTS;
         let message = if keeps { call.message.clone() } else { std::mem::take(&mut call.message) };
-        let remaining = deadline.saturating_duration_since(Instant::now());
+        let now = Instant::now();
+        let remaining = deadline.saturating_duration_since(now);
         // An attempt that had little of the time left says nothing by running out of it.
         let counts = !call.hurried && remaining * 2 >= call.timeout.min(MAX_TIMEOUT);
         let sent = request(call, &connection, remaining, retried)
             .map_err(Failure::unsendable)
-            .and_then(|head| InFlight::send(permit, head, message, deadline, counts));
+            .and_then(|head| InFlight::send(permit, head, message, now, deadline, counts));
         let result = match sent {
             Ok(mut in_flight) => {
                 let mut response = pin!(in_flight.response());

@@ -286,16 +286,19 @@ impl Connection {
     }
 
     /// A call has run out of the time that its route gives it. `since`: how many
-    /// calls had been answered when it was sent. If others were answered
+    /// calls had been answered when it was sent, at `sent`. If others were answered
     /// meanwhile, it is the method that is slow.
-    pub(super) fn timed_out(&self, since: Answers) {
+    pub(super) fn timed_out(&self, since: Answers, sent: std::time::Instant) {
         let answers = self.answers();
         if answers.connection != since.connection {
             return;
         }
         let mut overdue = self.overdue.lock();
         overdue.here.add(since.connection);
-        if answers.endpoint == since.endpoint {
+        // Sessions of other workers may be the only ones that call quick methods.
+        let is_forsaken =
+            answers.endpoint == since.endpoint && !self.endpoint.may_have_answered_since(sent);
+        if is_forsaken {
             overdue.anywhere.add(since.endpoint);
             overdue.unnoticed = overdue.unnoticed.saturating_add(1);
         }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::dial::Target;
 use super::health::Health;
-use super::journal::Journal;
+use super::journal::{Journal, LastAnswer};
 
 /// An endpoint, its health, and how far its connections are.
 pub(super) struct Endpoint {
@@ -19,6 +19,8 @@ pub(super) struct Endpoint {
     pub(super) health: Mutex<Health>,
     /// How many calls were answered, whatever the answer.
     answers: AtomicU32,
+    /// When any worker saw it answer last.
+    last_answer: Arc<LastAnswer>,
     slots: Mutex<Vec<Slot>>,
     retired: watch::Sender<bool>,
     journal: Arc<Journal>,
@@ -51,11 +53,13 @@ impl Endpoint {
         connections: usize,
         journal: Arc<Journal>,
     ) -> Self {
+        let last_answer = journal.last_answer(&target.label);
         Self {
             target,
             source,
             health: Mutex::default(),
             answers: AtomicU32::new(0),
+            last_answer,
             slots: Mutex::new(vec![Slot { phase: Phase::Connecting, silent: false }; connections]),
             retired: watch::Sender::new(false),
             journal,
@@ -78,6 +82,16 @@ impl Endpoint {
     /// A call was answered, whatever the answer.
     pub(super) fn answered(&self) {
         self.answers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Calls have been answered since the last look, as all workers may know.
+    pub(super) fn seen_answering(&self, now: Instant) {
+        self.last_answer.seen(now);
+    }
+
+    /// Whether a call of any worker may have been answered after `sent`.
+    pub(super) fn may_have_answered_since(&self, sent: Instant) -> bool {
+        self.last_answer.is_after(sent)
     }
 
     /// The endpoint answered well, or with a status. Returns whether it gets another share of the

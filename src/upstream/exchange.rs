@@ -41,12 +41,14 @@ enum Ended {
 }
 
 impl InFlight {
-    /// Sends a request, all of it at once. `counts`: whether it speaks against
-    /// the connection if there is no answer by the deadline.
+    /// Sends a request, all of it at once. `now`: the time, as the caller has it
+    /// already. `counts`: whether it speaks against the connection if there is no
+    /// answer by the deadline.
     pub(super) fn send(
         permit: Permit,
         head: Request<()>,
         message: Bytes,
+        now: Instant,
         deadline: Instant,
         counts: bool,
     ) -> Result<Self, Failure> {
@@ -60,7 +62,7 @@ impl InFlight {
         // Fails only when the stream has just been closed, and then the
         // response says why.
         let _ = request.send_data(payload, true);
-        let evidence = Evidence { since: counts.then(|| connection.answers()) };
+        let evidence = Evidence { since: counts.then(|| connection.answers()), sent: now };
         let stream = Some(ClientStream::Awaited(response));
         Ok(Self { stream, permit: Some(permit), deadline, evidence })
     }
@@ -94,9 +96,7 @@ impl InFlight {
             // handlers do: that is no answer.
             let is_late = || Instant::now() + LAST >= self.deadline;
             if stream.is_ended() && says_over(&head.headers) && is_late() {
-                if let Some(since) = self.evidence.since {
-                    permit.connection().timed_out(since);
-                }
+                self.evidence.hold_against(permit.connection());
             } else {
                 permit.connection().answered();
             }

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tracing::{debug, info, warn};
 
 use super::connection::Closed;
+use super::liveness::LOOK;
 
 /// How often the same endpoint's failure to connect is a warning.
 const REPEAT: Duration = Duration::from_secs(30);
@@ -45,8 +46,26 @@ pub struct Counts {
     pub ejections: u64,
 }
 
+/// When an endpoint was last seen to answer, on any worker's connection.
+#[derive(Debug, Default)]
+pub(super) struct LastAnswer(Mutex<Option<Instant>>);
+
+impl LastAnswer {
+    /// Calls have been answered since the look before, which was at most [`LOOK`] ago
+    /// if there were any under way.
+    pub(super) fn seen(&self, now: Instant) {
+        *self.0.lock() = Some(now);
+    }
+
+    /// Whether a call may have been answered after `sent`.
+    pub(super) fn is_after(&self, sent: Instant) -> bool {
+        self.0.lock().is_some_and(|seen| seen + LOOK >= sent)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Record {
+    last_answer: Arc<LastAnswer>,
     connections: usize,
     /// Whether the last thing said was that it is connected.
     announced: bool,
@@ -70,6 +89,11 @@ impl Journal {
             replacements: AtomicU64::new(0),
             ejections: AtomicU64::new(0),
         }
+    }
+
+    /// When an endpoint was last seen to answer: one record for all workers.
+    pub(super) fn last_answer(&self, endpoint: &Arc<str>) -> Arc<LastAnswer> {
+        self.with(endpoint, |record| Arc::clone(&record.last_answer))
     }
 
     /// A call is sent once more.
@@ -218,7 +242,11 @@ impl Journal {
     /// The endpoint is gone, unless other workers are still connected to it.
     pub(super) fn forget(&self, endpoint: &str) {
         let mut endpoints = self.endpoints.lock();
-        if endpoints.get(endpoint).is_some_and(|record| record.connections == 0) {
+        // The record's own reference, and that of the endpoint that goes.
+        let is_unused = |record: &Record| {
+            record.connections == 0 && Arc::strong_count(&record.last_answer) <= 2
+        };
+        if endpoints.get(endpoint).is_some_and(is_unused) {
             endpoints.remove(endpoint);
         }
     }

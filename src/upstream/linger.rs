@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
-use super::connection::{Answers, Permit};
+use super::connection::{Answers, Connection, Permit};
 use super::status::says_over;
 use super::stream::ClientStream;
 
@@ -40,6 +40,17 @@ pub(super) struct Evidence {
     /// nothing is said, since the time was not the route's own or most of it was
     /// gone before.
     pub(super) since: Option<Answers>,
+    /// When it was sent.
+    pub(super) sent: Instant,
+}
+
+impl Evidence {
+    /// The call ran out of time.
+    pub(super) fn hold_against(self, connection: &Connection) {
+        if let Some(since) = self.since {
+            connection.timed_out(since, self.sent.into_std());
+        }
+    }
 }
 
 /// Lets a call run out in the background. Never blocks; may be called from
@@ -57,9 +68,7 @@ async fn run_out(mut abandoned: Abandoned) {
     if timeout_at(abandoned.deadline, abandoned.end()).await.is_ok() {
         return;
     }
-    if let Some(since) = abandoned.evidence.since {
-        abandoned.permit.connection().timed_out(since);
-    }
+    abandoned.evidence.hold_against(abandoned.permit.connection());
     if timeout_at(abandoned.deadline + GRACE, abandoned.end()).await.is_err() {
         let turn = abandoned.permit.connection().next_reset();
         // Whether it ended or its turn came: either way it is dropped now.

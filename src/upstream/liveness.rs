@@ -13,7 +13,7 @@
 //!
 //! A slow method is neither. Other calls are answered meanwhile: on the
 //! connection, or, since busy connections are avoided, on others to the same
-//! endpoint. So the first calls in a row that run out of time lead to a PING, and
+//! endpoint, those of other workers included. So the first calls in a row that run out of time lead to a PING, and
 //! only what runs out of time after its answer speaks against the connection.
 //!
 //! # How often a PING is sent

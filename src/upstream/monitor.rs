@@ -111,8 +111,11 @@ impl Monitor {
 
     /// Tells the pool what speaks for the endpoint and against it.
     fn report(&mut self, answers: u32) {
-        let overdue = self.connection.take_overdue();
         let has_answered = answers != self.answers;
+        if has_answered {
+            self.connection.endpoint().seen_answering(Instant::now().into_std());
+        }
+        let overdue = self.connection.take_overdue();
         self.answers = answers;
         if (overdue > 0 || has_answered)
             && let Some(pool) = self.pool.upgrade()

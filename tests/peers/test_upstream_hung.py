@@ -229,3 +229,17 @@ def test_a_slow_method_is_no_hung_service(with_admin, services, connect):
     assert found['bridgehead_upstream_ejections_total{upstream="probe"}'] == 0
     assert state(gateway) == {"up": 1}
     assert client.call("/v1/probe/echo", EchoReq()).code == Code.Success
+
+
+def test_quick_calls_of_another_thread_speak_for_a_service_with_a_slow_method(with_admin, services, connect):
+    """Sixteen clients that call nothing but the slow method, and one that calls the quick one: on a gateway
+    of two threads and more, some thread sees nothing but time-outs."""
+    routes = {"/v1/probe/echo": "probe.Probe/Echo", "/v1/slow": {"rpc": "probe.Probe/Work", "timeout": "300ms"}}
+    gateway = with_admin(gateway_config(services, upstream={"routes": routes}))
+    quick = SteadyClient(gateway.url, "quick")
+    clients = [connect(gateway).log_in(user=f"slow-{number}") for number in range(16)]
+    for _ in range(4):
+        sent = [(client, client.send("/v1/slow", WorkReq(id="slow", millis=3000))) for client in clients]
+        assert {client.answer_to(req_id).code for client, req_id in sent} == {Code.RetryError}
+        assert state(gateway) == {"up": 1}
+    assert {call.code for call in quick.stop()} == {Code.Success}

@@ -97,7 +97,7 @@ fn table(resolved: &Resolved) -> String {
 /// Who judges logins, and with which keys.
 fn logins(judge: &Judge, resolved: &Resolved) -> String {
     match (judge, &resolved.services.auth) {
-        (Judge::None(_), _) => "logins: every token is believed".to_owned(),
+        (Judge::None(_), _) => "logins: every token is accepted".to_owned(),
         (Judge::Rpc(call), _) => format!("logins: {} ({}) is asked", call.rpc, call.upstream),
         (Judge::Jwt(_), Authenticator::Jwt(jwt)) => format!("logins: JWT, keys of {}", jwt.keys()),
         (Judge::Jwt(_), _) => "logins: JWT".to_owned(),

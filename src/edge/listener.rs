@@ -68,7 +68,7 @@ impl Edge {
         let ip = peer.ip().to_canonical();
         let ip = (!forwarded::is_trusted(ip, &self.config.trusted_proxies)).then_some(ip);
         let Some(permit) = self.admission.enter(ip) else {
-            tracing::warn!(%peer, "connection dropped: full, and too many are being told so");
+            tracing::warn!(%peer, "connection dropped: full, and too many are being closed with 1013");
             self.counted().refuse("dropped");
             return;
         };

@@ -45,7 +45,7 @@ pub(super) struct BurstArgs {
     #[arg(long, value_name = "DURATION", default_value = "12s", requires = "burst",
           value_parser = humantime::parse_duration)]
     settle: Duration,
-    /// What `edge.max_message` of the gateway is: no keepAlive is larger.
+    /// The gateway's `edge.max_message`: no keepAlive is larger.
     #[arg(long, value_name = "SIZE", default_value = "1MiB", requires = "burst",
           value_parser = parse_size)]
     max_message: u64,

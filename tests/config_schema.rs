@@ -60,7 +60,7 @@ fn full_documents() -> Vec<Value> {
     let (issuer, url) = ("https://id.example.com", "https://id.example.com/jwks.json");
     let jwt = json!({ "keys": url, "ca": "ca.pem", "issuer": issuer, "audience": "y", "user_claim": "sub" });
     let user = json!({ "user": "u", "password": "p" });
-    [
+    let mut documents = [
         (json!({ "none": { "insecure": true } }), user),
         (json!({ "rpc": call }), json!({ "token": "t" })),
         (json!({ "jwt": jwt }), json!({ "credentials": "gateway.creds" })),
@@ -76,7 +76,19 @@ fn full_documents() -> Vec<Value> {
         cluster.extend(nats.as_object().unwrap().clone());
         document
     })
-    .to_vec()
+    .to_vec();
+    documents.push(otherwise(&full));
+    documents
+}
+
+/// The full file with what it says in one of two ways said in the other.
+fn otherwise(full: &Value) -> Value {
+    let mut document = full.clone();
+    let edge = document["edge"].as_object_mut().unwrap();
+    edge.remove("path");
+    edge.insert("paths".to_owned(), json!({ "/ws": {}, "/ws2": { "server_iv": true } }));
+    document["session"]["one_session_per"] = json!({ "phone": ["ios"], "room": ["tv"] });
+    document
 }
 
 #[test]
@@ -141,7 +153,7 @@ fn paths_of_document(value: &Value, path: &str, paths: &mut BTreeSet<String>) {
 
 /// Whether the keys there are names of the operator's choice.
 fn is_named(path: &str) -> bool {
-    [".upstreams", ".tracing.headers"].contains(&path)
+    [".upstreams", ".tracing.headers", ".edge.paths", ".session.one_session_per"].contains(&path)
         || [".routes", ".metadata.set"].iter().any(|end| path.ends_with(end))
 }
 
@@ -191,8 +203,9 @@ fn changed_documents(shapes: &[Value]) -> Vec<(String, Value)> {
     for (at, document) in full_documents().into_iter().enumerate() {
         let mut found = Vec::new();
         pointers(&document, "", &mut found);
-        // They differ in this section only.
-        found.retain(|pointer| at == 0 || pointer.starts_with("/auth"));
+        // They differ in these sections only.
+        let differs = ["/auth", "/edge/paths", "/session/one_session_per"];
+        found.retain(|pointer| at == 0 || differs.iter().any(|it| pointer.starts_with(it)));
         for pointer in found {
             for shape in shapes {
                 let mut document = document.clone();

@@ -9,8 +9,8 @@ use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use super::secrets;
 use super::stop::Drain;
 use crate::config::{
-    Auth, Authorization, ClientTls, Config, ErrorCodes, IdentityDepth, OneSessionPer,
-    UpstreamConfig, UpstreamMetadata,
+    Auth, Authorization, ClientTls, Config, DeviceIdFrom, ErrorCodes, IdentityDepth, OneSessionPer,
+    PathConfig, Rivals, UpstreamConfig, UpstreamMetadata,
 };
 use crate::edge;
 use crate::proto::session::response_body;
@@ -25,7 +25,14 @@ use crate::upstream::{self, Address, Pem, Rules, TlsConfig};
 pub(super) fn edge(config: &Config) -> edge::Config {
     let edge = &config.edge;
     edge::Config {
-        path: edge.path.clone(),
+        paths: edge
+            .paths()
+            .into_iter()
+            .map(|(path, PathConfig { server_iv })| edge::ClientPath {
+                path: path.to_owned(),
+                server_iv,
+            })
+            .collect(),
         allowed_origins: edge.allowed_origins.clone(),
         trusted_proxies: edge.trusted_proxies.clone(),
         handshake_timeout: config.session.handshake_timeout,
@@ -39,6 +46,7 @@ pub(super) fn session(config: &Config) -> session::Config {
     let session = &config.session;
     session::Config {
         platforms: session.platforms.clone(),
+        device_is_package: session.device_id_from == DeviceIdFrom::PackageId,
         require_encryption: session.require_encryption,
         max_in_flight: session.max_in_flight as usize,
         outbox: bytes(session.outbox),
@@ -58,11 +66,12 @@ pub(super) fn holding(auth: &Auth) -> Holding {
 }
 
 pub(super) fn one_session_per(config: &Config) -> registry::OneSessionPer {
-    match config.session.one_session_per {
-        OneSessionPer::Device => registry::OneSessionPer::Device,
-        OneSessionPer::Platform => registry::OneSessionPer::Platform,
-        OneSessionPer::User => registry::OneSessionPer::User,
-        OneSessionPer::None => registry::OneSessionPer::None,
+    match &config.session.one_session_per {
+        OneSessionPer::By(Rivals::Device) => registry::OneSessionPer::Device,
+        OneSessionPer::By(Rivals::Platform) => registry::OneSessionPer::Platform,
+        OneSessionPer::By(Rivals::User) => registry::OneSessionPer::User,
+        OneSessionPer::By(Rivals::None) => registry::OneSessionPer::None,
+        OneSessionPer::Classes(classes) => registry::OneSessionPer::class(classes.values()),
     }
 }
 

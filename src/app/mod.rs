@@ -191,9 +191,10 @@ impl App {
             news: Arc::clone(&news),
         };
         let admin = admin_listener.map(|listener| admin::serve(listener, state)).transpose()?;
+        let paths: Vec<_> = config.edge.paths().into_iter().map(|(path, _)| path).collect();
         tracing::info!(
             %address,
-            path = config.edge.path,
+            path = %paths.join(" or "),
             tls = tls.is_some(),
             routes = services.load().routes.len(),
             "listening"

@@ -19,6 +19,7 @@ use crate::hooks::{Dispatcher, Event, Outcome};
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::session::keys::KeyService;
+use crate::session::server_iv::ServerIvs;
 use crate::session::sweeper::{Census, Sweeper};
 use crate::session::traffic::{Traffic, Volume};
 use crate::session::{self, MAX_REVIEWS, Services, Worker};
@@ -122,6 +123,7 @@ impl Workers {
                 metrics: Arc::clone(&parts.metrics),
                 tracing: parts.tracing.clone(),
                 cluster: parts.cluster.clone(),
+                server_ivs: ServerIvs::default(),
                 keys: parts.keys.clone(),
             });
             let edge = Edge::new(

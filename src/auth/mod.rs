@@ -55,6 +55,8 @@ pub struct Login<'a> {
     pub user_agent: &'a str,
     /// The gateway's name for the session.
     pub session_id: &'a str,
+    /// When its WebSocket was opened, in milliseconds of Unix time.
+    pub connected_at: u64,
     /// The worker that the session lives on: an RPC goes over its connections.
     pub worker: usize,
 }

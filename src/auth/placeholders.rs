@@ -53,6 +53,7 @@ mod tests {
             remote_ip: "192.0.2.1",
             user_agent: "okhttp",
             session_id: "s1",
+            connected_at: 1,
             worker: 0,
         };
         let values: Vec<_> = Login::placeholders().map(|name| login.value(name)).collect();

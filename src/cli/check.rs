@@ -9,7 +9,7 @@ use super::output::print;
 use super::{diagnose, runtime};
 use crate::app::{self, Problem, Reflection, Resolved, Resolver};
 use crate::auth::Authenticator;
-use crate::config::{self, Judge};
+use crate::config::{self, EdgeConfig, Judge, PathConfig};
 
 /// Check the configuration, resolve every route and print the table.
 #[derive(Debug, Args)]
@@ -66,7 +66,8 @@ impl Check {
         if diagnostics.has_errors() {
             return Err(Failure::failed(""));
         }
-        Ok(format!("{}\n{}", table(&resolved), logins(&loaded.config.auth.judge, &resolved)))
+        let logins = logins(&loaded.config.auth.judge, &resolved);
+        Ok([table(&resolved), clients(&loaded.config.edge), logins].join("\n"))
     }
 }
 
@@ -92,6 +93,15 @@ fn table(resolved: &Resolved) -> String {
     }
     lines.push(format!("{} routes, {} not resolved", routes.len(), routes.pending().len()));
     lines.join("\n")
+}
+
+/// Where clients connect.
+fn clients(edge: &EdgeConfig) -> String {
+    let written = |(path, PathConfig { server_iv }): (&str, PathConfig)| {
+        format!("{path}{}", if server_iv { " (server_iv)" } else { "" })
+    };
+    let paths: Vec<_> = edge.paths().into_iter().map(written).collect();
+    format!("clients: {}", paths.join(", "))
 }
 
 /// Who judges logins, and with which keys.

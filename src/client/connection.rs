@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::closed::Closed;
+use super::session::{self, Agreement};
 use super::socket::Socket;
 use crate::envelope::Cipher;
 use crate::proto::session::{PushBody, PushEvent, ResponseBody};
@@ -83,7 +84,9 @@ pub(super) enum Outgoing {
 
 /// What the session and the task behind it share.
 pub(super) struct Connection {
-    pub(super) cipher: Option<Cipher>,
+    agreement: Option<Agreement>,
+    /// Set by the first frame that comes: it says who has chosen the IV.
+    cipher: OnceLock<Option<Cipher>>,
     calls: Mutex<Calls>,
     pushes: Mutex<Option<PushReader>>,
     closed: watch::Sender<Option<Closed>>,
@@ -109,10 +112,11 @@ impl Connection {
     /// senders are gone, the socket is closed.
     pub(super) fn start(
         socket: Socket,
-        cipher: Option<Cipher>,
+        agreement: Option<Agreement>,
     ) -> (Arc<Self>, mpsc::Sender<Outgoing>) {
         let connection = Arc::new(Self {
-            cipher,
+            agreement,
+            cipher: OnceLock::new(),
             calls: Mutex::default(),
             pushes: Mutex::default(),
             closed: watch::Sender::new(None),
@@ -133,6 +137,11 @@ impl Connection {
         let (sender, answer) = oneshot::channel();
         calls.waiting.insert(id, sender);
         Some(Waiting { connection: self, id, answer })
+    }
+
+    /// What frames are sealed with; none before the first one has come.
+    pub(super) fn cipher(&self) -> Option<&Cipher> {
+        self.cipher.get().and_then(Option::as_ref)
     }
 
     /// Takes over the pushes, from now on.
@@ -164,7 +173,16 @@ impl Connection {
 
     /// Takes a frame apart. Answers go to their calls here; a push is left.
     fn receive(&self, frame: Bytes) -> Result<Option<Push>, Closed> {
-        let frame = match &self.cipher {
+        if self.cipher.get().is_none() {
+            let chosen = session::server_iv(&frame);
+            self.cipher.get_or_init(|| {
+                self.agreement.as_ref().map(|known| known.cipher(chosen.as_deref()))
+            });
+            if chosen.is_some() {
+                return Ok(None);
+            }
+        }
+        let frame = match self.cipher() {
             Some(cipher) => cipher.open(frame).map_err(|_| Closed::Undecryptable)?,
             None => frame,
         };
@@ -185,7 +203,7 @@ impl Connection {
 
     fn unintelligible(&self, message: &str, error: &prost::DecodeError) -> Closed {
         // A wrong key gets past the padding once in 256 frames.
-        match self.cipher {
+        match self.cipher() {
             Some(_) => Closed::Undecryptable,
             None => Closed::Garbled(format!("a frame that is no {message}: {error}")),
         }

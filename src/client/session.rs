@@ -16,9 +16,10 @@ use super::options::Options;
 use super::place::DialError;
 use super::socket::{self, Socket};
 use crate::envelope::rsa::WrapError;
-use crate::envelope::{Cipher, Code, PublicKey};
+use crate::envelope::{Cipher, Code, PublicKey, cipher};
 use crate::proto::session::{
-    CommonResp, RequestBody, ResponseBody, SetCxnParamsReq, SetUserParamsReq,
+    AfterConnectBody, CommonResp, PushBody, PushEvent, RequestBody, ResponseBody, SetCxnParamsReq,
+    SetUserParamsReq,
 };
 
 /// What the gateway says first, in a text frame.
@@ -104,11 +105,11 @@ impl Session {
         let mut socket = socket::dial(&options).await?;
         greeting(&mut socket, &options.url).await?;
         let mut device = options.device;
-        let cipher = match (&mut device, &options.encrypt) {
-            (Some(device), Some(key)) => Some(agree_on_cipher(device, key)?),
+        let agreement = match (&mut device, &options.encrypt) {
+            (Some(device), Some(key)) => Some(Agreement::new(device, key)?),
             _ => None,
         };
-        let (connection, outgoing) = Connection::start(socket, cipher);
+        let (connection, outgoing) = Connection::start(socket, agreement);
         let session = Self { connection, outgoing, timeout: options.timeout };
         if let Some(device) = device {
             // Not sealed itself: it is what the other side derives the key from.
@@ -136,7 +137,7 @@ impl Session {
     /// The future may be dropped at any time; an answer that comes then is
     /// forgotten. The gateway does not learn of it.
     pub async fn call(&self, method: &str, data: Bytes) -> Result<Bytes, CallError> {
-        let exchange = self.exchange(method, data, self.connection.cipher.as_ref());
+        let exchange = self.exchange(method, data, self.connection.cipher());
         timeout(self.timeout, exchange).await.unwrap_or(Err(CallError::Timeout(self.timeout)))
     }
 
@@ -209,16 +210,38 @@ async fn greeting(socket: &mut Socket, url: &str) -> Result<(), ConnectError> {
     Err(ConnectError::NotAGateway { url: url.to_owned(), said })
 }
 
-/// Makes secrets for a session, and puts them into what the device says.
-pub(super) fn agree_on_cipher(
-    device: &mut SetCxnParamsReq,
-    key: &PublicKey,
-) -> Result<Cipher, WrapError> {
-    let secret = || format!("{:032x}", rand::random::<u128>());
-    let (key_secret, iv_secret) = (secret(), secret());
-    device.aes_key = Some(key.wrap_secret(key_secret.as_bytes())?.into());
-    device.aes_iv = Some(key.wrap_secret(iv_secret.as_bytes())?.into());
-    Ok(Cipher::derive(key_secret.as_bytes(), iv_secret.as_bytes()))
+/// The secrets that a client has told the gateway, from which both derive the
+/// session's cipher.
+pub(super) struct Agreement {
+    key_secret: String,
+    iv_secret: String,
+}
+
+impl Agreement {
+    /// Makes secrets for a session, and puts them into what the device says.
+    pub(super) fn new(device: &mut SetCxnParamsReq, key: &PublicKey) -> Result<Self, WrapError> {
+        let secret = || format!("{:032x}", rand::random::<u128>());
+        let (key_secret, iv_secret) = (secret(), secret());
+        device.aes_key = Some(key.wrap_secret(key_secret.as_bytes())?.into());
+        device.aes_iv = Some(key.wrap_secret(iv_secret.as_bytes())?.into());
+        Ok(Self { key_secret, iv_secret })
+    }
+
+    /// The cipher of a session whose gateway has chosen the IV with `server_iv`, or
+    /// has left it to the client.
+    pub(super) fn cipher(&self, server_iv: Option<&str>) -> Cipher {
+        let iv = server_iv.unwrap_or(&self.iv_secret);
+        Cipher::with_iv(self.key_secret.as_bytes(), cipher::iv_of(iv.as_bytes()))
+    }
+}
+
+/// What the gateway chooses the IV with, where `frame`, the first that comes behind
+/// the greeting, says so. It is never encrypted.
+pub(super) fn server_iv(frame: &[u8]) -> Option<String> {
+    let body = PushBody::decode(frame).ok()?;
+    let is_that = body.event == PushEvent::AfterConnect as i32;
+    let chosen = is_that.then(|| AfterConnectBody::decode(body.data)).and_then(Result::ok)?;
+    (!chosen.aes_iv.is_empty()).then_some(chosen.aes_iv)
 }
 
 fn frame(request: &RequestBody, cipher: Option<&Cipher>) -> Bytes {

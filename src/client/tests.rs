@@ -16,7 +16,7 @@ use tokio_tungstenite::{WebSocketStream, accept_async};
 use super::*;
 use crate::envelope::rsa::generate_key;
 use crate::envelope::{Cipher, Code, PrivateKey, PublicKey, Request, codec};
-use crate::proto::session::SetCxnParamsReq;
+use crate::proto::session::{AfterConnectBody, PushEvent, SetCxnParamsReq};
 
 /// The gateway's end of one session.
 struct Peer {
@@ -293,14 +293,28 @@ async fn dropping_the_last_handle_says_goodbye() {
 
 /// Does the gateway's half of encryption, with `private` as its key.
 async fn encrypting_gateway(private: PrivateKey) -> (Options, JoinHandle<()>) {
-    gateway(|mut peer| async move {
+    gateway_that_chooses(private, None).await
+}
+
+/// The same; with `server_iv` it chooses the IV.
+async fn gateway_that_chooses(
+    private: PrivateKey,
+    server_iv: Option<&'static str>,
+) -> (Options, JoinHandle<()>) {
+    gateway(move |mut peer| async move {
         peer.greet().await;
+        if let Some(text) = server_iv {
+            let body = AfterConnectBody { aes_iv: text.to_owned() };
+            let frame = codec::push(PushEvent::AfterConnect as i32, &body.encode_to_vec());
+            peer.socket.send(Message::Binary(frame.freeze())).await.unwrap();
+        }
         let request = peer.request().await;
         let device = SetCxnParamsReq::decode(request.data.clone()).unwrap();
         let secret = |sealed: Option<Bytes>| private.unwrap_secret(&sealed.unwrap()).unwrap();
         let (key, iv) = (secret(device.aes_key), secret(device.aes_iv));
         assert!(key.as_bytes() != iv.as_bytes());
-        peer.cipher = Some(Cipher::derive(key.as_bytes(), iv.as_bytes()));
+        let iv = server_iv.map_or(iv.as_bytes(), str::as_bytes);
+        peer.cipher = Some(Cipher::derive(key.as_bytes(), iv));
         // The answer is encrypted already.
         peer.answer(&request, Code::SUCCESS, &[]).await;
         while let Some(Ok(Message::Binary(frame))) = peer.socket.next().await {
@@ -321,6 +335,20 @@ async fn an_encrypted_session_works_like_a_plain_one() {
     let options = Options { encrypt: Some(Arc::new(public)), ..options };
     let session = Session::connect(options).await.unwrap();
     assert_eq!(session.call("/echo", bytes("secret")).await.unwrap(), bytes("secret"));
+}
+
+#[tokio::test]
+async fn a_gateway_that_chooses_the_iv_is_understood() {
+    let key = generate_key(2048).unwrap();
+    let private = || PrivateKey::from_pem(key.private_pem.as_bytes()).unwrap();
+    let public = Arc::new(PublicKey::from_pem(&key.public_pem).unwrap());
+    let (options, _peer) = gateway_that_chooses(private(), Some("chosen there")).await;
+    let options = Options { encrypt: Some(Arc::clone(&public)), ..options };
+    let session = Session::connect(options).await.unwrap();
+    assert_eq!(session.call("/echo", bytes("secret")).await.unwrap(), bytes("secret"));
+    let (options, _peer) = gateway_that_chooses(private(), Some("chosen there")).await;
+    let options = Options { encrypt: Some(public), ..options };
+    raw::open(&options, "zoe", "token").await.unwrap();
 }
 
 #[tokio::test]

@@ -179,7 +179,11 @@ pub struct RpcCall {
     /// `{platform}`, `{device_id}`, `{device_model}`, `{os_version}`,
     /// `{app_version}`, `{package_id}`, `{language}`, `{network_used}`,
     /// `{remote_ip}`, `{user_agent}` and `{session_id}` stand for the session's
-    /// own; in `hooks.disconnected` also `{close_code}` and `{reason}`.
+    /// own. In hooks also `{connected_at}`, such as `2026-01-31T12:00:00.250Z`,
+    /// for texts and `google.protobuf.Timestamp`, and `{connected_at_ms}`, the
+    /// same in milliseconds of Unix time, for `int64`; in `hooks.disconnected`
+    /// besides `{disconnected_at}`, `{disconnected_at_ms}`, `{close_code}` and
+    /// `{reason}`.
     #[serde(default)]
     pub request: Map<String, Value>,
     /// What the JSON response must contain for the call to count as a yes: the

@@ -9,10 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::diagnostics::Diagnostics;
+use super::edge::MAX_PATHS;
 use super::located::{Document, Entry, Node, Value};
 use super::source::Span;
 use super::structure::FileUse;
-use super::{Config, Judge, JwtKeys, suggestions, words};
+use super::{Config, Judge, JwtKeys, forms, suggestions, words};
 use crate::auth::jwt::KeysUrl;
 
 /// Client methods that the gateway answers itself.
@@ -22,10 +23,12 @@ const OWN_METHODS: [&str; 3] =
 /// Checks a model against the document that it came from.
 pub(super) fn check(config: &Config, document: &Document, diagnostics: &mut Diagnostics) {
     let mut checks = Checks { config, document, diagnostics };
+    checks.client_paths();
     checks.open_door();
     checks.nothing_to_judge();
     checks.token_keys();
     checks.encryption();
+    checks.platform_classes();
     checks.push_door();
     checks.callers();
     checks.own_methods();
@@ -86,6 +89,43 @@ struct Checks<'c> {
 }
 
 impl Checks<'_> {
+    /// Each path of clients is there once, and in one place.
+    fn client_paths(&mut self) {
+        let Some(node) = self.document.find(&["edge", "paths"]).filter(|node| !node.is_absent())
+        else {
+            return;
+        };
+        let Value::Mapping(paths) = &node.value else { return };
+        let span = self.document.key_at(&["edge", "paths"]);
+        if self.document.find(&["edge", "path"]).is_some_and(|node| !node.is_absent()) {
+            let first = self.document.key_at(&["edge", "path"]);
+            self.diagnostics
+                .error(
+                    span,
+                    "`edge` has both `path` and `paths`",
+                    "keep one: `path: /ws` is `paths: { /ws: {} }`",
+                )
+                .note(first, "`path` is here");
+        }
+        if paths.is_empty() {
+            self.diagnostics.error(span, "`paths` is empty", "name a path, such as `{ /ws: {} }`");
+        }
+        if paths.len() > MAX_PATHS {
+            let message = format!("`paths` has {} paths", paths.len());
+            self.diagnostics.error(span, message, format!("{MAX_PATHS} are the most"));
+        }
+        let mut seen: HashMap<String, Span> = HashMap::new();
+        for path in paths {
+            if let Some(first) = seen.insert(forms::normal_path(&path.key), path.key_span) {
+                let message =
+                    format!("`{}` is another spelling of a path", words::shorten(&path.written));
+                self.diagnostics
+                    .error(path.key_span, message, "keep one of them")
+                    .note(first, "the first one is here");
+            }
+        }
+    }
+
     /// Believing every token is for one's own machine.
     fn open_door(&mut self) {
         let Judge::None(none) = &self.config.auth.judge else { return };
@@ -174,6 +214,55 @@ impl Checks<'_> {
                 "`require_encryption` without a `private_key` turns every client away",
                 "make a key with `bridgehead keygen` and name it in `session.private_key`",
             );
+        }
+    }
+
+    /// A platform is in one class, and one that clients may name.
+    fn platform_classes(&mut self) {
+        let path = ["session", "one_session_per"];
+        let node = self.document.find(&path);
+        let classes = entries(node);
+        if let Some(Value::Mapping(none)) = node.map(|node| &node.value)
+            && none.is_empty()
+        {
+            let span = self.document.key_at(&path);
+            let message = "`one_session_per` has no class of platforms";
+            self.diagnostics.error(span, message, "add one, such as `mobile: [ios, android]`");
+        }
+        let allowed = &self.config.session.platforms;
+        let platforms_are_unsure = self.is_unsure(&["session", "platforms"]);
+        let mut seen: HashMap<&str, Span> = HashMap::new();
+        for class in classes {
+            let Value::List(platforms) = &class.value.value else { continue };
+            for platform in platforms {
+                let Value::Scalar(scalar) = &platform.value else { continue };
+                if self.diagnostics.has_error_within(platform.span) {
+                    continue;
+                }
+                if let Some(first) = seen.insert(&scalar.text, platform.span) {
+                    let message = format!("{} is in a class already", words::quoted(scalar));
+                    self.diagnostics
+                        .error(
+                            platform.span,
+                            message,
+                            "a platform is in one class: keep one of them",
+                        )
+                        .note(first, "the first one is here");
+                }
+                if !platforms_are_unsure && !allowed.contains(&scalar.text) {
+                    let names = allowed.iter().map(String::as_str);
+                    let help = match suggestions::closest(&scalar.text, names.clone()) {
+                        Some(name) => format!("did you mean `{name}`?"),
+                        None => format!(
+                            "`session.platforms` has {}: add it there, or leave it out here",
+                            words::list(names, "and")
+                        ),
+                    };
+                    let message =
+                        format!("{} is no platform that a client may name", words::quoted(scalar));
+                    self.diagnostics.error(platform.span, message, help);
+                }
+            }
         }
     }
 
@@ -410,6 +499,53 @@ mod tests {
     use super::*;
     use crate::config::parse;
     use crate::config::testing::{complaint, complaints, environment, read, with_basics};
+
+    /// What is wrong with a text, without places and help.
+    fn messages(text: &str) -> Vec<String> {
+        read(text).1.iter().map(|one| one.message().to_owned()).collect()
+    }
+
+    #[test]
+    fn clients_have_each_path_once_and_in_one_place() {
+        let of = |edge: &str| {
+            messages(&format!("auth: {{ none: {{ insecure: true }} }}\nedge: {edge}\n"))
+        };
+        for good in ["{ path: /x }", "{ paths: { /ws: {}, /ws/: {}, /WS: {} } }", "{ paths: }"] {
+            assert_eq!(of(good), Vec::<String>::new(), "{good}");
+        }
+        let both = of("{ path: /x, paths: { /ws: {} } }");
+        assert_eq!(both, ["`edge` has both `path` and `paths`"]);
+        assert_eq!(of("{ paths: {} }"), ["`paths` is empty"]);
+        for other in ["/%77s", "/./ws", "/a/../ws", "/%2E/ws"] {
+            let spelt = of(&format!("{{ paths: {{ /ws: {{}}, {other}: {{}} }} }}"));
+            assert_eq!(spelt, [format!("`{other}` is another spelling of a path")]);
+        }
+        let cased = of("{ paths: { /%e4: {}, /%E4: {} } }");
+        assert_eq!(cased, ["`/%E4` is another spelling of a path"]);
+        let many: Vec<_> = (0..17).map(|n| format!("/{n}: {{}}")).collect();
+        assert_eq!(
+            of(&format!("{{ paths: {{ {} }} }}", many.join(", "))),
+            ["`paths` has 17 paths"]
+        );
+        let relative = of("{ paths: { ws: {} } }");
+        assert_eq!(relative.len(), 1, "{relative:?}");
+        assert!(relative[0].contains("does not begin with `/`"), "{relative:?}");
+    }
+
+    #[test]
+    fn a_platform_is_in_one_class_and_one_that_clients_may_name() {
+        let of = |classes: &str| {
+            messages(&with_basics(&format!("session: {{ one_session_per: {classes} }}\n")))
+        };
+        assert_eq!(of("{ mobile: [ios, android, ipad], web: [web] }"), Vec::<String>::new());
+        assert_eq!(of("{ a: [ios], b: [web, ios] }"), ["`ios` is in a class already"]);
+        assert_eq!(of("{ a: [ios, tv] }"), ["`tv` is no platform that a client may name"]);
+        assert_eq!(of("{}"), ["`one_session_per` has no class of platforms"]);
+        assert_eq!(of("{ a: [] }"), ["`a`: the list is empty"]);
+        assert_eq!(of("{ a: [ios, ios] }"), ["`a`: `ios` is here twice"]);
+        let word = of("devise");
+        assert_eq!(word, ["`one_session_per`: `devise` is not known here"]);
+    }
 
     #[test]
     fn every_token_is_believed_on_the_loopback_only() {

@@ -3,11 +3,12 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use indexmap::IndexMap;
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::forms::{FilePath, HttpPath, ListenAddress, Network, Origin};
+use super::forms::{FilePath, HttpPath, ListenAddress, Network, Origin, schema_of};
 use super::units::Size;
 
 /// The listener that clients connect to.
@@ -17,9 +18,14 @@ pub struct EdgeConfig {
     /// IP address and port to listen on.
     #[schemars(with = "ListenAddress")]
     pub listen: SocketAddr,
-    /// The HTTP path that is upgraded to a WebSocket.
-    #[schemars(with = "HttpPath")]
-    pub path: String,
+    /// The HTTP path that is upgraded to a WebSocket, where there is only one;
+    /// `/ws` where nothing is said.
+    #[schemars(with = "Option<HttpPath>")]
+    pub path: Option<String>,
+    /// The HTTP paths that are upgraded to WebSockets, where clients of several
+    /// kinds connect. Instead of `path`.
+    #[schemars(extend("propertyNames" = schema_of::<HttpPath>(), "maxProperties" = MAX_PATHS))]
+    pub paths: IndexMap<String, PathConfig>,
     /// Serve `wss` with this certificate. Absent: plain `ws`.
     pub tls: Option<TlsConfig>,
     /// Values of the `Origin` header that are let in, such as
@@ -47,7 +53,8 @@ impl Default for EdgeConfig {
     fn default() -> Self {
         EdgeConfig {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
-            path: "/ws".to_owned(),
+            path: None,
+            paths: IndexMap::new(),
             tls: None,
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
@@ -56,6 +63,30 @@ impl Default for EdgeConfig {
             max_connections_per_ip: 0,
         }
     }
+}
+
+impl EdgeConfig {
+    /// Where clients open their WebSockets, and how they are served there.
+    pub fn paths(&self) -> Vec<(&str, PathConfig)> {
+        if self.paths.is_empty() {
+            return vec![(self.path.as_deref().unwrap_or("/ws"), PathConfig::default())];
+        }
+        self.paths.iter().map(|(path, config)| (path.as_str(), *config)).collect()
+    }
+}
+
+/// Paths of one listener.
+pub(super) const MAX_PATHS: usize = 16;
+
+/// How the clients of one path are served.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PathConfig {
+    /// Whether the gateway chooses the IV of a session's encryption: behind its
+    /// greeting it sends a random string, and the client's `aesIv` is ignored.
+    /// A later generation of clients expects this, and earlier ones do not
+    /// understand it.
+    pub server_iv: bool,
 }
 
 /// A server's certificate and its key. The files are read again when they change.

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::forms::{FilePath, Platform};
+use super::forms::{FilePath, NonEmpty, Platform, schema_of};
 use super::units::{Interval, Size};
 
 /// What one client session may do, and for how long.
@@ -22,6 +23,10 @@ pub struct SessionConfig {
     /// The platforms that a client may name.
     #[schemars(with = "Vec<Platform>", length(min = 1), extend("uniqueItems" = true))]
     pub platforms: Vec<String>,
+    /// Which of the client's texts tells its devices apart: its `deviceId`, or its
+    /// `packageId`, where clients of one kind all send the same `deviceId`. The
+    /// other one is then looked at by nothing in the gateway.
+    pub device_id_from: DeviceIdFrom,
     /// How long a new connection has for a valid `setCxnParams`.
     #[serde(with = "Interval")]
     pub handshake_timeout: Duration,
@@ -34,8 +39,9 @@ pub struct SessionConfig {
     /// How long a ping may stay unanswered before the session is closed.
     #[serde(with = "Interval")]
     pub pong_timeout: Duration,
-    /// Requests of one session that may wait for an answer at once; beyond it
-    /// the socket is not read.
+    /// Requests of one session that may wait for an answer at once. Further ones
+    /// wait their turn: up to 64 KiB are read ahead for pings behind them, and
+    /// the rest stays in the socket.
     #[schemars(range(min = 1, max = 65_536))]
     pub max_in_flight: u32,
     /// Bytes that may be queued for one session before it counts as too slow.
@@ -48,26 +54,60 @@ pub struct SessionConfig {
 
 impl Default for SessionConfig {
     fn default() -> Self {
-        let platforms = ["ios", "android", "web", "macos", "windows", "linux"];
+        let platforms = ["ios", "android", "ipad", "web", "macos", "windows", "linux"];
         SessionConfig {
             private_key: None,
             require_encryption: false,
             platforms: platforms.map(str::to_owned).to_vec(),
+            device_id_from: DeviceIdFrom::DeviceId,
             handshake_timeout: Duration::from_secs(10),
             login_timeout: Duration::from_mins(30),
             ping_interval: Duration::from_secs(25),
             pong_timeout: Duration::from_secs(10),
             max_in_flight: 128,
             outbox: 1 << 20,
-            one_session_per: OneSessionPer::Device,
+            one_session_per: OneSessionPer::By(Rivals::Device),
         }
     }
 }
 
-/// Which older session of the same user a new login closes: the newest wins.
+/// Which of the client's texts tells its devices apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+pub enum DeviceIdFrom {
+    /// `deviceId` of setCxnParams.
+    DeviceId,
+    /// `packageId` of setCxnParams.
+    PackageId,
+}
+
+/// Which older session of the same user a new login closes: the newest wins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
 pub enum OneSessionPer {
+    /// By what the sessions have in common.
+    By(Rivals),
+    /// Those of the same user and class of platforms: the platforms of each
+    /// class, by a name of your choice. A platform in no class is one by itself.
+    Classes(
+        #[schemars(
+            with = "IndexMap<String, Class>",
+            extend("propertyNames" = schema_of::<NonEmpty>(), "minProperties" = 1),
+        )]
+        IndexMap<String, Vec<String>>,
+    ),
+}
+
+/// The platforms of one class.
+#[derive(JsonSchema)]
+#[schemars(inline, transparent)]
+#[expect(dead_code, reason = "a schema, and no value")]
+struct Class(#[schemars(length(min = 1), extend("uniqueItems" = true))] Vec<Platform>);
+
+/// What an older session has in common with the login that closes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Rivals {
     /// The one of the same user, platform and device.
     Device,
     /// Those of the same user and platform.

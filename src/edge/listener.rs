@@ -137,6 +137,7 @@ impl Edge {
                     remote_ip: upgraded.remote_ip,
                     user_agent: upgraded.user_agent,
                     trace_parent: upgraded.trace_parent,
+                    server_iv: upgraded.server_iv,
                 };
                 // A task of its own: this one has room for all that went before.
                 tokio::spawn(session::run(socket, client, Arc::clone(&self.worker), permit));

@@ -20,8 +20,8 @@ pub use listener::Edge;
 /// What the listener lets in. See the `edge` section of routes.yaml.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where clients open their WebSocket, such as `/ws`.
-    pub path: String,
+    /// Where clients open their WebSockets.
+    pub paths: Vec<ClientPath>,
     /// Values of the `Origin` header that are let in; empty: any. A request
     /// without the header does not come from a browser and is let in.
     pub allowed_origins: Vec<String>,
@@ -35,4 +35,13 @@ pub struct Config {
     pub max_connections_per_ip: usize,
     /// Whether a client's calls continue the trace that its request names.
     pub continue_traces: bool,
+}
+
+/// Where clients of one kind open their WebSockets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientPath {
+    /// The path of their request, such as `/ws`.
+    pub path: String,
+    /// Whether the gateway chooses the IV of their sessions.
+    pub server_iv: bool,
 }

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::{Config, forwarded};
+use super::{ClientPath, Config, forwarded};
 use crate::trace::Parent;
 
 /// Longer `User-Agent` values are cut: the session keeps them, and every call carries them.
@@ -31,6 +31,7 @@ pub(super) struct Upgraded<S> {
     pub(super) remote_ip: IpAddr,
     pub(super) user_agent: String,
     pub(super) trace_parent: Option<Box<Parent>>,
+    pub(super) server_iv: bool,
 }
 
 struct Request101 {
@@ -38,6 +39,7 @@ struct Request101 {
     remote_ip: IpAddr,
     user_agent: String,
     trace_parent: Option<Box<Parent>>,
+    server_iv: bool,
 }
 
 /// Why no WebSocket came of a connection. The client is gone by then.
@@ -75,7 +77,7 @@ where
         return Err(NotOpened::Http);
     }
     let opened = std::mem::replace(&mut *opened.lock(), Err(NotOpened::Http));
-    let Request101 { upgrade, remote_ip, user_agent, trace_parent } = opened?;
+    let Request101 { upgrade, remote_ip, user_agent, trace_parent, server_iv } = opened?;
     let upgraded = upgrade.await.map_err(|_| NotOpened::Http)?;
     let parts = upgraded.downcast::<TokioIo<S>>().map_err(|_| NotOpened::Http)?;
     Ok(Upgraded {
@@ -84,6 +86,7 @@ where
         remote_ip,
         user_agent,
         trace_parent,
+        server_iv,
     })
 }
 
@@ -99,10 +102,10 @@ fn respond(
             format!(
                 "Bridgehead {}: a WebSocket edge for gRPC services. Clients connect at {}\n",
                 env!("CARGO_PKG_VERSION"),
-                config.path
+                named(&config.paths)
             ),
         ),
-        Ok(Asked::WebSocket { accept }) => {
+        Ok(Asked::WebSocket { accept, server_iv }) => {
             let headers = request.headers();
             let remote_ip = forwarded::client_ip(peer, headers, &config.trusted_proxies);
             let user_agent = user_agent(headers);
@@ -110,7 +113,8 @@ fn respond(
             let trace_parent =
                 continues.then(|| Parent::from_headers(headers)).flatten().map(Box::new);
             let upgrade = hyper::upgrade::on(request);
-            *opened.lock() = Ok(Request101 { upgrade, remote_ip, user_agent, trace_parent });
+            *opened.lock() =
+                Ok(Request101 { upgrade, remote_ip, user_agent, trace_parent, server_iv });
             let mut response = Response::new(Full::default());
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
             let headers = response.headers_mut();
@@ -128,7 +132,7 @@ fn respond(
 
 enum Asked {
     Greeting,
-    WebSocket { accept: HeaderValue },
+    WebSocket { accept: HeaderValue, server_iv: bool },
 }
 
 /// Why a request does not open a WebSocket.
@@ -146,10 +150,10 @@ enum Refusal {
 fn check<B>(request: &Request<B>, config: &Config) -> Result<Asked, Refusal> {
     let headers = request.headers();
     let path = request.uri().path();
-    if path != config.path {
+    let Some(at) = config.paths.iter().find(|known| known.path == path) else {
         let greets = path == "/" && matches!(*request.method(), Method::GET | Method::HEAD);
         return if greets { Ok(Asked::Greeting) } else { Err(Refusal::NotFound) };
-    }
+    };
     if request.method() != Method::GET {
         return Err(Refusal::MethodNotAllowed);
     }
@@ -173,7 +177,13 @@ fn check<B>(request: &Request<B>, config: &Config) -> Result<Asked, Refusal> {
     }
     let accept = derive_accept_key(key.as_bytes());
     let accept = HeaderValue::try_from(accept).map_err(|_| Refusal::BadKey)?;
-    Ok(Asked::WebSocket { accept })
+    Ok(Asked::WebSocket { accept, server_iv: at.server_iv })
+}
+
+/// The paths of clients, for people.
+fn named(paths: &[ClientPath]) -> String {
+    let paths: Vec<&str> = paths.iter().map(|known| known.path.as_str()).collect();
+    paths.join(" or ")
 }
 
 impl From<Refusal> for NotOpened {
@@ -186,7 +196,8 @@ impl Refusal {
     fn response(self, config: &Config) -> Response<Full<Bytes>> {
         let (status, body) = match self {
             Self::NotFound => {
-                (StatusCode::NOT_FOUND, format!("not found; clients connect at {}", config.path))
+                let paths = named(&config.paths);
+                (StatusCode::NOT_FOUND, format!("not found; clients connect at {paths}"))
             }
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "a WebSocket is opened with GET".into())
@@ -264,7 +275,7 @@ mod tests {
 
     fn verdict(change: impl FnOnce(&mut Request<()>)) -> Option<Refusal> {
         let config = Config {
-            path: "/ws".into(),
+            paths: vec![ClientPath { path: "/ws".into(), server_iv: false }],
             allowed_origins: vec!["https://app.example".into()],
             trusted_proxies: Vec::new(),
             handshake_timeout: Duration::from_secs(1),

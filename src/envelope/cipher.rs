@@ -42,6 +42,17 @@ struct Keyed {
 #[error("the frame does not decrypt under the session's key")]
 pub struct Undecryptable;
 
+/// What the first block of every frame is mixed with.
+pub type Iv = [u8; BLOCK];
+
+/// The IV that a secret stands for: characters 9 to 24 of its hexadecimal MD5.
+pub fn iv_of(secret: &[u8]) -> Iv {
+    let text = hex_md5(secret);
+    let mut iv = [0; BLOCK];
+    iv.copy_from_slice(&text[8..24]);
+    iv
+}
+
 impl Cipher {
     /// Derives key and IV from the two secrets that a client chose.
     ///
@@ -49,10 +60,13 @@ impl Cipher {
     /// characters taken as bytes; the IV is characters 9 to 24 of that of
     /// `iv_secret`.
     pub fn derive(key_secret: &[u8], iv_secret: &[u8]) -> Self {
+        Self::with_iv(key_secret, iv_of(iv_secret))
+    }
+
+    /// Derives the key from the secret that a client chose. The IV is that of the
+    /// gateway's own secret.
+    pub fn with_iv(key_secret: &[u8], iv: Iv) -> Self {
         let key = hex_md5(key_secret);
-        let iv_text = hex_md5(iv_secret);
-        let mut iv = [0; BLOCK];
-        iv.copy_from_slice(&iv_text[8..24]);
         Self(Box::new(Keyed { aes: Aes256::new(&Array::from(*key)), iv }))
     }
 

@@ -37,6 +37,8 @@ pub enum Close {
     Platform,
     /// 3003: deviceId missing.
     DeviceId,
+    /// 3003: packageId missing, where that tells devices apart.
+    PackageId,
     /// 3004: the same device, platform or user has logged in anew.
     Replaced,
     /// 3005: kicked by a backend, for this reason: at most
@@ -63,7 +65,7 @@ impl Close {
             Self::AuthenticationFailed | Self::LoginExpired | Self::LoginRevoked => 3000,
             Self::EncryptionUnavailable(_) => 3001,
             Self::Platform => 3002,
-            Self::DeviceId => 3003,
+            Self::DeviceId | Self::PackageId => 3003,
             Self::Replaced => 3004,
             Self::Kicked(_) => 3005,
             Self::TooSlow => 3006,
@@ -84,6 +86,7 @@ impl Close {
             Self::LoginRevoked => "login revoked",
             Self::Platform => "platform missing or unknown",
             Self::DeviceId => "deviceId missing",
+            Self::PackageId => "packageId missing",
             Self::Replaced => "replaced by a newer connection",
             Self::Kicked(why) if why.is_empty() => "kicked",
             Self::Kicked(why) => &why[..why.floor_char_boundary(MAX_REASON)],

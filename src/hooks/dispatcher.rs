@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -54,7 +55,12 @@ impl Dispatcher {
     /// `login` is what was told of it when it came. Returns at once.
     pub fn disconnected(&self, hooks: &Hooks, login: &Login<'_>, close_code: u16, reason: &str) {
         let close_code = close_code.to_string();
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        let (at, at_ms) = (rfc3339(now), now.to_string());
         self.tell(Event::Disconnected, hooks, login, |name| match name {
+            "disconnected_at" => &at,
+            "disconnected_at_ms" => &at_ms,
             "close_code" => &close_code,
             "reason" => reason,
             name => login.value(name),
@@ -85,6 +91,12 @@ impl Dispatcher {
     ) {
         let Some(Hook(rpc)) = hooks.of(event) else { return };
         let told = rpc.as_ref().ok_or(Loss::Pending).and_then(|rpc| {
+            let (at, at_ms) = (rfc3339(login.connected_at), login.connected_at.to_string());
+            let value = |name: &str| match name {
+                "connected_at" => &at,
+                "connected_at_ms" => &at_ms,
+                name => value(name),
+            };
             let message = rpc.callout.request(value).map_err(|_| Loss::NoFit)?;
             self.put(login.session_id, Delivery::new(event, rpc, login.worker, message))
         });
@@ -133,6 +145,17 @@ impl Shared {
             waiting.sessions.remove(session);
         }
         next
+    }
+}
+
+/// A moment as protobuf's JSON form prints a `Timestamp`, so that it fits one.
+fn rfc3339(unix_ms: u64) -> String {
+    // Beyond the year 9999 there is no text for it.
+    let at = SystemTime::UNIX_EPOCH + Duration::from_millis(unix_ms.min(253_402_300_799_999));
+    if unix_ms.is_multiple_of(1000) {
+        humantime::format_rfc3339_seconds(at).to_string()
+    } else {
+        humantime::format_rfc3339_millis(at).to_string()
     }
 }
 

@@ -30,6 +30,10 @@ pub use dispatcher::Dispatcher;
 use crate::auth::Login;
 use crate::callout::{Call, Callout};
 
+/// The placeholders that say when a session began: as RFC 3339 has it, which fits
+/// a `google.protobuf.Timestamp` as well, and in milliseconds of Unix time.
+const WHEN: [&str; 2] = ["connected_at", "connected_at_ms"];
+
 /// Calls of one hook that may be under way at once, over all workers. They
 /// share the upstream's connections with the requests of clients, and must not
 /// use them up when a service hangs.
@@ -75,14 +79,16 @@ impl Event {
         }
     }
 
-    /// The placeholders that the hook's request may use: those of a login, and
-    /// for the end of a session how it came.
+    /// The placeholders that the hook's request may use: those of a login, when
+    /// the session began, and for its end how that came.
     pub fn placeholders(self) -> Vec<&'static str> {
         let own: &[_] = match self {
             Self::Connected => &[],
-            Self::Disconnected => &["close_code", "reason"],
+            Self::Disconnected => {
+                &["disconnected_at", "disconnected_at_ms", "close_code", "reason"]
+            }
         };
-        Login::placeholders().chain(own.iter().copied()).collect()
+        Login::placeholders().chain(WHEN).chain(own.iter().copied()).collect()
     }
 }
 

@@ -43,13 +43,16 @@ pub use watch::{Behind, Change, Event, Watch};
 const ABNORMAL: u16 = 1006;
 
 /// Which earlier sessions a login ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum OneSessionPer {
     /// Those of the same user, platform and device.
     #[default]
     Device,
     /// Those of the same user and platform.
     Platform,
+    /// Those of the same user and class of platforms; a platform that is in no
+    /// class is one by itself. Made by [`class`](Self::class).
+    Class(Box<[(Box<str>, usize)]>),
     /// Those of the same user.
     User,
     /// None.
@@ -57,11 +60,26 @@ pub enum OneSessionPer {
 }
 
 impl OneSessionPer {
+    /// Those of the same user and class; each class is a list of platforms.
+    pub fn class<'a>(classes: impl IntoIterator<Item = &'a Vec<String>>) -> Self {
+        let of_class = |(class, platforms): (usize, &'a Vec<String>)| {
+            platforms.iter().map(move |platform| (platform.as_str().into(), class))
+        };
+        Self::Class(classes.into_iter().enumerate().flat_map(of_class).collect())
+    }
+
     /// Whether a newer session of the same user ends an older one.
-    fn ends(self, older: &Presence, platform: &str, device_id: &str) -> bool {
+    fn ends(&self, older: &Presence, platform: &str, device_id: &str) -> bool {
         match self {
             Self::Device => &*older.platform == platform && &*older.device_id == device_id,
             Self::Platform => &*older.platform == platform,
+            Self::Class(classes) => {
+                let of = |platform: &str| classes.iter().find(|(name, _)| **name == *platform);
+                &*older.platform == platform
+                    || of(platform).is_some_and(|(_, class)| {
+                        of(&older.platform).is_some_and(|(_, other)| other == class)
+                    })
+            }
             Self::User => true,
             Self::None => false,
         }

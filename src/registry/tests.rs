@@ -116,10 +116,17 @@ fn each_policy_ends_the_sessions_that_it_should() {
     for (policy, ended) in [
         (OneSessionPer::Device, [true, false, false, false]),
         (OneSessionPer::Platform, [true, true, false, false]),
+        (OneSessionPer::class([&vec!["ios".to_owned()]]), [true, true, false, false]),
+        (OneSessionPer::class([&vec!["ipad".into()]]), [true, true, false, false]),
+        (OneSessionPer::class([&vec!["web".into(), "ios".into()]]), [true, true, true, false]),
+        (
+            OneSessionPer::class([&vec!["web".into()], &vec!["ios".into()]]),
+            [true, true, false, false],
+        ),
         (OneSessionPer::User, [true, true, true, false]),
         (OneSessionPer::None, [false; 4]),
     ] {
-        let registry = Registry::new(policy);
+        let registry = Registry::new(policy.clone());
         // All are there at once under the last policy only.
         for (place, is_ended) in ended.into_iter().enumerate() {
             let older = [
@@ -139,19 +146,27 @@ fn each_policy_ends_the_sessions_that_it_should() {
     }
 }
 
+fn mobile() -> OneSessionPer {
+    let platforms = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    OneSessionPer::class([&platforms(&["linux"]), &platforms(&["ios", "android"])])
+}
+
 #[test]
 fn a_login_elsewhere_ends_the_older_and_yields_to_the_newer() {
     for (policy, platform, device, is_rival) in [
         (OneSessionPer::Device, "ios", "d1", true),
         (OneSessionPer::Device, "ios", "d2", false),
         (OneSessionPer::Platform, "ios", "d2", true),
+        (mobile(), "android", "d2", true),
+        (mobile(), "ios", "d2", true),
+        (mobile(), "web", "d1", false),
         (OneSessionPer::User, "web", "d2", true),
         (OneSessionPer::None, "ios", "d1", false),
     ] {
         for (later, wins_ties, is_ended) in
             [(1, false, true), (0, true, true), (0, false, false), (-1, true, false)]
         {
-            let registry = Registry::new(policy);
+            let registry = Registry::new(policy.clone());
             let here = session("u1", "ios", "d1");
             let member = registry.join(here.presence.clone());
             let generation = member.presence().generation.checked_add_signed(later).unwrap();

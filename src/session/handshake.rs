@@ -14,13 +14,13 @@ use futures_util::future::BoxFuture;
 use prost::Message as _;
 
 use super::identity::Identity;
-use super::keys::{KeyService, Refused};
+use super::keys::{GivenIv, KeyService, Refused};
 use super::metadata::{self, MAX_DEVICE_ID};
 use super::request::{Failure, Refusal};
 use super::{Worker, login};
 use crate::broker::cluster::Expected;
 use crate::envelope::Close;
-use crate::envelope::cipher::Cipher;
+use crate::envelope::cipher::{Cipher, Iv};
 use crate::envelope::codec::{Request, Text};
 use crate::metrics::Metrics;
 use crate::proto::session::SetCxnParamsReq;
@@ -119,15 +119,21 @@ pub(super) struct Judged {
     pub(super) expires_at: Option<SystemTime>,
 }
 
-/// Begins setCxnParams. `encrypted`: the session is so already.
+/// Begins setCxnParams. `encrypted`: the session is so already. `server_iv`: the
+/// IV, where the gateway chooses it.
 pub(super) fn set_cxn_params(
     request: &Request,
     worker: &Worker,
     identity: &Identity,
     encrypted: bool,
+    server_iv: Option<Iv>,
 ) -> Result<Deciding, Failure> {
-    let params = SetCxnParamsReq::decode(request.data.clone())
+    let mut params = SetCxnParamsReq::decode(request.data.clone())
         .map_err(|_| Failure::malformed("not a SetCxnParamsReq"))?;
+    if worker.config.device_is_package {
+        // From here on nothing knows of another device id.
+        params.device_id.clone_from(&params.package_id);
+    }
     check_lengths(&params)?;
     let asked = Asked::of(request);
     if !params.platform.is_empty() && !worker.config.platforms.contains(&params.platform) {
@@ -136,7 +142,7 @@ pub(super) fn set_cxn_params(
     if identity.has_user() && (params.platform.is_empty() || params.device_id.is_empty()) {
         return Err(Failure::malformed("a session that has logged in has a platform and a device"));
     }
-    let secrets = secrets(&params, worker, encrypted)?;
+    let secrets = secrets(&params, worker, encrypted, server_iv)?;
     let described = Described { params: Box::new(params), cipher: None, judged: None };
     let Some(judging) = login::of_change(worker, identity, &described.params) else {
         return Ok(switch(asked, described, secrets, &worker.metrics));
@@ -157,7 +163,7 @@ pub(super) fn set_cxn_params(
 /// The secrets of a setCxnParams, and who unwraps them.
 struct Secrets {
     aes_key: Bytes,
-    aes_iv: Bytes,
+    iv: GivenIv,
     /// `None`: encryption is not available.
     keys: Option<Arc<KeyService>>,
 }
@@ -167,13 +173,19 @@ fn secrets(
     params: &SetCxnParamsReq,
     worker: &Worker,
     encrypted: bool,
+    server_iv: Option<Iv>,
 ) -> Result<Option<Secrets>, Failure> {
-    match (params.aes_key.clone(), params.aes_iv.clone()) {
-        (Some(aes_key), Some(aes_iv)) => {
-            Ok(Some(Secrets { aes_key, aes_iv, keys: worker.keys.clone() }))
-        }
+    let iv = match server_iv {
+        Some(iv) => params.aes_key.is_some().then_some(GivenIv::Own(iv)),
+        None => params.aes_iv.clone().map(GivenIv::Wrapped),
+    };
+    match (params.aes_key.clone(), iv) {
+        (Some(aes_key), Some(iv)) => Ok(Some(Secrets { aes_key, iv, keys: worker.keys.clone() })),
         (None, None) if worker.config.require_encryption && !encrypted => {
-            let text = "encryption is required: send aesKey and aesIv";
+            let text = match server_iv {
+                Some(_) => "encryption is required: send aesKey",
+                None => "encryption is required: send aesKey and aesIv",
+            };
             Err(Failure::refused(Refusal::NotEncrypted, text))
         }
         (None, None) => Ok(None),
@@ -188,14 +200,18 @@ fn switch(
     secrets: Option<Secrets>,
     metrics: &Metrics,
 ) -> Deciding {
-    let Some(Secrets { aes_key, aes_iv, keys }) = secrets else {
+    let Some(Secrets { aes_key, iv, keys }) = secrets else {
         return decided(asked, Outcome::Described(described));
     };
     let Some(keys) = keys else {
         let close = Close::EncryptionUnavailable("encryption is not available here");
         return decided(asked, Outcome::Closed(close));
     };
-    match keys.submit(aes_key, aes_iv) {
+    let wrong_length = match &iv {
+        GivenIv::Wrapped(_) => "aesKey or aesIv is not as long as the RSA modulus",
+        GivenIv::Own(_) => "aesKey is not as long as the RSA modulus",
+    };
+    match keys.submit(aes_key, iv) {
         Ok(cipher) => cipher
             .map(move |cipher| match cipher {
                 Ok(cipher) => Outcome::Described(Described { cipher: Some(cipher), ..described }),
@@ -205,10 +221,7 @@ fn switch(
             .boxed(),
         Err(refused) => {
             let (outcome, close) = match refused {
-                Refused::WrongLength => {
-                    let text = "aesKey or aesIv is not as long as the RSA modulus";
-                    ("malformed", Close::EncryptionUnavailable(text))
-                }
+                Refused::WrongLength => ("malformed", Close::EncryptionUnavailable(wrong_length)),
                 Refused::Busy => ("shed", Close::Full("too many handshakes at once")),
             };
             metrics.sessions.handshakes.with_label_values(&[outcome]).inc();
@@ -236,7 +249,9 @@ fn check_lengths(params: &SetCxnParamsReq) -> Result<(), Failure> {
         return Err(Failure::malformed("a field is longer than 1,024 bytes"));
     }
     if !metadata::fits(&params.device_id, MAX_DEVICE_ID) {
-        return Err(Failure::malformed("deviceId is longer than 256 bytes, percent-encoded"));
+        return Err(Failure::malformed(
+            "the device's id is longer than 256 bytes, percent-encoded",
+        ));
     }
     Ok(())
 }

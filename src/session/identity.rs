@@ -164,8 +164,14 @@ impl Identity {
             remote_ip: self.value(Member::Ip),
             user_agent: self.value(Member::UserAgent),
             session_id: self.session_id(),
+            connected_at: self.connected_at_ms(),
             worker,
         }
+    }
+
+    fn connected_at_ms(&self) -> u64 {
+        let since = self.connected_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// The trace that all calls of the session continue; `None`: each begins one.

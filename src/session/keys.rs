@@ -14,7 +14,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::envelope::cipher::Cipher;
+use crate::envelope::cipher::{Cipher, Iv};
 use crate::envelope::rsa::{PrivateKey, WrongLength};
 
 /// Handshakes that may wait. At some 1,500 a second and core the last of them
@@ -36,8 +36,17 @@ pub struct KeyService {
 #[derive(Debug)]
 struct Job {
     aes_key: Bytes,
-    aes_iv: Bytes,
+    iv: GivenIv,
     reply: oneshot::Sender<Cipher>,
+}
+
+/// Where the IV of a session comes from.
+#[derive(Debug)]
+pub enum GivenIv {
+    /// The client has sent what it is derived from, as a ciphertext.
+    Wrapped(Bytes),
+    /// The gateway has chosen it.
+    Own(Iv),
 }
 
 /// Why a handshake's secrets were not taken.
@@ -68,21 +77,22 @@ impl KeyService {
         Ok(Self { modulus_len, queue, waiting })
     }
 
-    /// Queues the two ciphertexts of a setCxnParams. Whatever they hold, a
+    /// Queues the ciphertexts of a setCxnParams. Whatever they hold, a
     /// cipher comes of it: a bad one is known by nothing but its uselessness.
     /// The receiver may be dropped at any time.
     pub fn submit(
         &self,
         aes_key: Bytes,
-        aes_iv: Bytes,
+        iv: GivenIv,
     ) -> Result<oneshot::Receiver<Cipher>, Refused> {
-        if aes_key.len() != self.modulus_len || aes_iv.len() != self.modulus_len {
+        let fits = |ciphertext: &Bytes| ciphertext.len() == self.modulus_len;
+        if !fits(&aes_key) || matches!(&iv, GivenIv::Wrapped(aes_iv) if !fits(aes_iv)) {
             return Err(Refused::WrongLength);
         }
         let (reply, cipher) = oneshot::channel();
         // Before it is there to be taken away again.
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        match self.queue.try_send(Job { aes_key, aes_iv, reply }) {
+        match self.queue.try_send(Job { aes_key, iv, reply }) {
             Ok(()) => Ok(cipher),
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 self.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -119,8 +129,13 @@ fn work(key: &PrivateKey, jobs: &Mutex<Receiver<Job>>, waiting: &AtomicUsize) {
 
 fn derive(key: &PrivateKey, job: &Job) -> Result<Cipher, WrongLength> {
     let secret = key.unwrap_secret(&job.aes_key)?;
-    let iv = key.unwrap_secret(&job.aes_iv)?;
-    Ok(Cipher::derive(secret.as_bytes(), iv.as_bytes()))
+    Ok(match &job.iv {
+        GivenIv::Wrapped(aes_iv) => {
+            let iv = key.unwrap_secret(aes_iv)?;
+            Cipher::derive(secret.as_bytes(), iv.as_bytes())
+        }
+        GivenIv::Own(iv) => Cipher::with_iv(secret.as_bytes(), *iv),
+    })
 }
 
 #[cfg(test)]
@@ -140,14 +155,18 @@ mod tests {
         let bytes = Bytes::from(vec![1; key.modulus_len()]);
         let service = KeyService::start(key, 1).unwrap();
         assert_eq!(
-            service.submit(bytes.slice(1..), bytes.clone()).err(),
+            service.submit(bytes.slice(1..), GivenIv::Wrapped(bytes.clone())).err(),
             Some(Refused::WrongLength)
         );
+        for iv in [GivenIv::Own([0; 16]), GivenIv::Wrapped(bytes.clone())] {
+            let short = service.submit(bytes.slice(1..), iv).err();
+            assert_eq!(short, Some(Refused::WrongLength));
+        }
         assert_eq!(service.waiting(), 0);
         let mut ciphers = Vec::new();
         // The one thread is slower than this one.
         let busy = loop {
-            match service.submit(bytes.clone(), bytes.clone()) {
+            match service.submit(bytes.clone(), GivenIv::Wrapped(bytes.clone())) {
                 Ok(cipher) => ciphers.push(cipher),
                 Err(refused) => break refused,
             }

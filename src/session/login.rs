@@ -50,7 +50,9 @@ pub(super) fn set_user_params(
         return Ok(decided(asked, Outcome::Closed(Close::Platform)));
     }
     if identity.value(Member::DeviceId).is_empty() {
-        return Ok(decided(asked, Outcome::Closed(Close::DeviceId)));
+        let is_package = worker.config.device_is_package;
+        let close = if is_package { Close::PackageId } else { Close::DeviceId };
+        return Ok(decided(asked, Outcome::Closed(close)));
     }
     let login = auth::Login {
         user_id: &params.user_id,

@@ -19,6 +19,7 @@ mod login;
 mod metadata;
 mod news;
 mod request;
+pub mod server_iv;
 mod socket;
 mod spans;
 mod stream;
@@ -53,10 +54,12 @@ pub use task::run;
 pub struct Config {
     /// The platforms that a client may name.
     pub platforms: Vec<String>,
+    /// Whether a client's `packageId` stands for its device, and not its `deviceId`.
+    pub device_is_package: bool,
     /// Whether a client must turn encryption on.
     pub require_encryption: bool,
     /// Requests of one session that may be under way at once; at least 1.
-    /// While there are as many, its socket is not read.
+    /// While there are as many, it takes no further one.
     pub max_in_flight: usize,
     /// Bytes that may wait to be written before the session counts as too slow.
     pub outbox: usize,
@@ -108,6 +111,8 @@ pub struct Worker {
     pub tracing: Option<Arc<Tracing>>,
     /// Other gateways, which are to reach sessions as well; `None`: there are none.
     pub cluster: Option<Arc<Cluster>>,
+    /// What the IVs are made from that the gateway chooses.
+    pub server_ivs: server_iv::ServerIvs,
     /// The RSA key of the handshake; `None`: encryption is refused.
     pub keys: Option<Arc<keys::KeyService>>,
 }
@@ -121,4 +126,6 @@ pub struct Client {
     pub user_agent: String,
     /// The trace that its calls continue, if it named one.
     pub trace_parent: Option<Box<Parent>>,
+    /// Whether the gateway chooses the IV of the session's encryption.
+    pub server_iv: bool,
 }

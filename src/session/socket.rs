@@ -20,6 +20,8 @@ use crate::websocket::{CloseFrame, Message, Reader, Violation};
 
 /// What is read in one go, at most.
 const READ: usize = 64 * 1024;
+/// What is read ahead of messages that have to wait, at most.
+const AHEAD: usize = 64 * 1024;
 /// What is gathered before it is written, roughly.
 const WRITE: usize = 64 * 1024;
 /// Payloads from this size on are written from where they are.
@@ -109,25 +111,50 @@ where
     ) -> Poll<Result<Option<Message>, ReadError>> {
         loop {
             if let Some(message) = self.reader.take_next()? {
-                if let Message::Ping(payload) = &message {
-                    self.pong = Some(payload.clone());
-                }
+                self.note_pong(&message);
                 return Poll::Ready(Ok(Some(message)));
             }
-            let mut buffer = READING.take();
-            buffer.resize(READ, 0);
-            let mut into = ReadBuf::new(&mut buffer);
-            let read = Pin::new(&mut self.stream).poll_read(cx, &mut into);
-            let count = into.filled().len();
-            if read.is_ready() {
-                self.reader.feed(into.filled());
-            }
-            READING.set(buffer);
-            ready!(read)?;
-            if count == 0 {
+            if ready!(self.poll_read(cx, READ))? == 0 {
                 return Poll::Ready(Ok(None));
             }
         }
+    }
+
+    /// The next ping or pong while messages have to wait: for it, up to 64 KiB are
+    /// read ahead of those. The end of the stream is told when its turn comes.
+    pub(super) fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Message>> {
+        loop {
+            if let Some(message) = self.reader.look_ahead() {
+                self.note_pong(&message);
+                return Poll::Ready(Ok(message));
+            }
+            let room = AHEAD.saturating_sub(self.reader.waiting());
+            if room == 0 || ready!(self.poll_read(cx, room))? == 0 {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn note_pong(&mut self, message: &Message) {
+        if let Message::Ping(payload) = message {
+            self.pong = Some(payload.clone());
+        }
+    }
+
+    /// Feeds the reader with what the stream has now, `most` bytes of it. 0: it
+    /// has ended.
+    fn poll_read(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
+        let mut buffer = READING.take();
+        buffer.resize(READ, 0);
+        let mut into = ReadBuf::new(buffer.get_mut(..most).unwrap_or_default());
+        let read = Pin::new(&mut self.stream).poll_read(cx, &mut into);
+        let count = into.filled().len();
+        if read.is_ready() {
+            self.reader.feed(into.filled());
+        }
+        READING.set(buffer);
+        ready!(read)?;
+        Poll::Ready(Ok(count))
     }
 
     /// The same, as a future.

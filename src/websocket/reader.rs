@@ -49,11 +49,14 @@ pub enum Violation {
 pub struct Reader {
     /// Fed, and not taken out yet.
     unread: BytesMut,
+    /// Bytes of it that have been looked through for control frames: whole frames.
+    seen: u32,
+    /// The largest message: at most a gigabyte.
+    max_message: u32,
     /// Whether messages were taken out of the same allocation.
     is_shared: bool,
     /// A message whose last piece has not come yet.
     pieces: Option<Box<Pieces>>,
-    max_message: usize,
 }
 
 #[derive(Debug)]
@@ -65,11 +68,12 @@ struct Pieces {
 impl Reader {
     /// A reader of messages of at most `max_message` bytes.
     pub fn new(max_message: usize) -> Self {
-        Self { unread: BytesMut::new(), is_shared: false, pieces: None, max_message }
+        let max_message = u32::try_from(max_message).unwrap_or(u32::MAX);
+        Self { unread: BytesMut::new(), seen: 0, max_message, is_shared: false, pieces: None }
     }
 
-    /// Takes the next bytes of the connection. All messages that were complete
-    /// before should have been taken out.
+    /// Takes the next bytes of the connection. What is read ahead of messages
+    /// that are not taken out is kept: the caller bounds it.
     pub fn feed(&mut self, bytes: &[u8]) {
         if self.unread.is_empty() {
             self.unread = BytesMut::from(bytes);
@@ -79,14 +83,56 @@ impl Reader {
         }
     }
 
+    /// Bytes that were fed, and not taken out yet.
+    pub fn waiting(&self) -> usize {
+        self.unread.len()
+    }
+
+    /// The next ping or pong that stands behind messages that are not taken out
+    /// yet. It stays where it is, and is passed over when its turn comes.
+    pub fn look_ahead(&mut self) -> Option<Message> {
+        loop {
+            let rest = self.unread.get(self.seen as usize..)?;
+            // What is wrong is told when its turn comes.
+            let header = frame::parse(rest).ok()??;
+            let len = header.size.checked_add(usize::try_from(header.payload).ok()?)?;
+            let payload = rest.get(header.size..len)?;
+            let message = match header.opcode {
+                // Nothing follows.
+                Opcode::Close => return None,
+                Opcode::Ping | Opcode::Pong => {
+                    let mut payload = BytesMut::from(payload);
+                    frame::unmask(&mut payload, header.mask);
+                    let is_ping = header.opcode == Opcode::Ping;
+                    let message = if is_ping { Message::Ping } else { Message::Pong };
+                    Some(message(payload.freeze()))
+                }
+                _ => None,
+            };
+            self.seen += u32::try_from(len).ok()?;
+            if message.is_some() {
+                return message;
+            }
+        }
+    }
+
     /// Takes out the next message; `None`: it is not complete yet.
     pub fn take_next(&mut self) -> Result<Option<Message>, Violation> {
         loop {
             let header = frame::parse(&self.unread).map_err(Violation::Framing)?;
+            let before = self.unread.len();
             let Some(frame) = header.map(|header| self.take(&header)).transpose()?.flatten() else {
                 self.let_go();
                 return Ok(None);
             };
+            if self.seen > 0 {
+                let len = u32::try_from(before - self.unread.len()).unwrap_or(u32::MAX);
+                let was_seen = self.seen >= len;
+                self.seen = self.seen.saturating_sub(len);
+                if was_seen && matches!(frame.0.opcode, Opcode::Ping | Opcode::Pong) {
+                    continue;
+                }
+            }
             if let Some(message) = self.message(frame)? {
                 return Ok(Some(message));
             }
@@ -99,8 +145,9 @@ impl Reader {
         let before = self.pieces.as_ref().map_or(0, |pieces| pieces.payload.len());
         let before = if header.opcode.is_control() { 0 } else { before };
         let payload = usize::try_from(header.payload).unwrap_or(usize::MAX);
-        if payload > self.max_message.saturating_sub(before) {
-            return Err(Violation::TooBig(self.max_message));
+        let max_message = self.max_message as usize;
+        if payload > max_message.saturating_sub(before) {
+            return Err(Violation::TooBig(max_message));
         }
         let len = header.size.saturating_add(payload);
         if self.unread.len() < len {

@@ -102,6 +102,25 @@ def test_an_ingress_leads_every_host_to_the_path_of_the_gateway(helm):
     assert annotations["nginx.ingress.kubernetes.io/proxy-send-timeout"] == "600", "yours win"
 
 
+@pytest.mark.parametrize(
+    ("edge", "expected"),
+    [
+        ({}, ["/ws"]),
+        ({"config.edge.path": "/im"}, ["/im"]),
+        ({"config.edge.paths": {"/ws2": {"server_iv": True}, "/ws": {}}}, ["/ws", "/ws2"]),
+    ],
+)
+def test_every_path_of_the_clients_leads_to_the_gateway(helm, edge, expected):
+    open_door = {"ingress.enabled": True, "httpRoute.enabled": True, "httpRoute.parentRefs": [{"name": "g"}]}
+    release = helm.template(MINIMAL, values=open_door | edge)
+    (ingress,) = release.all("Ingress")
+    (rule,) = ingress["spec"]["rules"]
+    assert [(it["path"], it["pathType"]) for it in rule["http"]["paths"]] == [(it, "Exact") for it in expected]
+    (route,) = release.all("HTTPRoute")
+    (rule,) = route["spec"]["rules"]
+    assert [it["path"]["value"] for it in rule["matches"]] == expected
+
+
 def test_an_idle_timeout_beyond_what_a_load_balancer_takes_is_cut(helm):
     (ingress,) = helm.template(CI / "full-values.yaml").all("Ingress")
     annotations = ingress["metadata"]["annotations"]

@@ -81,6 +81,13 @@ def common_resp(answer):
 class SessionClient:
     """One WebSocket connection to the gateway."""
 
+    def _handshake_cipher(self, public_key, cipher, params):
+        """Makes a cipher, and puts what the gateway has to know of it into `params`."""
+        cipher = cipher or SessionCipher(os.urandom(16).hex().encode(), os.urandom(16).hex().encode())
+        params["aesKey"] = rsa_encrypt(public_key, cipher.key_seed)
+        params["aesIv"] = rsa_encrypt(public_key, cipher.iv_seed)
+        return cipher
+
     def __init__(self, url, *, headers=None, source=None, ssl=None, **options):
         """Connects. `source` is the local address, for tests that need several."""
         address = urlsplit(url)
@@ -194,9 +201,7 @@ class SessionClient:
     def send_cxn_params(self, public_key=None, cipher=None, **params):
         """The same, without waiting. From here on frames are read and written encrypted."""
         if public_key:
-            cipher = cipher or SessionCipher(os.urandom(16).hex().encode(), os.urandom(16).hex().encode())
-            params["aesKey"] = rsa_encrypt(public_key, cipher.key_seed)
-            params["aesIv"] = rsa_encrypt(public_key, cipher.iv_seed)
+            cipher = self._handshake_cipher(public_key, cipher, params)
         req_id = self.send(SET_CXN_PARAMS, cxn_params(**params))
         if public_key:
             self.cipher = cipher
@@ -213,3 +218,27 @@ class SessionClient:
         answer = self.set_user_params(user, token)
         assert answer.code == Code.Success, answer
         return self
+
+
+class LaterClient(SessionClient):
+    """The later generation: the gateway says what the IV is made of, behind its greeting."""
+
+    iv_seed = None
+
+    def wait_connected(self):
+        super().wait_connected()
+        return self.wait_iv()
+
+    def wait_iv(self):
+        push = self.receive_push()
+        assert push.event == 3, push
+        # AfterConnectBody: string aesIv = 1.
+        assert push.data[:1] == b"\x0a" and push.data[1] == len(push.data) - 2, push
+        self.iv_seed = push.data[2:]
+        return self
+
+    def _handshake_cipher(self, public_key, cipher, params):
+        assert cipher is None
+        cipher = SessionCipher(os.urandom(16).hex().encode(), self.iv_seed)
+        params["aesKey"] = rsa_encrypt(public_key, cipher.key_seed)
+        return cipher

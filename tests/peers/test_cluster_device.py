@@ -90,3 +90,26 @@ def test_another_device_is_left_alone(nodes, user):
     assert is_there(first) and is_there(second)
     for raw in (first, second):
         raw.sock.close()
+
+
+def test_a_class_of_platforms_has_one_session_in_the_whole_cluster(
+    share_gateway, services, nats, user
+):
+    classes = {"mobile": ["ios", "android"], "web": ["web"]}
+
+    def start(config, env):
+        config["session"]["one_session_per"] = classes
+        return share_gateway(config, env=env)
+
+    here, there = start_cluster(start, services, nats.url, count=2)
+    phone = RawClient(here.url).log_in(user, platform="ios", deviceId="phone")
+    browser = RawClient(there.url).log_in(user, platform="web", deviceId="browser")
+    tablet = RawClient(there.url).log_in(user, platform="android", deviceId="tablet")
+    assert phone.wait_closed() == REPLACED
+    again = RawClient(here.url).log_in(user, platform="ios", deviceId="phone")
+    assert tablet.wait_closed() == REPLACED
+    # Logins are said twice.
+    time.sleep(2.5)
+    assert is_there(browser) and is_there(again)
+    for raw in (phone, browser, tablet, again):
+        raw.sock.close()

@@ -64,6 +64,26 @@ def test_both_hooks_say_who_it_is_and_how_it_ended(start_gateway, connect, servi
     assert (went.closeCode, went.reason) == (4321, "had enough")
 
 
+def test_both_hooks_say_when_the_session_began_in_the_form_of_each_field(
+    start_gateway, connect, services, told
+):
+    when = {"at": "{connected_at}", "atMs": "{connected_at_ms}", "atText": "since {connected_at}"}
+    hooks = hooks_config(request=when)
+    hooks["disconnected"]["request"]["endMs"] = "{disconnected_at_ms}"
+    gateway = start_gateway(config(services, told, hooks))
+    before = time.time() * 1000
+    client = connect(gateway)
+    after = time.time() * 1000
+    time.sleep(0.05)
+    client.log_in("alice").close()
+    (_, came), (_, went) = told.wait_told(2)
+    assert before - 1 <= came.atMs <= after + 1
+    assert came.endMs == 0 and came.atMs + 50 <= went.endMs <= time.time() * 1000 + 1
+    assert came.at.ToMilliseconds() == came.atMs
+    assert came.atText == f"since {came.at.ToJsonString()}"
+    assert (went.at, went.atMs, went.atText) == (came.at, came.atMs, came.atText)
+
+
 def test_a_session_that_never_logs_in_is_no_news(gateway, connect, told):
     stranger = connect(gateway).wait_connected()
     stranger.set_cxn_params()

@@ -20,7 +20,8 @@ def gateways(share_gateway, services):
 
     def gateway_for(policy):
         if policy not in started:
-            config = gateway_config(services, session={"one_session_per": policy}, push=PUSH)
+            section = {"one_session_per": CLASSES if policy == "classes" else policy}
+            config = gateway_config(services, session=section, push=PUSH)
             started[policy] = share_gateway(config)
         return started[policy]
 
@@ -51,6 +52,35 @@ ENDED = {
     "user": ["the same device", "another device", "another platform"],
     "none": [],
 }
+
+
+CLASSES = {
+    "mobile": ["ios", "android", "ipad"],
+    "desktop": ["windows", "macos"],
+    "web": ["web"],
+}
+
+
+def test_classes_of_platforms_have_one_session_each(gateways, connect, user):
+    gateway = gateways("classes")
+    there = {}
+    for platform, ended in [
+        ("ios", None),
+        ("windows", None),
+        ("web", None),
+        ("android", "ios"),
+        # Of no class: one by itself.
+        ("linux", None),
+        ("ipad", "android"),
+        ("macos", "windows"),
+        ("linux", "linux"),
+    ]:
+        client = connect(gateway).log_in(user, platform=platform, deviceId=f"{len(there)}-{platform}")
+        if ended:
+            assert there.pop(ended).wait_closed() == REPLACED, platform
+        for name, other in there.items():
+            assert other.call(KEEP_ALIVE).code == Code.Success, f"{platform} has ended {name}"
+        there[platform] = client
 
 
 @pytest.mark.parametrize("policy", ENDED)

@@ -58,7 +58,9 @@ fn dialling(error: &DialError) -> (bool, &'static str) {
 fn of_status(status: u16) -> &'static str {
     match status {
         401 | 403 => "the Origin or the address is not allowed (edge.allowed_origins)",
-        404 => "the path is edge.path in the gateway's configuration, /ws if it says nothing",
+        404 => {
+            "the path is edge.path, or one of edge.paths, in the gateway's configuration; /ws if it says nothing"
+        }
         429 | 503 => "the gateway is full (edge.max_connections); try again later",
         _ => "is it a gateway, and is nothing in between that does not let WebSockets through?",
     }

@@ -12,7 +12,7 @@ use crate::client::closed::Closed;
 use crate::client::options::Options;
 use crate::client::place::Transport;
 use crate::client::session::{
-    self, CallError, ConnectError, GREETING, SET_CXN_PARAMS, SET_USER_PARAMS,
+    self, Agreement, CallError, ConnectError, GREETING, SET_CXN_PARAMS, SET_USER_PARAMS,
 };
 use crate::client::socket;
 use crate::envelope::Cipher;
@@ -55,15 +55,22 @@ async fn unlimited(options: &Options, user_id: &str, token: &str) -> Result<RawS
     let (mut stream, request) = socket::reach(options).await.map_err(ConnectError::from)?;
     let upgraded = upgrade(&mut *stream, request, &options.url).await;
     let received = upgraded.map_err(ConnectError::from)?;
-    let mut talk = Talk { stream, received, cipher: None, read_to: 0, exchanges: 0 };
+    let mut talk = Talk {
+        stream,
+        received,
+        cipher: None,
+        agreement: None,
+        is_first: true,
+        read_to: 0,
+        exchanges: 0,
+    };
     talk.greeting(&options.url).await?;
     if let Some(mut device) = options.device.clone() {
         let key = options.encrypt.as_ref();
-        let cipher = key.map(|key| session::agree_on_cipher(&mut device, key)).transpose();
-        let cipher = cipher.map_err(ConnectError::from)?;
+        let agreement = key.map(|key| Agreement::new(&mut device, key)).transpose();
+        talk.agreement = agreement.map_err(ConnectError::from)?;
         // Not sealed itself, but the answer is.
         let request = talk.request(SET_CXN_PARAMS, &device.encode_to_vec());
-        talk.cipher = cipher;
         talk.exchange(request).await.map_err(ConnectError::Device)?;
     }
     let (user_id, token) = (user_id.to_owned(), token.to_owned());
@@ -81,6 +88,10 @@ struct Talk {
     stream: Box<dyn Transport>,
     received: Vec<u8>,
     cipher: Option<Cipher>,
+    agreement: Option<Agreement>,
+    /// No frame has come behind the greeting yet: the first says who has chosen
+    /// the IV.
+    is_first: bool,
     /// Where the next frame begins in what was received.
     read_to: usize,
     exchanges: u32,
@@ -124,6 +135,14 @@ impl Talk {
                 continue;
             }
             let frame = self.received.get_mut(payload).unwrap_or_default();
+            if std::mem::take(&mut self.is_first) {
+                let chosen = session::server_iv(frame);
+                let agreement = self.agreement.take();
+                self.cipher = agreement.map(|known| known.cipher(chosen.as_deref()));
+                if chosen.is_some() {
+                    continue;
+                }
+            }
             let plain = match &self.cipher {
                 Some(cipher) => cipher.open_in_place(frame).map_err(|_| Closed::Undecryptable)?,
                 None => frame,

@@ -14,7 +14,7 @@ pub(super) use names::{
 };
 pub(super) use network::{
     Address, DomainName, HttpPath, KeysPlace, ListenAddress, NatsUrl, Network, Origin, OtlpUrl,
-    SubjectPrefix,
+    SubjectPrefix, normal_path,
 };
 
 use std::borrow::Cow;

@@ -54,6 +54,50 @@ form! {
     }
 }
 
+/// A path as clients may write it before they send it (RFC 3986, section 6.2.2):
+/// without dot segments, and only what needs it percent-encoded.
+pub(in crate::config) fn normal_path(path: &str) -> String {
+    let mut text = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((byte, behind)) = rest.split_first() {
+        rest = behind;
+        let encoded = behind.split_first_chunk::<2>().filter(|_| *byte == b'%');
+        let decoded = encoded.and_then(|(digits, behind)| {
+            let digits = str::from_utf8(digits).ok()?;
+            Some((u8::from_str_radix(digits, 16).ok()?, behind))
+        });
+        match decoded {
+            Some((byte, behind)) => {
+                rest = behind;
+                if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                    text.push(byte);
+                } else {
+                    text.extend_from_slice(format!("%{byte:02X}").as_bytes());
+                }
+            }
+            None => text.push(*byte),
+        }
+    }
+    let text = String::from_utf8_lossy(&text);
+    let mut segments = Vec::new();
+    let mut all = text.split('/').skip(1).peekable();
+    while let Some(segment) = all.next() {
+        let is_last = all.peek().is_none();
+        match segment {
+            "." | ".." => {
+                if segment == ".." {
+                    segments.pop();
+                }
+                if is_last {
+                    segments.push("");
+                }
+            }
+            segment => segments.push(segment),
+        }
+    }
+    format!("/{}", segments.join("/"))
+}
+
 /// `pchar` of RFC 3986, and `/`.
 fn is_path_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._~!$&'()*+,;=:@%/-".contains(&byte)

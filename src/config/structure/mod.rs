@@ -118,7 +118,11 @@ impl Walk<'_> {
             Value::Bad => None,
             Value::Mapping(entries) => self.mapping(entries, kind, place),
             Value::List(items) => Some(self.list(items, kind, place)),
-            Value::Scalar(_) if words::choice(kind).is_some() => self.choice(node, &[kind], place),
+            Value::Scalar(_) if words::choice(kind).is_some() => {
+                let is_choice = |kind: &&&Json| words::choice(kind).is_some();
+                let choices: Vec<&Json> = kinds.iter().filter(is_choice).copied().collect();
+                self.choice(node, &choices, place)
+            }
             Value::Scalar(scalar) => {
                 self.scalar(scalar, kind, &Place { span: node.span, ..*place })
             }
@@ -193,7 +197,7 @@ mod tests {
     use std::time::Duration;
 
     use crate::config::testing::{complaint, complaints, config, read, with_basics};
-    use crate::config::{ClientCode, Descriptors, GrpcStatus, Judge, JwtKeys};
+    use crate::config::{ClientCode, Descriptors, GrpcStatus, Judge, JwtKeys, PathConfig};
 
     fn complaint_of(text: &str) -> String {
         complaint(&with_basics(text))
@@ -202,13 +206,13 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_contract() {
         let config = config("upstreams: { a: { address: http://a:1 } }\n");
-        assert_eq!(config.edge.path, "/ws");
+        assert_eq!(config.edge.paths(), [("/ws", PathConfig::default())]);
         assert_eq!(config.edge.max_message, 1 << 20);
         assert_eq!(config.edge.max_connections, 100_000);
         assert_eq!(config.edge.max_connections_per_ip, 0);
         assert_eq!(
             config.session.platforms,
-            ["ios", "android", "web", "macos", "windows", "linux"]
+            ["ios", "android", "ipad", "web", "macos", "windows", "linux"]
         );
         assert_eq!(config.session.handshake_timeout, Duration::from_secs(10));
         assert_eq!(config.session.login_timeout, Duration::from_mins(30));

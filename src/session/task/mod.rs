@@ -89,6 +89,7 @@ enum Event {
     WriteFailed(io::Error),
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Task<S> {
     socket: Socket<S>,
     worker: Arc<Worker>,
@@ -116,6 +117,8 @@ struct Task<S> {
     blocked: bool,
     /// A ping is due that asks nothing but whether the client is there.
     wants_heartbeat: bool,
+    /// The gateway chooses the IV of its encryption.
+    server_iv: bool,
     /// Told to go as soon as the calls under way are answered.
     leaving: bool,
 }
@@ -139,7 +142,7 @@ where
         let (outbox, reader) = Outbox::with_doorbell(worker.config.outbox, &worker.doorbell);
         let handle = Arc::new(Handle::new(outbox));
         let watch = worker.sweeper.watch(&handle, Instant::now());
-        let ip = client.remote_ip;
+        let (ip, server_iv) = (client.remote_ip, client.server_iv);
         let identity = Identity::new(client);
         tracing::debug!(session = identity.session_id(), %ip, "connected");
         Self {
@@ -161,6 +164,7 @@ where
             unwritten: 0,
             blocked: false,
             wants_heartbeat: false,
+            server_iv,
             leaving: false,
             worker,
         }
@@ -168,6 +172,9 @@ where
 
     async fn serve(&mut self) -> Result<Never, Ended> {
         self.socket.write(&mut Greeting(true)).await.map_err(Ended::Lost)?;
+        if self.server_iv {
+            self.put(self.worker.server_ivs.announcement(self.identity.session_id()));
+        }
         loop {
             let event = poll_fn(|cx| self.poll_event(cx)).await;
             self.on_event(event)?;
@@ -223,14 +230,14 @@ where
         if event.is_ready() {
             return event;
         }
-        let was_reading = self.may_read();
+        let was_open = self.is_open();
         match self.poll_write(cx) {
             Poll::Ready(Err(error)) => return Poll::Ready(Event::WriteFailed(error)),
             Poll::Ready(Ok(())) => {
                 if let Some(switch) = self.switching.take() {
                     return Poll::Ready(Event::Flushed(switch));
                 }
-                if !was_reading && self.may_read() {
+                if !was_open && self.is_open() {
                     cx.waker().wake_by_ref();
                 }
             }
@@ -261,27 +268,32 @@ where
             return Poll::Ready(Event::Signal(signal));
         }
         self.handle.set_waiting(self.is_occupied(), self.deciding.is_some());
-        if self.may_read()
-            && let Poll::Ready(read) = self.socket.poll_next(cx)
-        {
-            return Poll::Ready(match read {
-                Ok(Some(message)) => Event::Frame(message),
-                Ok(None) => Event::Ended,
-                Err(error) => Event::ReadFailed(error),
+        if !self.is_open() {
+            return Poll::Pending;
+        }
+        if self.is_occupied() {
+            return self.socket.poll_ahead(cx).map(|read| match read {
+                Ok(message) => Event::Frame(message),
+                Err(error) => Event::ReadFailed(error.into()),
             });
         }
-        Poll::Pending
+        self.socket.poll_next(cx).map(|read| match read {
+            Ok(Some(message)) => Event::Frame(message),
+            Ok(None) => Event::Ended,
+            Err(error) => Event::ReadFailed(error),
+        })
     }
 
-    /// Whether the next frame is wanted. If not, it stays in the socket, and
-    /// the client feels it: nothing is lost. From a client that does not read,
-    /// nothing is read either: every frame, a ping too, wants an answer.
-    fn may_read(&self) -> bool {
-        !self.is_occupied() && !self.blocked && self.switching.is_none()
+    /// Whether the socket is read. From a client that does not read, nothing is
+    /// read either: every frame, a ping too, wants an answer.
+    fn is_open(&self) -> bool {
+        !self.blocked && self.switching.is_none()
     }
 
     /// Whether the session waits for something that ends by itself, whatever
-    /// the client does. (That the client reads does not: one that has stopped
+    /// the client does. Meanwhile it takes no message: a little is read ahead, so
+    /// that pings are answered, the rest stays in the socket, and the client feels
+    /// it: nothing is lost. (That the client reads does not: one that has stopped
     /// must be found out by its silence.)
     fn is_occupied(&self) -> bool {
         self.leaving
@@ -437,7 +449,9 @@ where
         let encrypted = self.cipher.is_some();
         let begun = match &*request.method {
             SET_CXN_PARAMS => {
-                handshake::set_cxn_params(request, &self.worker, &self.identity, encrypted)
+                let (worker, identity) = (&self.worker, &self.identity);
+                let iv = self.server_iv.then(|| worker.server_ivs.iv(identity.session_id()));
+                handshake::set_cxn_params(request, worker, identity, encrypted, iv)
                     .map(Begun::Deciding)
             }
             SET_USER_PARAMS => {

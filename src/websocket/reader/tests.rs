@@ -253,3 +253,110 @@ proptest! {
         prop_assert_eq!(read(&chunks), whole);
     }
 }
+
+#[test]
+fn pings_behind_messages_are_found_and_then_passed_over() {
+    let frames = [
+        frame(0x82, b"one"),
+        frame(0x89, b"first"),
+        frame(0x02, b"tw"),
+        frame(0x8A, b"pong"),
+        frame(0x80, b"o"),
+        frame(0x89, b"second"),
+        frame(0x82, b"three"),
+    ]
+    .concat();
+    let ping = |text: &'static str| Message::Ping(text.into());
+    let ahead = [ping("first"), Message::Pong("pong".into()), ping("second")];
+    let behind = [binary(b"one"), binary(b"two"), binary(b"three"), ping("third")];
+    for size in 1..=frames.len() {
+        let mut reader = Reader::new(MAX);
+        let mut found = Vec::new();
+        for chunk in frames.chunks(size) {
+            reader.feed(chunk);
+            found.extend(std::iter::from_fn(|| reader.look_ahead()));
+        }
+        assert_eq!(found, ahead, "in chunks of {size}");
+        assert_eq!(reader.waiting(), frames.len());
+        reader.feed(&frame(0x89, b"third"));
+        let taken: Vec<_> = std::iter::from_fn(|| reader.take_next().unwrap()).collect();
+        assert_eq!(taken, behind, "in chunks of {size}");
+        assert_eq!((reader.waiting(), reader.unread.capacity(), reader.seen), (0, 0, 0));
+    }
+}
+
+#[test]
+fn what_was_only_looked_at_in_part_is_found_when_its_turn_comes() {
+    let frames = [frame(0x82, b"one"), frame(0x89, b"ping"), frame(0x82, b"two")].concat();
+    for cut in 1..frames.len() {
+        let mut reader = Reader::new(MAX);
+        reader.feed(&frames[..cut]);
+        let early = reader.look_ahead();
+        reader.feed(&frames[cut..]);
+        let taken: Vec<_> = std::iter::from_fn(|| reader.take_next().unwrap()).collect();
+        let pings = taken.iter().filter(|it| matches!(it, Message::Ping(_))).count();
+        assert_eq!(pings + usize::from(early.is_some()), 1, "cut at {cut}");
+        assert_eq!(taken.len() - pings, 2);
+    }
+}
+
+#[test]
+fn nobody_looks_beyond_a_close_frame_or_a_violation() {
+    for wall in [frame(0x88, b""), frame(0xF2, b"reserved"), frame(0x09, b"fragmented ping")] {
+        let mut reader = Reader::new(MAX);
+        reader.feed(&[frame(0x82, b"one"), wall, frame(0x89, b"ping")].concat());
+        assert_eq!(reader.look_ahead(), None);
+        assert_eq!(reader.take_next(), Ok(Some(binary(b"one"))));
+    }
+}
+
+proptest! {
+    /// However bytes come, and whenever is looked ahead: messages are the same, and
+    /// each ping and pong is told once.
+    #[test]
+    fn looking_ahead_changes_nothing_about_messages(
+        frames in prop::collection::vec((0u8..6, prop::collection::vec(any::<u8>(), 0..40)), 0..20),
+        cuts in prop::collection::vec((1usize..60, any::<bool>(), 0usize..4), 1..40),
+    ) {
+        let frames: Vec<u8> = frames
+            .iter()
+            .flat_map(|(kind, payload)| match kind {
+                0 => frame(0x82, payload),
+                1 => [frame(0x02, payload), frame(0x80, payload)].concat(),
+                2 => [frame(0x02, payload), frame(0x89, payload), frame(0x80, b"")].concat(),
+                3 => frame(0x89, payload),
+                4 => frame(0x8A, payload),
+                _ => frame(0x81, b"text"),
+            })
+            .collect();
+        let is_control = |message: &Message| matches!(message, Message::Ping(_) | Message::Pong(_));
+        let (expected, _) = read(&[&frames]);
+        let mut reader = Reader::new(MAX);
+        let (mut taken, mut controls) = (Vec::new(), Vec::new());
+        let mut rest = &frames[..];
+        let mut cuts = cuts.into_iter().cycle();
+        while !rest.is_empty() {
+            let (size, looks, takes) = cuts.next().unwrap();
+            let (now, later) = rest.split_at(size.min(rest.len()));
+            reader.feed(now);
+            rest = later;
+            if looks {
+                controls.extend(std::iter::from_fn(|| reader.look_ahead()));
+            }
+            for _ in 0..takes {
+                let Some(message) = reader.take_next().unwrap() else { break };
+                let to = if is_control(&message) { &mut controls } else { &mut taken };
+                to.push(message);
+            }
+        }
+        for message in std::iter::from_fn(|| reader.take_next().unwrap()) {
+            let to = if is_control(&message) { &mut controls } else { &mut taken };
+            to.push(message);
+        }
+        let (expected_controls, expected): (Vec<_>, Vec<_>) =
+            expected.into_iter().partition(is_control);
+        prop_assert_eq!(taken, expected);
+        prop_assert_eq!(controls, expected_controls);
+        prop_assert_eq!((reader.waiting(), reader.seen), (0, 0));
+    }
+}

@@ -115,3 +115,12 @@ app.kubernetes.io/component: nats
 {{- int64 $given -}}
 {{- end -}}
 {{- end -}}
+
+{{/* The paths that clients connect at, as a list in JSON; takes the configuration. */}}
+{{- define "bridgehead.paths" -}}
+{{- if .edge.paths -}}
+{{- keys .edge.paths | sortAlpha | toJson -}}
+{{- else -}}
+{{- list (.edge.path | default "/ws") | toJson -}}
+{{- end -}}
+{{- end -}}

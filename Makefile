@@ -18,7 +18,7 @@ demo: tools ## A gateway with small services behind it, to try things with
 dist: tools ## An archive of the binary, completions, man pages and documents, under target/dist
 	PROFILE=$(PROFILE) CARGO="$(CARGO)" bash deploy/dist.sh
 
-test: tools test-rust test-peers ## Every test but those of the Go client and of image and chart
+test: tools test-rust test-peers ## Every test but those in Go and those of image and chart
 
 test-rust: tools ## Unit tests and tests over real sockets
 	$(CARGO) test --all-targets
@@ -28,9 +28,10 @@ test-peers: tools ## The real binary against clients and services of other imple
 	$(CARGO) build --bin bridgehead
 	BRIDGEHEAD=$(CURDIR)/target/debug/bridgehead bash tests/peers/run.sh -q
 
-test-clients: tools ## The Go client of existing apps, against the demo
+test-clients: tools ## The Go client of existing apps, against the demo, and the tutorial's service in Go
 	$(CARGO) build --bin bridgehead
 	BRIDGEHEAD=$(CURDIR)/target/debug/bridgehead bash tests/clients/go/run.sh
+	WITH_GO=1 BRIDGEHEAD=$(CURDIR)/target/debug/bridgehead bash tests/peers/run.sh -q test_tutorial.py test_push_doc.py -k go
 
 lint: tools ## Formatting and clippy, warnings denied
 	$(CARGO) fmt --check

@@ -134,7 +134,7 @@ fn fit(
         return Err(problem(message));
     }
     if section == "auth" && config.accept_when.is_none() && config.reject_when.is_none() {
-        let message = "says nowhere which responses are a yes".to_owned();
+        let message = "does not define which responses are accepted".to_owned();
         let help = "add `accept_when` with the fields of a response that accepts, such as \
                     `{ code: 0, msg: \"\" }`, or `reject_when`; `accept_when: {}` where the service \
                     refuses by its gRPC status";

@@ -116,7 +116,7 @@ impl State {
         vec![
             Family::gauge(
                 "hook_events_waiting",
-                "Events that hooks are still to be told of.",
+                "Events that wait for a call of their hook.",
                 vec![Sample::of(number(self.workers.untold() as u64))],
             ),
             Family::counter(
@@ -247,7 +247,7 @@ fn upstreams(services: &Services) -> Vec<Family> {
         ),
         counter(
             "upstream_disconnects_total",
-            "Connections that were ended by the service, or by what is between.",
+            "Connections that were ended by the service, or by something between it and the gateway.",
             |it| it.disconnects,
         ),
         counter(

@@ -39,7 +39,7 @@ enum Node {
 /// where the field is one, or one that has another spelling. Does not say the
 /// value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("what the client says of itself does not fit the request message")]
+#[error("a value of the session does not fit the request message")]
 pub struct NoFit;
 
 impl Template {

@@ -20,7 +20,7 @@ use clap::{Args, Subcommand};
 
 use super::failure::Failure;
 
-/// Load for a gateway: what it holds, how fast it is, what it costs.
+/// Load tests of a gateway: sessions, throughput, latency, CPU time and memory.
 #[derive(Debug, Args)]
 pub(super) struct Bench {
     #[command(subcommand)]

@@ -40,7 +40,7 @@ pub(super) struct Call {
     /// Log in as this user before the call.
     #[arg(long)]
     user: Option<String>,
-    /// The token that proves it.
+    /// The token of that user.
     #[arg(long, env = "BRIDGEHEAD_TOKEN", hide_env_values = true, default_value = "")]
     token: String,
     /// Encrypt the session, with the gateway's public key.
@@ -49,19 +49,20 @@ pub(super) struct Call {
     /// A header of the upgrade request, as 'Name: value'. May be repeated.
     #[arg(long = "header", value_name = "HEADER", value_parser = header)]
     headers: Vec<(HeaderName, HeaderValue)>,
-    /// Stay, and print what is pushed: a line of JSON each, until Ctrl-C.
+    /// Stay connected and print each push as a line of JSON, until Ctrl-C.
     #[arg(long, help_heading = "Listening")]
     listen: bool,
     /// The message type of pushed data, such as pb.MsgDataList.
     ///
-    /// Every event's data is printed as that message, unless it is none. Without it,
-    /// events of the number 0 are pb.MsgDataList where that is known.
+    /// The data of each event is decoded as that message, and printed as hex if it
+    /// cannot be. Without this option, events with number 0 are decoded as
+    /// pb.MsgDataList if the descriptors have it.
     #[arg(long = "type", value_name = "MESSAGE", requires = "listen", help_heading = "Listening")]
     message: Option<String>,
-    /// The platform to appear as.
+    /// The platform of this client.
     #[arg(long, default_value = "web")]
     platform: String,
-    /// The device id to appear as [default: a new one].
+    /// The device id of this client [default: a new one].
     #[arg(long)]
     device: Option<String>,
     /// How long connecting and calling may take, each.
@@ -69,13 +70,13 @@ pub(super) struct Call {
     timeout: Duration,
     #[command(flatten)]
     source: catalogue::Source,
-    /// What the method leads to there: package.Service/Method.
+    /// The RPC of the method, in those descriptors: package.Service/Method.
     #[arg(long, requires = "descriptors", help_heading = "Descriptors")]
     rpc: Option<String>,
-    /// Believe certificates of these authorities, and no others (wss).
+    /// Trust only certificates of these authorities (wss).
     #[arg(long, value_name = "FILE", help_heading = "TLS")]
     ca: Option<PathBuf>,
-    /// Believe any certificate (wss).
+    /// Accept any certificate (wss): for tests only.
     #[arg(long, conflicts_with = "ca", help_heading = "TLS")]
     insecure: bool,
 }

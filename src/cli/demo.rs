@@ -22,7 +22,7 @@ const ROUTES: &str = include_str!("../../routes.yaml");
 const LISTEN: &str = "127.0.0.1:8080";
 const PUSH: &str = "127.0.0.1:9090";
 
-/// Run a gateway with small services behind it, and say what to try.
+/// Run a gateway with small services behind it, and print commands to try.
 #[derive(Debug, Args)]
 pub(super) struct Demo {
     /// Where clients connect.
@@ -34,10 +34,10 @@ pub(super) struct Demo {
     /// Where services push to clients, by the Push API.
     #[arg(long, value_name = "IP:PORT", default_value = PUSH)]
     push: SocketAddr,
-    /// Where it can be asked how the gateway is.
+    /// Where the admin listener (health, readiness, metrics) listens.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9901")]
     admin: SocketAddr,
-    /// Where the key pair for encrypted sessions is kept; made if it is not there.
+    /// Where the key pair for encrypted sessions is kept; created if missing.
     #[arg(long, value_name = "DIR", default_value_os_t = env::temp_dir().join("bridgehead-demo"))]
     key_dir: PathBuf,
 }

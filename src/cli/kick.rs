@@ -15,7 +15,7 @@ use crate::proto::push::KickRequest;
 pub(super) struct Kick {
     #[command(flatten)]
     targets: Targets,
-    /// Why, as the clients are told; at most 123 bytes.
+    /// The reason that is sent to the clients; at most 123 bytes.
     #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
     /// How the result is printed.

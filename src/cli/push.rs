@@ -16,7 +16,7 @@ use crate::proto::push::{self, PushRequest};
 use data::Data;
 use receipts::{Summary, line};
 
-/// Push an event to sessions, and print what became of it.
+/// Push an event to sessions, and print the receipts.
 ///
 /// A line for each session that is selected, and for each user who is named and
 /// not there, as soon as it is known. The exit code is 0 when the gateway has

@@ -18,7 +18,7 @@ use super::output::print;
 use new_key::NewKey;
 use signing::SigningKey;
 
-/// Mint a JSON Web Token to log in with, or make a key to sign such with.
+/// Make a JSON Web Token to log in with, or a key to sign tokens with.
 #[derive(Debug, Args)]
 pub(super) struct Token {
     /// The user that the token is for.
@@ -44,7 +44,7 @@ pub(super) struct Token {
     /// The claim `aud`; several make a list.
     #[arg(long, value_name = "AUDIENCE")]
     audience: Vec<String>,
-    /// How long the token is good for; `never`: it does not expire.
+    /// How long the token is valid; `never`: it does not expire.
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = expires)]
     expires: Expires,
     /// The claim that names the user, as `auth.jwt.user_claim` has it.
@@ -75,7 +75,7 @@ enum Kind {
     Es256,
     /// Ed25519.
     Eddsa,
-    /// A secret, which whoever checks tokens has, too.
+    /// A secret, which signs and verifies tokens.
     Hs256,
 }
 

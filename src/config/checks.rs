@@ -136,7 +136,7 @@ impl Checks<'_> {
         }
         let span = self.document.key_at(&["auth", "none"]);
         let message = format!(
-            "`none` believes every token, and {} can be reached from other machines",
+            "`none` accepts every token, and {} can be reached from other machines",
             self.listener("edge", listen)
         );
         let help = "listen on `127.0.0.1:8080`, check tokens with `jwt` or `rpc`, or say `none: { insecure: true }`";
@@ -224,7 +224,7 @@ impl Checks<'_> {
         if matches!(auth.judge, Judge::None(_)) && !auth.recheck.is_zero() {
             self.diagnostics.warning(
                 self.document.key_at(&["auth", "recheck"]),
-                "`recheck` has no effect: `none` believes every token, as often as it is judged",
+                "`recheck` has no effect: `none` accepts every token, however often it is verified",
                 "leave it out, or judge logins with `jwt` or `rpc`",
             );
         }
@@ -307,7 +307,7 @@ impl Checks<'_> {
         let listener = self.listener("push", push.listen);
         self.diagnostics.error(
             span,
-            format!("{listener} can be reached from other machines, and everybody may push"),
+            format!("{listener} can be reached from other machines, and anyone may push"),
             "add `tokens`, or `tls` with a `client_ca`, or listen on `127.0.0.1:9090`",
         );
     }
@@ -462,7 +462,7 @@ impl Checks<'_> {
                     .error(
                         at,
                         "`authorization` is both passed on and set",
-                        "leave one of them out: what is set stands in place of the client's token",
+                        "leave one of them out: the value that is set replaces the client's token",
                     )
                     .note(place, "it is passed on here");
             }
@@ -586,7 +586,7 @@ mod tests {
         let (_, diagnostics) = read("auth: { none: { insecure: true } }\n");
         assert!(diagnostics.is_empty(), "{diagnostics}");
         let complaint = complaint("edge: { listen: 10.0.0.1:1 }\nauth: { none: {} }\n");
-        assert!(complaint.starts_with("t.yaml:2:9: `none` believes every token"), "{complaint}");
+        assert!(complaint.starts_with("t.yaml:2:9: `none` accepts every token"), "{complaint}");
     }
 
     #[test]
@@ -637,11 +637,14 @@ mod tests {
             ("", "has neither `keys` nor `secret` nor `issuer`"),
             ("audience: im", "has neither `keys` nor `secret` nor `issuer`"),
             ("issuer: im", "the issuer `im`, which could say where its keys are, is not a URL"),
-            ("issuer: http://id.example.com", "is not https, so whoever is on the way"),
+            ("issuer: http://id.example.com", "is not https, so anyone on the network path"),
             ("keys: a, secret: b", "are two ways to check tokens"),
             ("keys: a, ca: b", "`ca` is for keys that are fetched"),
             ("secret: a, ca: b", "`ca` is for keys that are fetched"),
-            ("keys: http://id.example.com/jwks.json", "is not https, so whoever is on the way"),
+            (
+                "keys: http://id.example.com/jwks.json",
+                "is not https, so anyone on the network path",
+            ),
             ("keys: file:///a", "write the path alone"),
         ] {
             let complaints = jwt(bad);

@@ -159,7 +159,7 @@ impl Edge {
     }
 
     fn drop_unheard(&self, peer: IpAddr) {
-        tracing::warn!(%peer, "connection dropped: full, and too many are being told so");
+        tracing::warn!(%peer, "connection dropped: full, and too many are being closed with 1013");
         self.counted().refuse("dropped");
     }
 

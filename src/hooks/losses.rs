@@ -21,7 +21,7 @@ pub(super) enum Loss {
     Full,
     #[error("the descriptors of the hook's RPC are not known yet")]
     Pending,
-    #[error("what the client says of itself does not fit the request message")]
+    #[error("a value of the session does not fit the request message")]
     NoFit,
     #[error("the gateway is stopping")]
     Stopping,

@@ -74,7 +74,7 @@ pub struct Sessions {
 pub struct Pushes {
     /// Calls that were refused, by `reason`: `unauthenticated`, `invalid`.
     pub refused: IntCounterVec,
-    /// Pushes whose receipts are not all told yet.
+    /// Pushes whose receipts are not complete yet.
     pub in_progress: IntGauge,
     /// Pushes, by the confirmation that was asked for.
     pub pushes: IntCounterVec,
@@ -241,7 +241,7 @@ impl New<'_> {
                 &["reason"],
             ),
             in_progress: self
-                .gauge("pushes_in_progress", "Pushes whose receipts are not all told yet."),
+                .gauge("pushes_in_progress", "Pushes whose receipts are not complete yet."),
             pushes: self.counters(
                 "pushes_total",
                 "Pushes of backends, by the confirmation that they ask for.",

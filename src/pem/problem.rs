@@ -68,7 +68,7 @@ pub enum PemError {
     Der(Wanted),
     /// A container of keys and certificates (`.p12`, `.pfx`).
     #[error(
-        "the file is a PKCS#12 container, not PEM; `{}` takes out what is needed",
+        "the file is a PKCS#12 container, not PEM; `{}` extracts the needed parts",
         .0.opening_pkcs12()
     )]
     Pkcs12(Wanted),

@@ -187,7 +187,7 @@ pub(super) fn unfilled(message: &MessageDescriptor) -> Vec<Unfilled> {
                 "the gateway fills fields of text, of integers, and of their wrappers such as \
                  google.protobuf.StringValue",
             ),
-            Some(form) => (!can_be(member, form)).then_some("what it stands for is no number"),
+            Some(form) => (!can_be(member, form)).then_some("its value is never a number"),
         };
         let reasons: Option<Vec<_>> =
             fields.iter().map(|field| Some((field, reason(field)?))).collect();

@@ -68,7 +68,7 @@ impl Ended {
 /// Says what happened, and what would be right where that is known.
 pub(super) fn explain(first: &[u8], ended: &Ended) -> String {
     if let Some((reason, words)) = goodbye(first) {
-        return format!("the peer says goodbye at once: GOAWAY with {reason:?}{words}");
+        return format!("the peer sends GOAWAY at once, with {reason:?}{words}");
     }
     let so_far = if first.is_empty() {
         "before it said anything"
@@ -82,7 +82,7 @@ pub(super) fn explain(first: &[u8], ended: &Ended) -> String {
         Ended::Broken(error) => format!("the connection broke {so_far}: {error}"),
         Ended::Wrong(error) => format!("the peer breaks the rules of HTTP/2: {error}"),
         Ended::Goodbye(reason) => {
-            format!("the peer says goodbye at once: GOAWAY with {reason:?}")
+            format!("the peer sends GOAWAY at once, with {reason:?}")
         }
     }
 }
@@ -196,7 +196,7 @@ mod tests {
             let goaway = [0, 0, length, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11];
             [&settings[..], &goaway[..], words].concat()
         };
-        let calm = "the peer says goodbye at once: GOAWAY with ENHANCE_YOUR_CALM";
+        let calm = "the peer sends GOAWAY at once, with ENHANCE_YOUR_CALM";
         assert_eq!(closed(&frames(b"")), calm);
         let given = frames(b"too_many_pings");
         assert_eq!(closed(&given), format!("{calm}, `too_many_pings`"));

@@ -38,7 +38,7 @@ pub struct Counts {
     /// Connections, or looks at a name, that failed: also those that were
     /// closed within a second.
     pub failures: u64,
-    /// Connections that were ended by the service, or by what is between.
+    /// Connections that were ended by the service, or by something between it and the gateway.
     pub disconnects: u64,
     /// Connections that were replaced, because they did not answer.
     pub replacements: u64,

@@ -164,7 +164,7 @@ impl Keeper {
         match closed {
             _ if current.proven => Served::Proven,
             Closed::Goodbye => {
-                Served::TooShort("the peer says goodbye at once, or closes the connection".into())
+                Served::TooShort("the peer sends GOAWAY at once, or closes the connection".into())
             }
             Closed::Broken(error) => Served::TooShort(error),
         }

@@ -18,15 +18,15 @@ def test_notes_tell_how_to_go_on(helm, values_file):
     [
         (
             "single",
-            ["ws://rel-bridgehead.im:80/ws", "Every login is believed", "No upstreams yet"],
+            ["ws://rel-bridgehead.im:80/ws", "Every login is accepted", "No upstreams yet"],
             ["Backends push to"],
         ),
         (
             "minimal",
-            ["rel-bridgehead-push.im:9090", "The Push API has no TLS", "NATS takes everybody"],
+            ["rel-bridgehead-push.im:9090", "The Push API has no TLS", "NATS accepts every connection"],
             ["Every login", "No upstreams"],
         ),
-        ("nats", [], ["NATS takes everybody", "admin listener (network"]),
+        ("nats", [], ["NATS accepts every connection", "admin listener (network"]),
         (
             "ingress",
             ["wss://im.example.com/im", "wss://im.example.org/im"],

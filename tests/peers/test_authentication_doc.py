@@ -1,11 +1,10 @@
 """docs/authentication.md: every configuration and every command in it, on the real binary."""
 
 import json
-import re
 import shlex
 import subprocess
-from pathlib import Path
 
+import documents
 import pytest
 import yaml
 from configuration import gateway_config
@@ -13,13 +12,17 @@ from identity_provider import DISCOVERY, IdentityProvider
 from session_client import Code
 from test_auth_jwt import login
 
-TEXT = (Path(__file__).resolve().parents[2] / "docs" / "authentication.md").read_text()
-SNIPPETS = {
-    heading: yaml.safe_load(body)["auth"]
-    for heading, body in re.findall(r"^#+ ([^\n]*)\n(?:(?!^#).)*?```yaml\n(.*?)```", TEXT, re.MULTILINE | re.DOTALL)
-}
-ALL = [yaml.safe_load(body)["auth"] for body in re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)]
-COMMANDS = re.findall(r"^\$ bridgehead (.*)$", TEXT, re.MULTILINE)
+BLOCKS = documents.blocks((documents.ROOT / "docs" / "authentication.md").read_text())
+EXAMPLES = [(block.heading, yaml.safe_load(block.text)["auth"]) for block in BLOCKS if block.language == "yaml"]
+# The first of each section.
+SNIPPETS = dict(reversed(EXAMPLES))
+ALL = [auth for _, auth in EXAMPLES]
+COMMANDS = [
+    step.command.removeprefix("bridgehead ")
+    for block in BLOCKS
+    if block.language == "console"
+    for step in documents.steps(block)
+]
 FORMS = {
     "Public keys in PEM": [],
     "A key set in a file": ["--claim", 'realm={"user": {"id": "alice"}}'],

@@ -98,7 +98,7 @@ async fn a_goodbye_at_once_is_told_with_its_reason() {
     for closes in [true, false] {
         let says = frames(&goaway(0, b""));
         let text = told(Peer { listens: true, says, closes }).await;
-        assert!(text.contains("says goodbye at once: GOAWAY with NO_ERROR"), "{text}");
+        assert!(text.contains("sends GOAWAY at once, with NO_ERROR"), "{text}");
         let says = frames(&goaway(11, b"too_many_pings"));
         let text = told(Peer { listens: true, says, closes }).await;
         assert!(text.contains("GOAWAY with ENHANCE_YOUR_CALM, `too_many_pings`"), "{text}");

@@ -24,7 +24,7 @@ pub enum UrlProblem {
     Scheme,
     /// Plain HTTP to another machine.
     #[error(
-        "is not https, so whoever is on the way could put in a key of their own; plain http is for 127.0.0.0/8, ::1 and localhost"
+        "is not https, so anyone on the network path could replace the keys; plain http is for 127.0.0.0/8, ::1 and localhost"
     )]
     Plain,
     /// With a user or a password in it.

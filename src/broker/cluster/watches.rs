@@ -141,7 +141,7 @@ impl Cluster {
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "what another gateway tells a watch cannot be read");
+                tracing::warn!(%error, "an event of another gateway's watch cannot be decoded");
             }
         }
     }

@@ -27,7 +27,7 @@ pub(super) struct ClientArgs {
     /// Where the gateway is.
     #[arg(long, env = "BRIDGEHEAD_URL", default_value = "ws://127.0.0.1:8080/ws")]
     url: String,
-    /// What the users are called, before their number.
+    /// The prefix of the users' names: bench-0, bench-1, …
     #[arg(long, value_name = "PREFIX", default_value = "bench-")]
     user_prefix: String,
     /// The token that they all log in with.
@@ -42,7 +42,7 @@ pub(super) struct ClientArgs {
     /// Encrypt the sessions, with the gateway's public key.
     #[arg(long, value_name = "PUBLIC_KEY.pem")]
     encrypt: Option<PathBuf>,
-    /// Believe any certificate (wss).
+    /// Accept any certificate (wss): for tests only.
     #[arg(long)]
     insecure: bool,
 }

@@ -177,7 +177,7 @@ pub(super) fn clients(edge: &EdgeConfig) -> Vec<String> {
 /// Who judges logins, and with which keys.
 pub(super) fn logins(judge: &Judge, resolved: &Resolved) -> String {
     match (judge, &resolved.services.auth) {
-        (Judge::None(_), _) => "every token is believed".to_owned(),
+        (Judge::None(_), _) => "every token is accepted".to_owned(),
         (Judge::Rpc(call), _) => format!("{} ({}) is asked", call.rpc, call.upstream),
         (Judge::Jwt(_), Authenticator::Jwt(jwt)) => format!("JWT, keys of {}", jwt.keys()),
         (Judge::Jwt(_), _) => "JWT".to_owned(),

@@ -17,7 +17,7 @@ use crate::cli::json;
 pub(super) struct Data {
     #[command(flatten)]
     notation: Notation,
-    /// The message that --json describes, such as pb.MsgDataList.
+    /// The message type of --json, such as pb.MsgDataList.
     #[arg(long = "type", value_name = "MESSAGE", conflicts_with_all = ["text", "hex", "file"])]
     message: Option<String>,
     #[command(flatten)]

@@ -39,7 +39,7 @@ pub(in crate::cli) struct Connection {
         hide_default_value = true
     )]
     push_token: String,
-    /// Believe certificates of these authorities, and no others (https).
+    /// Trust only certificates of these authorities (https).
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// The certificate to show (https), where the gateway asks for one.

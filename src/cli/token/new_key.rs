@@ -38,7 +38,7 @@ impl NewKey {
         self.write(&secret, 0o600, line.as_bytes())?;
         let secret = secret.display();
         Ok(format!(
-            "{secret}: the secret, for the gateway and for whoever signs. In routes.yaml:\n\
+            "{secret}: the secret, for the gateway and for the issuer of tokens. In routes.yaml:\n\
              \n    auth:\n      jwt: {{ secret: {secret} }}\n\n\
              To try it:\n\
              \n    bridgehead token --secret {secret} --user USER"
@@ -60,7 +60,7 @@ impl NewKey {
         let [private, public, jwks] = [private, public, jwks].map(|it| it.display().to_string());
         let kid = self.kid.as_ref().map(|kid| format!(" --kid {kid}")).unwrap_or_default();
         Ok(format!(
-            "{private}: the private key, for whoever signs tokens. To try it:\n\
+            "{private}: the private key, which signs tokens. To try it:\n\
              \n    bridgehead token --key {private}{kid} --user USER\n\n\
              {jwks}: the public key, for the gateway. In routes.yaml:\n\
              \n    auth:\n      jwt: {{ keys: {jwks} }}\n\n\

@@ -157,7 +157,7 @@ form! {
         help: "use lowercase letters, digits, `-`, `_` and `.`, such as `x-api-key`",
         check: |text| {
             if OwnMetadata::ALL.iter().any(|own| own.name() == text) {
-                return Err(Complaint::because("is the gateway's own, and tells of the client")
+                return Err(Complaint::because("is set by the gateway, and describes the client")
                     .help("choose another name; `drop` takes the gateway's out"));
             }
             metadata_name(text)

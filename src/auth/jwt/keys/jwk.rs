@@ -49,8 +49,9 @@ pub(super) fn keys(text: &str, origin: Origin) -> Result<Vec<Key>, KeyProblem> {
 
 fn key(member: Value, origin: Origin) -> Result<Key, String> {
     // What the parser says repeats values.
-    let jwk: Jwk = serde_json::from_value(member)
-        .map_err(|_| "is no JWK: `kty` or what it needs is missing, or is not what it should be")?;
+    let jwk: Jwk = serde_json::from_value(member).map_err(
+        |_| "is not a valid JWK: `kty`, or a member that its type needs, is missing or wrong",
+    )?;
     let common = &jwk.common;
     if !matches!(common.public_key_use, None | Some(PublicKeyUse::Signature)) {
         return Err("is not for signatures".to_owned());
@@ -141,7 +142,7 @@ mod tests {
         let set = json!({"keys": [{"kty": "future"}, {"kty": "oct", "k": "AAAA"}, 5]});
         assert_refused(&set, "key 1 is of a kind");
         assert_refused(&set, "key 2 is a secret of less");
-        assert_refused(&set, "key 3 is no JWK");
+        assert_refused(&set, "key 3 is not a valid JWK");
         assert_refused(&json!({"keys": []}), "the set is empty");
         assert_refused(&json!({"keys": 1}), "is not a JWKS");
         assert_refused(&json!({"kty": "oct", "k": "AAAA"}), "less than 32 bytes");

@@ -28,7 +28,7 @@ const OPENING: usize = 64;
 /// From the moment at which all is ready until the first request.
 const LEAD: Duration = Duration::from_millis(20);
 
-/// Call a method over many connections at once, and say how fast that was and what it cost.
+/// Call a method over many connections at once, and report throughput, latency and cost.
 ///
 /// Without --rate each connection has so many requests in flight, and sends
 /// the next one when an answer comes. With --rate requests are sent at equal

@@ -185,7 +185,7 @@ impl Report {
         let counts = [
             (self.connections_lost, "connections lost"),
             (self.unanswered, "requests not answered"),
-            (self.unexpected_answers, "answers that nobody asked for"),
+            (self.unexpected_answers, "answers without a request"),
         ];
         let counts = counts.iter().filter(|(count, _)| *count > 0);
         counts.map(|(count, what)| format!("{what}: {}", grouped(*count))).collect()

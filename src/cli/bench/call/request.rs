@@ -31,7 +31,7 @@ pub(super) struct RequestArgs {
     file: Option<PathBuf>,
     #[command(flatten)]
     source: catalogue::Source,
-    /// What the method leads to there: package.Service/Method.
+    /// The RPC of the method, in those descriptors: package.Service/Method.
     #[arg(long, requires = "descriptors")]
     rpc: Option<String>,
 }

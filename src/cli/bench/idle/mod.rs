@@ -24,7 +24,7 @@ use report::Report;
 /// Requests of a burst that are in flight on a session, at most.
 const IN_FLIGHT: u16 = 16;
 
-/// Open many sessions that do nothing, and say what they cost.
+/// Open many idle sessions, and report their cost.
 ///
 /// With --pid it reports the CPU time of the gateway for each handshake (TCP,
 /// WebSocket, setCxnParams, login, and RSA where sessions are encrypted), and

@@ -68,7 +68,7 @@ fn mistakes() -> Vec<(String, &'static str)> {
         ("push: { tokens: [\"\\n\"] }", "is empty"),
         ("push: { listen: 0.0.0.0:0, tokens: [{ token_file: no }] }", "there is no file"),
         ("push: { listen: 0.0.0.0:0, tokens: [{}] }", "says nothing"),
-        ("push: { listen: 0.0.0.0:0 }", "everybody may push"),
+        ("push: { listen: 0.0.0.0:0 }", "anyone may push"),
         ("cluster: { nats: nats://n:1, credentials: no.creds }", "there is no file"),
         ("cluster: { nats: nats://n:1, credentials: junk }", "cannot use the credentials"),
         ("cluster: { nats: nats://n:1, tls: { ca: no.pem } }", "there is no file"),
@@ -144,7 +144,7 @@ fn mistakes() -> Vec<(String, &'static str)> {
         ("jwtt: { keys: x }", "did you mean `jwt`?"),
         ("grace: 5s", "has none of"),
         ("rpc: { upstream: v, rpc: pb.userService/Login, accept_when: {} }", "no upstream `v`"),
-        ("rpc: { upstream: u, rpc: pb.userService/Login }", "says nowhere which responses"),
+        ("rpc: { upstream: u, rpc: pb.userService/Login }", "does not define which responses"),
         (
             "rpc: { upstream: u, rpc: pb.userService/Login, accept_wen: {} }",
             "did you mean `accept_when`?",
@@ -206,7 +206,7 @@ fn the_outcome_is_json_for_programs() {
     let config = format!("{BASICS}{UPSTREAM}");
     let good = json(&check(folder.path(), config.as_bytes(), &["--output", "json"]));
     assert_eq!(good["ok"], true);
-    assert_eq!(good["logins"], "every token is believed");
+    assert_eq!(good["logins"], "every token is accepted");
     let route = &good["routes"][0];
     assert_eq!((&route["method"], &route["upstream"]), (&"/x".into(), &"u".into()));
     assert_eq!((&route["timeout_ms"], &route["public"]), (&5000.into(), &false.into()));

@@ -150,7 +150,7 @@ fn shells_can_complete_the_commands() {
     let script = folder.path().join("script");
     let bash = text(&bridgehead(&["completions", "bash"], folder.path()).output().unwrap());
     std::fs::write(&script, bash).unwrap();
-    let asked = "source script; COMP_WORDS=(bridgehead che); COMP_CWORD=1; _bridgehead bridgehead che bridgehead; echo \"${COMPREPLY[@]}\"";
+    let asked = "source ./script; COMP_WORDS=(bridgehead che); COMP_CWORD=1; _bridgehead bridgehead che bridgehead; echo \"${COMPREPLY[@]}\"";
     let output = Command::new("bash").args(["-c", asked]).current_dir(folder.path()).output();
     assert_eq!(text(&output.unwrap()).trim(), "check");
     assert_fails(&bridgehead(&["completions", "ksh"], folder.path()).output().unwrap(), 64, "bash");

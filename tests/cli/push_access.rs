@@ -151,5 +151,9 @@ fn mutual_tls_needs_a_certificate_of_the_right_authority() {
 fn servers_of_another_kind_are_recognized() {
     let demo = Demo::start();
     let websocket = demo.url.replace("ws://", "http://").replace("/ws", "");
-    assert_fails(&sessions(demo.folder.path(), &websocket, &[]), 1, "is it the Push API");
+    assert_fails(
+        &sessions(demo.folder.path(), &websocket, &[]),
+        1,
+        "this is where clients connect (edge.listen)",
+    );
 }

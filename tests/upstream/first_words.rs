@@ -101,7 +101,10 @@ async fn a_goodbye_at_once_is_told_with_its_reason() {
         assert!(text.contains("sends GOAWAY at once, with NO_ERROR"), "{text}");
         let says = frames(&goaway(11, b"too_many_pings"));
         let text = told(Peer { listens: true, says, closes }).await;
-        assert!(text.contains("GOAWAY with ENHANCE_YOUR_CALM, `too_many_pings`"), "{text}");
+        assert!(
+            text.contains("GOAWAY at once, with ENHANCE_YOUR_CALM, `too_many_pings`"),
+            "{text}"
+        );
         // Some refuse with their very first frame.
         let text = told(Peer { listens: true, says: goaway(2, b"full"), closes }).await;
         assert!(!text.contains("does not speak"), "{text}");

@@ -24,10 +24,10 @@ const PER_SOURCE: usize = 1_000;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Clients")]
 pub(super) struct ClientArgs {
-    /// Where the gateway is.
+    /// The gateway's URL.
     #[arg(long, env = "BRIDGEHEAD_URL", default_value = "ws://127.0.0.1:8080/ws")]
     url: String,
-    /// The prefix of the users' names: bench-0, bench-1, …
+    /// The prefix of the users' names.
     #[arg(long, value_name = "PREFIX", default_value = "bench-")]
     user_prefix: String,
     /// The token that they all log in with.

@@ -225,6 +225,8 @@ fn percent(text: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+    use rand::rngs::StdRng;
+    use rand::{RngExt as _, SeedableRng as _};
     use rustls_pki_types::SubjectPublicKeyInfoDer;
     use rustls_pki_types::pem::PemObject;
 
@@ -361,9 +363,11 @@ mod tests {
 
     #[test]
     fn random_secrets_are_left_alone() {
+        // One in some thousand looks like the beginning of DER: of these none does.
+        let mut random = StdRng::seed_from_u64(1);
         for length in [32, 48, 64, 96] {
             let refused = (0..500).filter(|_| {
-                let bytes: Vec<u8> = (0..length).map(|_| rand::random()).collect();
+                let bytes: Vec<u8> = (0..length).map(|_| random.random()).collect();
                 found_in(hex(&bytes, "").as_bytes()).is_some()
                     || found_in(BASE64_STANDARD.encode(&bytes).as_bytes()).is_some()
             });

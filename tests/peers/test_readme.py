@@ -67,6 +67,8 @@ def test_a_configuration_can_be_used(run_check, services, binary, tmp_path, bloc
         (tmp_path / name).write_text("a-key-or-token\n")
     shown = yaml.safe_load(re.sub(r"\$\{\w+\}", "from-the-environment", block.text))
     base = gateway_config(services)
+    if "edge" in shown:
+        shown["edge"] = {**base["edge"], **shown["edge"]}
     if "hooks" in shown:
         base["upstreams"]["im"] = {"address": "http://127.0.0.1:1"}
     checked = run_check({**base, **shown}, "--offline")

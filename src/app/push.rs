@@ -56,23 +56,31 @@ impl Door {
 
     /// Reads the certificates and the files of tokens again: they change whatever
     /// else is wrong.
-    pub(super) fn read_again(&self, running: Option<&PushConfig>) {
-        match self.tls.as_ref().map(|tls| tls.reload()) {
-            Some(Ok(())) => tracing::info!("push API certificates read again"),
-            Some(Err(error)) => {
-                tracing::error!(%error, "the push API's old TLS certificates go on");
+    pub(super) fn read_again(&self, running: Option<&PushConfig>) -> bool {
+        let is_tls_good = match self.tls.as_ref().map(|tls| tls.reload()) {
+            Some(Ok(())) => {
+                tracing::info!("push API certificates read again");
+                true
             }
-            None => {}
-        }
-        let Some(running) = running.filter(|push| push.tokens.iter().any(is_file)) else { return };
+            Some(Err(error)) => {
+                tracing::error!(%error, "the push API's new TLS certificates are refused, the old ones stay in use");
+                false
+            }
+            None => true,
+        };
+        let Some(running) = running.filter(|push| push.tokens.iter().any(is_file)) else {
+            return is_tls_good;
+        };
         match all(running) {
             Ok(tokens) => {
                 self.take_over(&tokens);
                 tracing::info!("push API tokens read again");
+                is_tls_good
             }
             Err(problem) => {
                 let error = problem.message;
-                tracing::error!(%error, "the push API's old tokens go on");
+                tracing::error!(%error, "the push API's new tokens are refused, the old ones stay in use");
+                false
             }
         }
     }

@@ -82,18 +82,7 @@ impl Reloader {
 
     /// Reads everything again. What is bad is refused whole.
     async fn reload(&mut self) {
-        if let Some(tls) = &self.tls {
-            match tls.reload() {
-                Ok(()) => tracing::info!("client TLS certificate read again"),
-                Err(error) => tracing::error!(%error, "the old TLS certificate goes on"),
-            }
-        }
-        self.door.read_again(self.running.push.as_ref());
-        match self.cluster.as_ref().and_then(|cluster| cluster.read_again()) {
-            Some(Ok(())) => tracing::info!("credentials for NATS read again"),
-            Some(Err(error)) => tracing::error!(%error, "the old credentials for NATS go on"),
-            None => {}
-        }
+        let are_files_good = self.read_files_again();
         let loaded = match (self.read)() {
             Ok(loaded) => loaded,
             Err(diagnostics) => return self.refuse(&diagnostics),
@@ -118,10 +107,42 @@ impl Reloader {
         self.door.take_over(&tokens.unwrap_or_default());
         self.running = loaded.config;
         self.replace(resolved.services, resolved.pending);
-        self.metrics.reloads.with_label_values(&["ok"]).inc();
-        self.news.is_good();
+        // A gateway that starts with a bad file would refuse to, so it is no success.
+        let outcome = if are_files_good { "ok" } else { "refused" };
+        self.metrics.reloads.with_label_values(&[outcome]).inc();
+        if are_files_good {
+            self.news.is_good();
+        }
         tracing::info!(routes = self.services.load().routes.len(), "configuration reloaded");
         self.log_pending();
+    }
+
+    /// Reads the files of certificates, keys, tokens and credentials that are in use.
+    /// Those that are bad are left out. Returns whether all are good.
+    fn read_files_again(&self) -> bool {
+        let tls = self.tls.as_ref().is_none_or(|tls| match tls.reload() {
+            Ok(()) => {
+                tracing::info!("client TLS certificate read again");
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "the new TLS certificate is refused, the old one stays in use");
+                false
+            }
+        });
+        let push = self.door.read_again(self.running.push.as_ref());
+        let cluster = match self.cluster.as_ref().and_then(|cluster| cluster.read_again()) {
+            Some(Ok(())) => {
+                tracing::info!("credentials for NATS read again");
+                true
+            }
+            Some(Err(error)) => {
+                tracing::error!(%error, "the new credentials for NATS are refused, the old ones stay in use");
+                false
+            }
+            None => true,
+        };
+        tls && push && cluster
     }
 
     fn refuse(&self, diagnostics: &Diagnostics) {

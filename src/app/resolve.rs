@@ -23,7 +23,7 @@ use crate::routing::{
 };
 use crate::session::Services;
 use crate::upstream::reflection::{self, Reflected, ReflectionError};
-use crate::upstream::{self, Destination, Rules, Upstream};
+use crate::upstream::{self, Destination, Rules, TlsError, Upstream};
 
 /// How long a server may take to tell its descriptors.
 const REFLECTION_TIMEOUT: Duration = Duration::from_secs(5);
@@ -203,10 +203,10 @@ impl Resolver {
             _ => match Upstream::new(wants, self.workers) {
                 Ok(upstream) => Arc::new(upstream),
                 Err(error) => {
-                    let key = if matches!(error, upstream::UpstreamError::Tls { .. }) {
-                        "tls"
-                    } else {
-                        "address"
+                    let key = match &error {
+                        upstream::UpstreamError::Tls { reason: TlsError::Unused, .. } => "address",
+                        upstream::UpstreamError::Tls { .. } => "tls",
+                        _ => "address",
                     };
                     problem(key, error.to_string());
                     return None;

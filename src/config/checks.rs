@@ -31,6 +31,7 @@ pub(super) fn check(config: &Config, document: &Document, diagnostics: &mut Diag
     checks.encryption();
     checks.platform_classes();
     checks.push_door();
+    checks.listeners();
     checks.callers();
     checks.own_methods();
     checks.methods_once();
@@ -81,6 +82,15 @@ pub(super) fn open_file(path: &Path) -> io::Result<()> {
         return Err(io::ErrorKind::IsADirectory.into());
     }
     Ok(())
+}
+
+/// Whether two listeners want the same port of the same address. Port 0 is any
+/// that is free.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_any = |it: SocketAddr| it.ip().is_unspecified();
+    let same = one.ip().to_canonical() == other.ip().to_canonical();
+    let one_is_in_all = (is_any(one) || is_any(other)) && one.is_ipv4() == other.is_ipv4();
+    one.port() == other.port() && one.port() != 0 && (same || one_is_in_all)
 }
 
 struct Checks<'c> {
@@ -310,6 +320,35 @@ impl Checks<'_> {
             format!("{listener} can be reached from other machines, and anyone may push"),
             "add `tokens`, or `tls` with a `client_ca`, or listen on `127.0.0.1:9090`",
         );
+    }
+
+    /// A port takes one listener: the second of them could not be opened.
+    fn listeners(&mut self) {
+        let all = [
+            ("edge", Some(self.config.edge.listen)),
+            ("push", self.config.push.as_ref().map(|push| push.listen)),
+            ("admin", self.config.admin.as_ref().map(|admin| admin.listen)),
+        ];
+        let mut before: Vec<(&str, SocketAddr)> = Vec::new();
+        for (section, listen) in all {
+            let Some(listen) = listen.filter(|_| !self.is_unsure(&[section, "listen"])) else {
+                continue;
+            };
+            if let Some(&(other, first)) = before.iter().find(|(_, it)| overlap(*it, listen)) {
+                let listener = self.listener(section, listen);
+                let message =
+                    format!("{listener} is where `{other}.listen`, `{first}`, listens too");
+                let note = self.document.at(&[other, "listen"]);
+                self.diagnostics
+                    .error(
+                        self.document.at(&[section, "listen"]),
+                        message,
+                        "give each a port of its own",
+                    )
+                    .note(note, "the first one is here");
+            }
+            before.push((section, listen));
+        }
     }
 
     /// A listener's address as the document has it.

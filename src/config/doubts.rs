@@ -33,6 +33,12 @@ fn networks(document: &Document, diagnostics: &mut Diagnostics) {
     for (span, scalar) in texts(document, &["edge", "trusted_proxies"]) {
         let Some(network) = forms::parse_network(&scalar.text) else { continue };
         let whole = network.trunc();
+        if network.prefix_len() == 0 {
+            let message = format!("{} trusts everybody as a proxy", words::quoted(scalar));
+            let help = "any client can choose its own address then: name the networks of the proxies alone";
+            diagnostics.warning(span, message, help);
+            continue;
+        }
         if whole == network {
             continue;
         }
@@ -79,6 +85,17 @@ mod tests {
         assert!(said.contains("1:48: warning: `10.1.2.3/8` is an address within"), "{said}");
         assert!(said.contains("`10.0.0.0/8` for the whole network"), "{said}");
         assert!(said.ends_with("`10.1.2.3` for the address alone"), "{said}");
+    }
+
+    #[test]
+    fn to_trust_everybody_is_doubted() {
+        for network in ["0.0.0.0/0", "'::/0'", "10.0.0.0/0"] {
+            let said = complaint(&with_basics("edge: {}\n").replace(
+                "edge: { listen: 127.0.0.1:0 }\nauth: { none: {} }\nedge: {}\n",
+                &format!("edge: {{ listen: 127.0.0.1:0, trusted_proxies: [{network}] }}\nauth: {{ none: {{}} }}\n"),
+            ));
+            assert!(said.contains("trusts everybody as a proxy"), "{said}");
+        }
     }
 
     #[test]

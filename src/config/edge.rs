@@ -79,12 +79,14 @@ impl EdgeConfig {
     /// Where clients open their WebSockets, and how they are served there.
     pub fn paths(&self) -> Vec<(&str, PathConfig)> {
         if self.paths.is_empty() {
-            return vec![(self.path.as_deref().unwrap_or("/ws"), PathConfig::default())];
+            return vec![(self.path.as_deref().unwrap_or(DEFAULT_PATH), PathConfig::default())];
         }
         self.paths.iter().map(|(path, config)| (path.as_str(), *config)).collect()
     }
 }
 
+/// The path where neither `path` nor `paths` is given.
+pub(super) const DEFAULT_PATH: &str = "/ws";
 /// Paths of one listener.
 pub(super) const MAX_PATHS: usize = 16;
 

@@ -11,6 +11,7 @@ use std::path::Path;
 use serde_json::{Map, Value as Json};
 
 use super::diagnostics::Diagnostics;
+use super::edge::DEFAULT_PATH;
 use super::forms;
 use super::located::{Document, Node, Value};
 use super::masking;
@@ -26,7 +27,14 @@ pub(super) fn print(document: &Document, folder: &Path) -> String {
     let folder = std::path::absolute(folder.join(".")).unwrap_or_else(|_| folder.to_owned());
     // What is wrong was said when the document was read.
     let mut said = Diagnostics::new(document.source.clone());
-    let json = structure::check(document, &folder, &mut said).json.unwrap_or_default();
+    let mut json = structure::check(document, &folder, &mut said).json.unwrap_or_default();
+    // No default of the schema, as `paths` may stand in its place.
+    if let Some(all) = json.as_object_mut()
+        && let Some(edge) = all.entry("edge").or_insert_with(|| Map::new().into()).as_object_mut()
+        && !edge.contains_key("paths")
+    {
+        edge.entry("path").or_insert_with(|| DEFAULT_PATH.into());
+    }
     let whole = complete(json, schema::model(), Some(&document.root));
     // A tree of texts, numbers and booleans can always be written.
     yaml_serde::to_string(&whole).unwrap_or_default()

@@ -14,6 +14,7 @@ pub struct IdentityConfig {
     #[schemars(with = "FieldName")]
     pub request_field: String,
     /// How far below a request's top level that field is filled.
+    #[schemars(extend("default" = "top"))]
     pub depth: IdentityDepth,
     /// The message field that the gateway reads a code from in every response
     /// that has it.

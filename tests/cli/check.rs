@@ -81,6 +81,14 @@ fn mistakes() -> Vec<(String, &'static str)> {
         ("log: { level: \"${NOPE}\" }", "no variable `NOPE`"),
         ("log: {}\nlog: {}", "is here twice"),
         ("log:\n\tlevel: info", "a tab"),
+        (
+            "push: { listen: 127.0.0.1:7000 }\nadmin: { listen: 0.0.0.0:7000 }",
+            "`admin.listen`, `0.0.0.0:7000`, is where `push.listen`, `127.0.0.1:7000`, listens too",
+        ),
+        (
+            "push: {}\nadmin: { listen: 127.0.0.1:9090 }",
+            "`push.listen`, `127.0.0.1:9090`, listens too",
+        ),
         ("log: {}\0", "a NUL character"),
         ("log: {} # \x1b[2J", "an escape character"),
         ("log: { <<: {} }", "merging"),
@@ -106,6 +114,14 @@ fn mistakes() -> Vec<(String, &'static str)> {
         (
             "address: https://127.0.0.1:1, descriptors: [d.binpb], tls: { ca: no.pem }",
             "there is no file",
+        ),
+        (
+            "address: http://127.0.0.1:1, descriptors: [d.binpb], tls: { domain: a }",
+            "is plaintext, but the upstream has `tls`",
+        ),
+        (
+            "address: [http://127.0.0.1:1], descriptors: [d.binpb], tls: { domain: a }",
+            "is plaintext, but the upstream has `tls`",
         ),
         ("address: '127.0.0.1:1', descriptors: [d.binpb]", "has no scheme"),
         ("descriptors: [d.binpb], routes: { /x: pb.userService/Login }", "has no `address`"),

@@ -4,6 +4,7 @@ import signal
 import threading
 import time
 
+import credentials
 from admin_client import ADMIN, get, grown, metrics, readiness
 from cluster import start_cluster
 from configuration import PUSH, gateway_config
@@ -144,6 +145,19 @@ def test_reloads_are_counted_by_what_became_of_them(with_admin, services):
     eventually(lambda: metrics(gateway)['bridgehead_reloads_total{outcome="refused"}'] == 1)
     gateway.write_config(config)
     eventually(lambda: metrics(gateway)['bridgehead_reloads_total{outcome="ok"}'] == 1)
+
+
+def test_a_certificate_that_is_refused_is_no_good_reload(with_admin, services, tmp_path):
+    authority = credentials.Authority(tmp_path / "authority")
+    cert, key, _ = authority.issue("edge")
+    good = cert.read_bytes()
+    gateway = with_admin(gateway_config(services, edge={"tls": {"cert": str(cert), "key": str(key)}}))
+    cert.write_bytes(b"junk")
+    eventually(lambda: metrics(gateway)['bridgehead_reloads_total{outcome="refused"}'] >= 1)
+    assert metrics(gateway)['bridgehead_reloads_total{outcome="ok"}'] == 0
+    gateway.wait_line(lambda line: "the new TLS certificate is refused, the old one stays in use" in line)
+    cert.write_bytes(good)
+    eventually(lambda: metrics(gateway)['bridgehead_reloads_total{outcome="ok"}'] >= 1)
 
 
 def test_nats_that_is_away_is_a_word_and_no_reason_to_get_no_clients(start_gateway, services):

@@ -409,7 +409,7 @@ def test_credentials_and_certificates_for_nats_are_read_again(
     (mounted / "own.creds").write_text(old.operator.creds.replace("\n", " "))
     (mounted / "own.key").write_bytes(old.files["own.key"].replace(b"\n", b"\\n"))
     for node, mark in zip(nodes, marks, strict=True):
-        wait_log(node, "the old credentials for NATS go on", mark)
+        wait_log(node, "the new credentials for NATS are refused", mark)
         assert not any(old.operator.seed in line for line in node.lines)
     running.stop()
     running = own_nats("-c", old.config, port=running.port)

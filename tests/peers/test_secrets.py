@@ -562,7 +562,7 @@ def test_a_push_token_is_read_again_when_its_file_changes(start_gateway, open_ba
     # A file that cannot be used changes nothing, and neither does the rest of the configuration then.
     begin = len(gateway.lines)
     token.write_text("\n")
-    gateway.wait_line(lambda line: "old tokens go on" in line and "is empty" in line, start=begin)
+    gateway.wait_line(lambda line: "new tokens are refused" in line and "is empty" in line, start=begin)
     gateway.wait_line(lambda line: "configuration that was loaded before goes on" in line, start=begin)
     assert is_known("second-token") and not is_known("")
     # A token is let in whatever else is wrong with the configuration.

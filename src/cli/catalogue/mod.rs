@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 
-use crate::app::{Reflection, Resolver};
+use crate::app::{Problem, Reflection, Resolver};
 use crate::config::{Config, Judge, NoneConfig};
 use crate::proto::demo;
 use crate::routing::suggest::closest;
@@ -105,17 +105,18 @@ impl Catalogue {
             request: request.clone(),
             response: response.clone(),
         };
-        Self {
-            methods: table
-                .routes()
-                .map(|route| (route.name.to_string(), messages((&route.input, &route.output))))
-                .collect(),
-            pending: table
-                .pending()
-                .map(|(name, reason)| (name.to_owned(), reason.to_owned()))
-                .collect(),
-            files: None,
+        let methods: BTreeMap<_, _> = table
+            .routes()
+            .map(|route| (route.name.to_string(), messages((&route.input, &route.output))))
+            .collect();
+        let mut pending: BTreeMap<_, _> =
+            table.pending().map(|(name, reason)| (name.to_owned(), reason.to_owned())).collect();
+        for problem in &resolved.problems {
+            for name in routes_with(problem, &config).filter(|name| !methods.contains_key(*name)) {
+                pending.entry(name.to_owned()).or_insert_with(|| problem.message.clone());
+            }
         }
+        Self { methods, pending, files: None }
     }
 
     /// Adds what another one knows and this one does not.
@@ -187,6 +188,17 @@ impl Catalogue {
     }
 }
 
+/// The routes that a problem concerns: one, or all of an upstream, such as one
+/// that does not offer reflection.
+fn routes_with<'c>(problem: &Problem, config: &'c Config) -> impl Iterator<Item = &'c str> {
+    let mut path = problem.path().into_iter();
+    let upstream = path.next().filter(|section| *section == "upstreams").and(path.next());
+    let one = path.next().filter(|key| *key == "routes").and(path.next()).map(str::to_owned);
+    let routes = upstream.and_then(|name| config.upstreams.get(name)).map(|it| it.routes.keys());
+    let routes = routes.into_iter().flatten().map(|name| &**name);
+    routes.filter(move |name| one.as_deref().is_none_or(|one| one == *name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,6 +254,7 @@ mod tests {
     async fn a_gateway_names_methods_and_some_may_not_be_described() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("demo.bin"), demo::FILE_DESCRIPTOR_SET).unwrap();
+        std::fs::write(folder.path().join("junk.bin"), "junk").unwrap();
         let text = "
 auth: { none: {} }
 edge: { listen: 127.0.0.1:0 }
@@ -249,7 +262,11 @@ upstreams:
   user:
     address: http://127.0.0.1:1
     descriptors: [demo.bin]
-    routes: { /enter: pb.userService/Login }
+    routes: { /enter: pb.userService/Login, /typo: pb.userService/Logn }
+  junk:
+    address: http://127.0.0.1:1
+    descriptors: [junk.bin]
+    routes: { /junk: pb.userService/Login }
   down:
     address: http://127.0.0.1:1
     routes: { /other: pb.otherService/Do }
@@ -259,6 +276,11 @@ upstreams:
         assert_eq!(request_of(&catalogue, "/enter"), "pb.LoginReq");
         let error = catalogue.messages_for("/other").unwrap_err();
         assert!(matches!(error, CatalogueError::Pending { .. }), "{error}");
+        for (method, reason) in [("/typo", "did you mean `Login`?"), ("/junk", "junk.bin")] {
+            let error = catalogue.messages_for(method).unwrap_err().to_string();
+            assert!(error.contains("is configured, but not known"), "{error}");
+            assert!(error.contains(reason), "{error}");
+        }
         let catalogue = catalogue.or(Catalogue::demo().unwrap());
         assert_eq!(request_of(&catalogue, "/v1/user/white/login"), "pb.LoginReq");
         assert!(catalogue.message("pb.MsgDataList").is_ok());

@@ -29,8 +29,10 @@ pub struct Edge {
     admission: Arc<Admission>,
     tls: Option<Arc<Tls>>,
     worker: Arc<session::Worker>,
-    /// Of connections whose PROXY header is missing, broken or not wanted.
-    warnings: Seldom,
+    /// Warnings about a PROXY header that is missing, broken or not wanted.
+    broken_headers: Seldom,
+    /// Warnings about connections that were dropped.
+    drops: Seldom,
 }
 
 impl Edge {
@@ -42,7 +44,14 @@ impl Edge {
         tls: Option<Arc<Tls>>,
         worker: Arc<session::Worker>,
     ) -> Self {
-        Self { config, admission, tls, worker, warnings: Seldom::default() }
+        Self {
+            config,
+            admission,
+            tls,
+            worker,
+            broken_headers: Seldom::default(),
+            drops: Seldom::default(),
+        }
     }
 
     /// Accepts connections until `stop` is true. Connections go on without it.
@@ -149,7 +158,7 @@ impl Edge {
             Err(wrong) => wrong,
         };
         self.counted().refuse("proxy_protocol");
-        match self.warnings.is_due() {
+        match self.broken_headers.is_due() {
             Some(left_out) => tracing::warn!(
                 peer = %peer.ip, left_out, "connection closed: {wrong}; the next such warning in a minute"
             ),
@@ -159,7 +168,12 @@ impl Edge {
     }
 
     fn drop_unheard(&self, peer: IpAddr) {
-        tracing::warn!(%peer, "connection dropped: full, and too many are being closed with 1013");
+        if let Some(left_out) = self.drops.is_due() {
+            tracing::warn!(
+                %peer, left_out,
+                "connection dropped: full, and too many are being closed with 1013; the next such warning in a minute"
+            );
+        }
         self.counted().refuse("dropped");
     }
 

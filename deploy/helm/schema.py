@@ -25,7 +25,7 @@ LEFT_OUT = {
     "$schema", "$id", "$defs", "title", "description", "default",
     "pattern", "patternErrorMessage", "propertyNames",
 }  # fmt: skip
-# In front of numbers and choices, this pattern is what tells a variable from a mistake.
+# In front of numbers and choices, this pattern distinguishes a variable from a mistake.
 VARIABLE = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}"}
 NULL = {"type": "null"}
 

@@ -48,12 +48,14 @@ test-deploy: tools ## The image's build steps, and the Helm chart against helm, 
 image: ## The container image (IMAGE=name, PUSH=1); needs docker with buildx
 	bash deploy/image/build.sh
 
-chart: ## Brings the chart's copies of alerts and dashboard, and its README, up to date
+chart: tools ## Brings the chart's copies of alerts, dashboard and configuration schema, and its README, up to date
 	@mkdir -p deploy/helm/bridgehead/files
 	@test ! -f deploy/prometheus/alerts.yaml || cp deploy/prometheus/alerts.yaml deploy/helm/bridgehead/files/alerts.yaml
 	@test ! -f deploy/grafana/bridgehead.json || cp deploy/grafana/bridgehead.json deploy/helm/bridgehead/files/dashboard.json
 	bash tests/deploy/setup.sh
 	target/deploy/venv/bin/python deploy/helm/readme.py
+	$(CARGO) build --bin bridgehead
+	target/debug/bridgehead schema | target/deploy/venv/bin/python deploy/helm/schema.py
 
 soak: tools ## Clients and backends at random for SOAK_SECONDS (default 300), then everything is checked
 	BRIDGEHEAD_SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --test soak -- --nocapture

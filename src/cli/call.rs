@@ -20,7 +20,7 @@ use super::catalogue::{self, Catalogue};
 use super::failure::Failure;
 use super::files::{file, unusable};
 use super::output::{note, print};
-use super::{json, runtime};
+use super::{json, limits, runtime};
 use crate::client::{Options, Pushes, Session, Tls};
 use crate::envelope::PublicKey;
 use pushed::Events;
@@ -66,7 +66,7 @@ pub(super) struct Call {
     #[arg(long)]
     device: Option<String>,
     /// How long connecting and calling may take, each.
-    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "10s", value_parser = limits::time_limit)]
     timeout: Duration,
     #[command(flatten)]
     source: catalogue::Source,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::failure::Failure;
-use super::output::{Output, print};
+use super::output::{Output, print, print_with_verdict};
 use super::{diagnose, runtime};
 use crate::app::{self, Problem, Reflection, Resolved, Resolver};
 use crate::config::{self, Diagnostics, Loaded};
@@ -61,8 +61,7 @@ impl Check {
         let verdict = checked.verdict();
         if self.output == Output::Json {
             let report = Report::new(&self.config, &checked, verdict.is_ok());
-            print(&report.json()?)?;
-            return verdict;
+            return print_with_verdict(&report.json()?, verdict);
         }
         diagnose::print(&checked.all());
         verdict?;

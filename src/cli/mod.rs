@@ -21,6 +21,7 @@ mod hex;
 mod json;
 mod keygen;
 mod kick;
+mod limits;
 mod output;
 mod push;
 mod push_api;

@@ -14,6 +14,7 @@ use jsonwebtoken::{Algorithm, Header};
 use serde_json::{Map, Value};
 
 use super::failure::Failure;
+use super::limits;
 use super::output::print;
 use new_key::NewKey;
 use signing::SigningKey;
@@ -139,9 +140,7 @@ fn expires(text: &str) -> Result<Expires, String> {
     if text == "never" {
         return Ok(Expires::Never);
     }
-    humantime::parse_duration(text)
-        .map(Expires::After)
-        .map_err(|error| format!("{error}: write such as 1h or 90s, or never"))
+    limits::lifetime(text).map(Expires::After).map_err(|error| format!("{error}; or `never`"))
 }
 
 fn claim(text: &str) -> Result<(String, Value), String> {

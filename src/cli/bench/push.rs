@@ -18,7 +18,8 @@ use super::progress::bar;
 use super::receipts::Receipts;
 use super::report::{Gateway as Taken, Report};
 use crate::cli::failure::Failure;
-use crate::cli::output::print;
+use crate::cli::limits;
+use crate::cli::output::print_with_verdict;
 use crate::cli::push::Confirm;
 use crate::cli::push_api::{Connection, Gateway};
 use crate::cli::runtime;
@@ -55,7 +56,7 @@ pub(super) struct Push {
     confirm: Confirm,
     /// How long receipts are waited for, up to 10m.
     #[arg(long, help_heading = "Pushes", value_name = "DURATION", default_value = "10s",
-          value_parser = humantime::parse_duration)]
+          value_parser = limits::deadline)]
     deadline: Duration,
     /// Push to everyone, not to the sessions of this command alone.
     ///
@@ -110,9 +111,7 @@ impl Push {
         let request = PushRequest {
             event: EVENT,
             confirm: push::Confirm::from(self.confirm).into(),
-            deadline: Some(
-                self.deadline.try_into().map_err(|_| Failure::usage("--deadline is too long"))?,
-            ),
+            deadline: Some(self.deadline.try_into().map_err(Failure::usage)?),
             ..PushRequest::default()
         };
         let course = Course {
@@ -130,8 +129,8 @@ impl Push {
             let gateway = interrupt.or(connection.open()).await?;
             let mut report = course.measure(plan, gateway, &interrupt).await?;
             report.interrupted = interrupt.has_come();
-            print(&if json { report.json()? } else { report.to_string() })?;
-            interrupt.verdict(report.verdict())
+            let text = if json { report.json()? } else { report.to_string() };
+            print_with_verdict(&text, interrupt.verdict(report.verdict()))
         })
     }
 }

@@ -11,6 +11,7 @@ use tonic::{Response, Status, Streaming};
 use super::explain;
 use crate::cli::failure::Failure;
 use crate::cli::files::{file, unusable};
+use crate::cli::limits;
 use crate::client::push::{self, Bearer, PushClient, PushOptions};
 use crate::client::{DialError, Tls, TlsError};
 
@@ -53,7 +54,7 @@ pub(in crate::cli) struct Connection {
         long,
         value_name = "DURATION",
         default_value = "10s",
-        value_parser = humantime::parse_duration
+        value_parser = limits::time_limit
     )]
     timeout: Duration,
 }

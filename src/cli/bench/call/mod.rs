@@ -15,7 +15,8 @@ use super::process::{Process, own_cpu};
 use super::progress::{self, Span};
 use super::traffic::generator::{Course, Extent, Fleet, Setup};
 use crate::cli::failure::Failure;
-use crate::cli::output::print;
+use crate::cli::limits;
+use crate::cli::output::print_with_verdict;
 use crate::cli::runtime;
 use report::{Cost, Report};
 use request::RequestArgs;
@@ -55,7 +56,7 @@ pub(in crate::cli) struct Call {
     ///
     /// A wait begins anew with each answer.
     #[arg(long, value_name = "DURATION", default_value = "10s",
-          value_parser = humantime::parse_duration)]
+          value_parser = limits::time_limit)]
     timeout: Duration,
     /// The gateway's process id: reports its CPU time and memory.
     ///
@@ -84,7 +85,7 @@ struct LoadArgs {
     rate: Option<f64>,
     /// How long to measure.
     #[arg(long, value_name = "DURATION", default_value = "10s",
-          value_parser = humantime::parse_duration)]
+          value_parser = limits::time_limit)]
     duration: Duration,
     /// Measure so many requests, however long they take.
     #[arg(long, value_name = "N", conflicts_with = "duration",
@@ -92,7 +93,7 @@ struct LoadArgs {
     requests: Option<u64>,
     /// How long to send requests before those that are measured.
     #[arg(long, value_name = "DURATION", default_value = "2s",
-          value_parser = humantime::parse_duration)]
+          value_parser = limits::pause)]
     warmup: Duration,
     /// Threads that make the load.
     ///
@@ -114,7 +115,7 @@ impl Call {
     pub(in crate::cli) fn run(self) -> Result<(), Failure> {
         let process = self.pid.map(Process::find).transpose()?;
         let Self { request, load, clients, timeout, json, .. } = self;
-        let plan = load.plan()?;
+        let plan = load.plan();
         let clients = clients.clients(load.connections, timeout)?;
         let default = if plan.rate.is_some() { IN_FLIGHT_AT_A_RATE } else { 1 };
         let in_flight = load.in_flight.unwrap_or(default);
@@ -139,19 +140,16 @@ impl Call {
             let fleet = Fleet::start(setup, load.threads.into())?;
             plan.measure(fleet, process, &interrupt, &mut report).await?;
             report.interrupted = interrupt.has_come();
-            print(&if json { report.json()? } else { report.to_string() })?;
-            interrupt.verdict(report.verdict())
+            let text = if json { report.json()? } else { report.to_string() };
+            print_with_verdict(&text, interrupt.verdict(report.verdict()))
         })
     }
 }
 
 impl LoadArgs {
-    fn plan(&self) -> Result<Plan, Failure> {
-        if self.duration.is_zero() {
-            return Err(Failure::usage("--duration must be longer than nothing"));
-        }
+    fn plan(&self) -> Plan {
         let extent = self.requests.map_or(Extent::For(self.duration), Extent::Requests);
-        Ok(Plan { rate: self.rate, extent, warmup: self.warmup })
+        Plan { rate: self.rate, extent, warmup: self.warmup }
     }
 }
 
@@ -201,11 +199,11 @@ impl Plan {
 }
 
 fn positive(text: &str) -> Result<f64, String> {
-    let number: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
+    let number: f64 = text.parse().map_err(|_| "it is not a number".to_owned())?;
     if number.is_finite() && number > 0.0 && number <= 1e9 {
         Ok(number)
     } else {
-        Err("a rate is more than 0 and 1e9 at most".to_owned())
+        Err("it must be more than 0, and 1e9 at most".to_owned())
     }
 }
 

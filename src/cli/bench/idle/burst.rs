@@ -12,8 +12,8 @@ use crate::cli::bench::progress;
 use crate::cli::bench::traffic::generator::{Course, Fleet, Outcome};
 use crate::cli::catalogue;
 use crate::cli::failure::Failure;
+use crate::cli::limits;
 use crate::client::raw::message::Template;
-use crate::config::parse_size;
 
 /// Is answered by the gateway itself, whatever its data is.
 const KEEP_ALIVE: &str = "/v1/conn/keepAlive";
@@ -29,7 +29,7 @@ pub(super) struct BurstArgs {
     /// It gets their answers; then the memory is reported again. Without --burst-method
     /// the requests are keepAlive with that much data.
     #[arg(long, value_name = "SIZE", num_args = 0..=1, default_missing_value = "1MiB",
-          value_parser = parse_size)]
+          value_parser = limits::size)]
     burst: Option<u64>,
     /// Call this method, as often as it takes to make up the size.
     #[arg(long, value_name = "METHOD", requires = "burst")]
@@ -45,13 +45,13 @@ pub(super) struct BurstArgs {
     ///
     /// Allocators give it back after some seconds.
     #[arg(long, value_name = "DURATION", default_value = "12s", requires = "burst",
-          value_parser = humantime::parse_duration)]
+          value_parser = limits::pause)]
     settle: Duration,
     /// The gateway's `edge.max_message`.
     ///
     /// No keepAlive is larger.
     #[arg(long, value_name = "SIZE", default_value = "1MiB", requires = "burst",
-          value_parser = parse_size)]
+          value_parser = limits::size)]
     max_message: u64,
     #[command(flatten)]
     source: catalogue::Source,
@@ -70,10 +70,9 @@ pub(super) struct Plan {
 impl BurstArgs {
     pub(super) async fn plan(self) -> Result<Option<Plan>, Failure> {
         let Some(size) = self.burst else { return Ok(None) };
-        if size == 0 || self.max_message <= ENVELOPE {
-            return Err(Failure::usage(format!(
-                "--burst must be more than nothing, and --max-message more than {ENVELOPE} bytes"
-            )));
+        if self.max_message <= ENVELOPE {
+            let least = format!("--max-message must be more than {ENVELOPE} bytes");
+            return Err(Failure::usage(least));
         }
         let (template, each) = match &self.burst_method {
             None => keep_alive(size, self.max_message),

@@ -16,7 +16,8 @@ use super::progress;
 use super::traffic::generator::{Fleet, Outcome, Setup};
 use super::traffic::tally::Tally;
 use crate::cli::failure::Failure;
-use crate::cli::output::print;
+use crate::cli::limits;
+use crate::cli::output::print_with_verdict;
 use crate::cli::runtime;
 use burst::BurstArgs;
 use report::Report;
@@ -55,7 +56,7 @@ pub(in crate::cli) struct Idle {
     opening: u16,
     /// How long to leave them alone. Pings are answered.
     #[arg(long, value_name = "DURATION", default_value = "5s",
-          value_parser = humantime::parse_duration)]
+          value_parser = limits::pause)]
     hold: Duration,
     #[command(flatten)]
     clients: ClientArgs,
@@ -65,7 +66,7 @@ pub(in crate::cli) struct Idle {
     ///
     /// A wait begins anew with each answer.
     #[arg(long, help_heading = "Clients", value_name = "DURATION", default_value = "10s",
-          value_parser = humantime::parse_duration)]
+          value_parser = limits::time_limit)]
     timeout: Duration,
     /// The gateway's process id: reports its CPU time and memory.
     ///
@@ -126,8 +127,8 @@ impl Idle {
             let course = Course::run(setup, process, hold, burst.as_ref(), &interrupt).await?;
             let mut report = Report::new(sessions, encrypted, burst.as_ref(), course);
             report.interrupted = interrupt.has_come();
-            print(&if json { report.json()? } else { report.to_string() })?;
-            interrupt.verdict(report.verdict())
+            let text = if json { report.json()? } else { report.to_string() };
+            print_with_verdict(&text, interrupt.verdict(report.verdict()))
         })
     }
 }

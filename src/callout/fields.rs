@@ -29,6 +29,14 @@ pub enum FieldProblem {
         /// The field and its type.
         field: String,
     },
+    /// No value of the placeholders makes the text a value of the field.
+    #[error("does not fit {field}: {reason}")]
+    NeverFits {
+        /// The field and its type.
+        field: String,
+        /// What the placeholders stand for.
+        reason: String,
+    },
     /// Braces around a name that nothing is known by.
     #[error("`{{{name}}}` stands for nothing; {hint}")]
     UnknownPlaceholder {
@@ -149,7 +157,12 @@ pub(super) fn read(
 
 /// A value that does not fit the field.
 pub(super) fn wrong_value(field: &FieldDescriptor) -> FieldProblem {
-    FieldProblem::WrongValue { field: format!("{} ({})", field.full_name(), type_name(field)) }
+    FieldProblem::WrongValue { field: described(field) }
+}
+
+/// The field and its type, for messages.
+pub(super) fn described(field: &FieldDescriptor) -> String {
+    format!("{} ({})", field.full_name(), type_name(field))
 }
 
 /// Whether a message is one of those that have a notation of their own in JSON.

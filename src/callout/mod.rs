@@ -15,6 +15,7 @@ mod doubt;
 mod fields;
 mod pattern;
 mod placeholders;
+mod samples;
 mod template;
 mod text;
 

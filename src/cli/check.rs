@@ -1,5 +1,6 @@
 //! `bridgehead check`: whether a configuration can be used, and what it means.
 
+mod connections;
 mod report;
 
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use super::failure::Failure;
 use super::output::{Output, print, print_with_verdict};
 use super::{diagnose, runtime};
 use crate::app::{self, Problem, Reflection, Resolved, Resolver};
-use crate::config::{self, Diagnostics, Loaded};
+use crate::config::{self, Config, Diagnostics, Loaded};
 use report::Report;
 
 /// Check the configuration, resolve every route and print the table.
@@ -24,9 +25,10 @@ pub(super) struct Check {
     /// The configuration file.
     #[arg(short, long, value_name = "FILE", default_value = "routes.yaml")]
     config: PathBuf,
-    /// Ask no server for descriptors and no identity provider for keys.
+    /// Connect to no service and to no identity provider.
     ///
-    /// Routes of upstreams that use reflection are not resolved then.
+    /// Routes of upstreams that use reflection are not resolved then, and no address is
+    /// tried.
     #[arg(long)]
     offline: bool,
     /// Print the effective configuration, in place of the table.
@@ -53,9 +55,8 @@ struct Checked {
 
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
-        if !self.config.exists() && self.output == Output::Text {
-            let missing = format!("{} does not exist", self.config.display());
-            return Err(Failure::usage(missing).help("name the configuration with -c"));
+        if self.output == Output::Text {
+            diagnose::must_exist(&self.config)?;
         }
         let checked = runtime::block_on(async { Ok(self.check().await) })?;
         let verdict = checked.verdict();
@@ -73,7 +74,10 @@ impl Check {
         }
         let logins = report::logins(&loaded.config.auth.judge, resolved);
         let clients = report::clients(&loaded.config.edge).join(", ");
-        print(&format!("{}\nclients: {clients}\nlogins: {logins}", report::table(resolved)))
+        print(&format!(
+            "{}\nclients: {clients}\nlogins: {logins}",
+            report::table(resolved, &loaded.config)
+        ))
     }
 
     async fn check(&self) -> Checked {
@@ -95,7 +99,7 @@ impl Check {
         }
         file.tidy();
         let mut asked = loaded.diagnostics();
-        for problem in self.unanswered(&resolved) {
+        for problem in self.unanswered(&loaded.config, &resolved).await {
             if !loaded.has_error_at(&problem.path(), &before) {
                 problem.report(&loaded, &mut asked);
             }
@@ -104,18 +108,17 @@ impl Check {
         Checked { loaded: Some(loaded), resolved: Some(resolved), file, asked: Some(asked) }
     }
 
-    fn unanswered(&self, resolved: &Resolved) -> Vec<Problem> {
-        let pending = resolved.pending.iter().filter(|_| !self.offline);
-        let unreachable = pending.map(|(upstream, reason)| Problem {
-            path: vec!["upstreams".into(), upstream.clone(), "address".into()],
-            message: reason.clone(),
-            help: Some("start the service, or leave it out of this check: --offline".into()),
-        });
-        let unfetched = resolved.unfetched.iter().map(|problem| Problem {
+    /// What servers and identity providers did not answer.
+    async fn unanswered(&self, config: &Config, resolved: &Resolved) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if !self.offline {
+            problems = connections::problems(config, resolved).await;
+        }
+        problems.extend(resolved.unfetched.iter().map(|problem| Problem {
             help: Some("leave it out of this check: --offline".to_owned()),
             ..problem.clone()
-        });
-        unreachable.chain(unfetched).collect()
+        }));
+        problems
     }
 }
 

@@ -9,6 +9,7 @@ use hyper::http::{StatusCode, Uri};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio_rustls::rustls::{self, InvalidMessage};
 
 use super::tls::TlsError;
 
@@ -89,6 +90,13 @@ pub enum DialError {
         /// The limit.
         limit: Duration,
     },
+}
+
+/// Whether a TLS handshake failed because the server does not speak TLS: its
+/// first byte is not that of a TLS record.
+pub fn is_plain(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(inner, Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)))
 }
 
 /// What a URL must look like.

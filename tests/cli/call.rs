@@ -91,7 +91,8 @@ fn a_gateway_that_is_not_there_is_explained() {
         .current_dir(folder.path())
         .output()
         .unwrap();
-    assert_fails(&output, 1, "is the gateway running? Start one with `bridgehead demo`");
+    assert_fails(&output, 1, "is the gateway running? `bridgehead serve` starts it");
+    assert_fails(&output, 1, "--url");
 }
 
 #[test]
@@ -104,6 +105,9 @@ fn a_path_that_is_no_websocket_is_explained() {
         .output()
         .unwrap();
     assert_fails(&output, 1, "404");
+    let output = demo.call(&["/v1/conn/keepAlive", "--url", &demo.url.replace("ws://", "wss://")]);
+    assert_fails(&output, 1, "the server does not speak TLS");
+    assert_fails(&output, 1, "write ws:// instead of wss:// in --url");
 }
 
 #[test]

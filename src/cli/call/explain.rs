@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use crate::cli::catalogue::CatalogueError;
 use crate::cli::failure::Failure;
-use crate::client::{CallError, Closed, ConnectError, DialError};
+use crate::client::{CallError, Closed, ConnectError, DialError, is_plain};
 use crate::envelope::Code;
 
 const WRONG_KEY: &str = "--encrypt needs the public key that belongs to session.private_key in the gateway's \
@@ -73,17 +73,28 @@ fn dialling(error: &DialError) -> (bool, &'static str) {
         | DialError::Timeout { .. }
         | DialError::Http { path: Some(_), .. }
         | DialError::Grpc { .. } => (false, ""),
-        DialError::Unreachable { source, .. } if source.kind() == ErrorKind::ConnectionRefused => {
-            (false, "is the gateway running? Start one with `bridgehead demo`")
-        }
-        DialError::Unreachable { .. } => (false, "is the host's name right?"),
+        DialError::Unreachable { source, .. } if source.kind() == ErrorKind::ConnectionRefused => (
+            false,
+            "is the gateway running? `bridgehead serve` starts it, `bridgehead demo` one to \
+                 try; name its address with --url",
+        ),
+        DialError::Unreachable { .. } => (false, "is the host's name in --url right?"),
+        DialError::Tls { source, .. } if is_plain(source) => (
+            false,
+            "the client listener of `bridgehead serve` has TLS only with `edge.tls`: write ws:// \
+             instead of wss:// in --url",
+        ),
         DialError::Tls { .. } => (
             false,
-            "is it a wss:// gateway? Name the authority of its certificate with --ca, or believe \
-             any with --insecure",
+            "name the authority of the gateway's certificate with --ca, or accept any certificate \
+             with --insecure; is --url that of the gateway?",
         ),
         DialError::Http { status, .. } => (false, of_status(status.as_u16())),
-        DialError::WebSocket { .. } => (false, "does the gateway have TLS? Then it is wss://"),
+        DialError::WebSocket { .. } => (
+            false,
+            "if `bridgehead serve` has `edge.tls`, write wss:// instead of ws:// in --url; clients \
+             connect at edge.listen, by default port 8080",
+        ),
     }
 }
 

@@ -30,6 +30,7 @@ impl Source {
     /// What is described there.
     pub(in crate::cli) async fn catalogue(&self) -> Result<Catalogue, Failure> {
         if let Some(path) = &self.config {
+            diagnose::must_exist(path)?;
             let loaded = config::load(path, &config::process_environment);
             let loaded = loaded.map_err(|wrong| diagnose::unusable(&wrong))?;
             return Ok(Catalogue::of_gateway(&loaded.config).await);

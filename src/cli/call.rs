@@ -41,7 +41,13 @@ pub(super) struct Call {
     #[arg(long)]
     user: Option<String>,
     /// The token of that user.
-    #[arg(long, env = "BRIDGEHEAD_TOKEN", hide_env_values = true, default_value = "")]
+    #[arg(
+        long,
+        env = "BRIDGEHEAD_TOKEN",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true
+    )]
     token: String,
     /// Encrypt the session, with the gateway's public key.
     #[arg(long, value_name = "PUBLIC_KEY.pem")]

@@ -295,9 +295,8 @@ mod tests {
         health(url).unwrap();
         served.join().unwrap();
         let (url, served) = listener("HTTP/1.0 200 OK\r\n\r\nyes", Duration::ZERO);
-        let answer = runtime::block_on(async {
-            Ok(ask(&Place::of(&url).unwrap(), &url).await.unwrap())
-        });
+        let answer =
+            runtime::block_on(async { Ok(ask(&Place::of(&url).unwrap(), &url).await.unwrap()) });
         assert_eq!(answer.unwrap().text, "yes");
         served.join().unwrap();
     }

@@ -33,10 +33,7 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 
 /// Prints the result of a command that ends with `verdict`. A reader that closes
 /// standard output early does not change the verdict.
-pub(super) fn print_with_verdict(
-    text: &str,
-    verdict: Result<(), Failure>,
-) -> Result<(), Failure> {
+pub(super) fn print_with_verdict(text: &str, verdict: Result<(), Failure>) -> Result<(), Failure> {
     match print(text) {
         Err(failure) if !failure.is_end_of_reader() => Err(failure),
         printed => verdict.and(printed),

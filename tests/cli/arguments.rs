@@ -76,8 +76,7 @@ fn a_reader_that_leaves_early_is_no_failure() {
     let demo = Demo::start();
     let lines = |arguments: &[&str], lines: usize| {
         let mut command = demo.command(arguments);
-        let mut process =
-            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut out = BufReader::with_capacity(16, process.stdout.take().unwrap());
         for _ in 0..lines {
             out.read_line(&mut String::new()).unwrap();
@@ -127,5 +126,9 @@ fn the_folder_of_a_file_is_made() {
         assert!(folder.path().join(made).is_file(), "{made}");
     }
     // A file is in the way.
-    assert_fails(&run(&["keygen", "--force", "--out", "k.pem/x/k.pem"]), 1, "cannot write k.pem/x/k.pem");
+    assert_fails(
+        &run(&["keygen", "--force", "--out", "k.pem/x/k.pem"]),
+        1,
+        "cannot write k.pem/x/k.pem",
+    );
 }

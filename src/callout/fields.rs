@@ -38,7 +38,7 @@ pub enum FieldProblem {
         reason: String,
     },
     /// Braces around a name that nothing is known by.
-    #[error("`{{{name}}}` stands for nothing; {hint}")]
+    #[error("`{{{name}}}` is not a placeholder; {hint}")]
     UnknownPlaceholder {
         /// The name.
         name: String,
@@ -55,7 +55,7 @@ pub enum FieldProblem {
     #[error("a field of bytes cannot be filled by a placeholder")]
     PlaceholderInBytes,
     /// Everything fits by itself, but not together.
-    #[error("is no {message}: its fields do not go together")]
+    #[error("is not a valid {message}: its fields exclude each other")]
     WrongMessage {
         /// The message's full name.
         message: String,
@@ -67,7 +67,7 @@ pub enum FieldProblem {
     )]
     RefusesAll,
     /// A path goes on behind something that has no fields.
-    #[error("`{before}` has nothing to be a field of: what stands before it is no message")]
+    #[error("`{before}` cannot be a field: the part before it is not a message")]
     NoMessage {
         /// The first name that leads nowhere.
         before: String,

@@ -450,13 +450,16 @@ mod tests {
             (json!({"any": {"@type": "x/im.Gone", "a": 1}}), "request.any: does not fit"),
             (
                 json!({"labels": {"a": "{nobody}"}}),
-                "request.labels.a: `{nobody}` stands for nothing",
+                "request.labels.a: `{nobody}` is not a placeholder",
             ),
             (
                 json!({"labels": {"{token}": "a"}}),
                 "request.labels.{token}: placeholders are filled in values, not in keys",
             ),
-            (json!({"ticket": "a", "trusted": true}), "request: is no im.BeforeConnectReq"),
+            (
+                json!({"ticket": "a", "trusted": true}),
+                "request: is not a valid im.BeforeConnectReq",
+            ),
         ] {
             let errors = errors(template);
             assert!(errors[0].starts_with(says), "{errors:?}");

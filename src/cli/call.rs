@@ -34,7 +34,7 @@ pub(super) struct Call {
     /// The request in JSON; `-`: standard input, `@FILE`: a file.
     #[arg(default_value = "{}")]
     json: String,
-    /// Where the gateway is.
+    /// The gateway's URL.
     #[arg(long, env = "BRIDGEHEAD_URL", default_value = "ws://127.0.0.1:8080/ws")]
     url: String,
     /// Log in as this user before the call.
@@ -202,9 +202,13 @@ async fn listen(
 }
 
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let (name, value) = text.split_once(':').ok_or("it has no colon, as in 'Name: value'")?;
-    let name = name.trim().parse().map_err(|_| format!("`{}` is no header name", name.trim()))?;
-    let value = value.trim().parse().map_err(|_| "a header's value is visible ASCII text")?;
+    let (name, value) = text.split_once(':').ok_or("it has no colon: expected 'Name: value'")?;
+    let name = name
+        .trim()
+        .parse()
+        .map_err(|_| format!("`{}` is not the name of a header", name.trim()))?;
+    let value =
+        value.trim().parse().map_err(|_| "the value of a header must be visible ASCII text")?;
     Ok((name, value))
 }
 

@@ -16,10 +16,9 @@ use report::Report;
 
 /// Check the configuration, resolve every route and print the table.
 ///
-/// The exit code is 64 where the file is wrong, also if something that was asked
-/// failed besides; 1 where the file is right as far as can be known, and something
-/// that was asked failed: a server for its descriptors, an identity provider for its
-/// keys; and 0 otherwise, warnings or not.
+/// The exit code is 64 if the file has an error. It is 1 if the file has none, and a
+/// service cannot be connected to or does not describe its methods, or an identity
+/// provider does not send its keys. Otherwise it is 0, with or without warnings.
 #[derive(Debug, Args)]
 pub(super) struct Check {
     /// The configuration file.
@@ -33,12 +32,12 @@ pub(super) struct Check {
     offline: bool,
     /// Print the effective configuration, in place of the table.
     ///
-    /// It has the defaults and the environment filled in, and is YAML that can be
-    /// used as a configuration again, but for its secrets: each is masked. JSON of any
+    /// Defaults and environment variables are filled in, and secrets are masked. Apart
+    /// from these it is YAML that can be used as a configuration again. JSON of any
     /// shape, such as the request of `auth.rpc`, keeps its variables.
     #[arg(long, conflicts_with = "output")]
     print: bool,
-    /// How the outcome is printed.
+    /// The format of the result.
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Output::Text)]
     output: Output,
 }

@@ -11,7 +11,7 @@ use super::output::print;
 /// Print a completion script for a shell.
 ///
 /// For bash: `bridgehead completions bash > /etc/bash_completion.d/bridgehead`, or
-/// `source <(bridgehead completions bash)` for the shell at hand.
+/// `source <(bridgehead completions bash)` in the current shell.
 #[derive(Debug, Args)]
 pub(super) struct Completions {
     /// The shell.

@@ -13,7 +13,7 @@ pub(super) fn file(path: &Path) -> Result<Vec<u8>, Failure> {
         .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))
 }
 
-/// What is in a file; `-` is standard input.
+/// The content of a file; `-` is standard input.
 pub(super) fn file_or_stdin(path: &Path) -> Result<Vec<u8>, Failure> {
     if path != Path::new("-") {
         return file(path);

@@ -28,7 +28,8 @@ const COLOURS: [(&str, &str); 2] = [
 /// Print the manual page, or write those of all commands.
 #[derive(Debug, Args)]
 pub(super) struct Man {
-    /// Write a page for each command into this folder, which is made if need be.
+    /// Write a page for each command into this folder, which is created if it does not
+    /// exist.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }

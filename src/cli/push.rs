@@ -19,9 +19,9 @@ use receipts::{Summary, line};
 
 /// Push an event to sessions, and print the receipts.
 ///
-/// A line for each session that is selected, and for each user who is named and
-/// not there, as soon as it is known. The exit code is 0 when the gateway has
-/// done its part, whatever the receipts say, unless --require is given.
+/// Prints a line for each selected session, and for each named user without a
+/// session, as soon as its outcome is known. The exit code is 0 if the gateway has
+/// handled the push, whatever the outcomes are, unless --require is given.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   bridgehead push --user alice --text 'hello'
@@ -33,9 +33,9 @@ pub(super) struct Push {
     #[command(flatten)]
     data: Data,
     /// The event's number, or messages (0) or notices (1).
-    #[arg(long, help_heading = "What to push", default_value = "0", value_parser = event, allow_negative_numbers = true)]
+    #[arg(long, help_heading = "Data", default_value = "0", value_parser = event, allow_negative_numbers = true)]
     event: i32,
-    /// What a receipt waits for.
+    /// The stage of the delivery that receipts confirm.
     #[arg(long, value_enum, default_value_t = Confirm::Written, help_heading = "Receipts")]
     confirm: Confirm,
     /// How long receipts are waited for, up to 10m.
@@ -45,9 +45,9 @@ pub(super) struct Push {
     /// The id that the receipts carry [default: a new one].
     #[arg(long, value_name = "ID", help_heading = "Receipts", hide_short_help = true)]
     push_id: Option<String>,
-    /// Fail unless each receipt is what --confirm asks for.
+    /// Fail unless every receipt confirms the stage of --confirm.
     ///
-    /// The exit code is 1 then, and where there is no receipt at all.
+    /// The exit code is 1 then, and also if there is no receipt at all.
     #[arg(long, help_heading = "Receipts")]
     require: bool,
     /// How receipts are printed.

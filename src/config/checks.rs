@@ -235,7 +235,7 @@ impl Checks<'_> {
             self.diagnostics.warning(
                 self.document.key_at(&["auth", "recheck"]),
                 "`recheck` has no effect: `none` accepts every token, however often it is verified",
-                "leave it out, or judge logins with `jwt` or `rpc`",
+                "leave it out, or verify logins with `jwt` or `rpc`",
             );
         }
     }
@@ -295,8 +295,10 @@ impl Checks<'_> {
                             words::list(names, "and")
                         ),
                     };
-                    let message =
-                        format!("{} is no platform that a client may name", words::quoted(scalar));
+                    let message = format!(
+                        "{} is not a platform that a client may name",
+                        words::quoted(scalar)
+                    );
                     self.diagnostics.error(platform.span, message, help);
                 }
             }
@@ -608,7 +610,7 @@ mod tests {
         };
         assert_eq!(of("{ mobile: [ios, android, ipad], web: [web] }"), Vec::<String>::new());
         assert_eq!(of("{ a: [ios], b: [web, ios] }"), ["`ios` is in a class already"]);
-        assert_eq!(of("{ a: [ios, tv] }"), ["`tv` is no platform that a client may name"]);
+        assert_eq!(of("{ a: [ios, tv] }"), ["`tv` is not a platform that a client may name"]);
         assert_eq!(of("{}"), ["`one_session_per` has no class of platforms"]);
         assert_eq!(of("{ a: [] }"), ["`a`: the list is empty"]);
         assert_eq!(of("{ a: [ios, ios] }"), ["`a`: `ios` is here twice"]);

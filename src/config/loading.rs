@@ -215,7 +215,7 @@ fn understand(
     let Ok(config) = Config::deserialize(json?) else {
         // The schema and the model come from the same structs, so this is a
         // defect. What serde says is kept to itself, as it may hold secrets.
-        let message = "what is right in this file can't be read";
+        let message = "the valid part of this file cannot be read";
         diagnostics.error(document.root.span, message, "please report this as a bug of Bridgehead");
         return None;
     };

@@ -76,7 +76,11 @@ fn another_gateways_key_is_told_to_be_so() {
 fn what_cannot_be_called_exits_with_64() {
     let demo = Demo::start();
     assert_fails(&demo.call(&["/v1/user/white/logn"]), 64, "did you mean `/v1/user/white/login`?");
-    assert_fails(&demo.call(&["/v1/user/white/login", r#"{"name": 1}"#]), 64, "no pb.LoginReq");
+    assert_fails(
+        &demo.call(&["/v1/user/white/login", r#"{"name": 1}"#]),
+        64,
+        "not a valid pb.LoginReq",
+    );
     assert_fails(&demo.call(&["/v1/conn/keepAlive", "--header", "x"]), 64, "no colon");
     assert_fails(&demo.call(&["/v1/conn/keepAlive", "--ca", "none.pem"]), 64, "none.pem");
     assert_fails(&demo.call(&["/v1/conn/keepAlive", "-c", "none.yaml"]), 64, "none.yaml");

@@ -256,6 +256,6 @@ fn a_peer_that_says_nothing_is_not_waited_for_forever() {
     command.args(["call", "/v1/conn/keepAlive", "--timeout", "5s", "--url", &url]);
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(error(&output).contains("no WebSocket at"), "{}", error(&output));
+    assert!(error(&output).contains("the WebSocket handshake with"), "{}", error(&output));
     assert!(began.elapsed() < Duration::from_secs(5));
 }

@@ -102,10 +102,10 @@ fn what_cannot_be_pushed_exits_with_64_before_anything_is_sent() {
         (&["--text", "x"][..], "--everyone means every logged-in session"),
         (&["--text", "x", "--except-session", "s"], "no session is named"),
         (&["--user", "a"], "--text <TEXT>|--hex <HEX>|--file <PATH>|--json <JSON>"),
-        (&["--user", "a", "--hex", "zz"], "no hexadecimal digit"),
+        (&["--user", "a", "--hex", "zz"], "not a hexadecimal digit"),
         (&["--user", "a", "--json", "{}", "--type", "pb.Msg"], "no message `pb.Msg` is known"),
         (&["--user", "a", "--text", "x", "--event", "loud"], "`messages` or `notices`"),
-        (&["--user", "a", "--text", "x", "--push-url", "ws://a"], "no URL such as http://"),
+        (&["--user", "a", "--text", "x", "--push-url", "ws://a"], "expected a URL such as http://"),
         (&["--user", "a", "--text", "x", "--deadline", "5"], "--deadline"),
         (&["--user", "a", "--text", "x", "--event", "2"], "answers requests with event 2"),
     ] {

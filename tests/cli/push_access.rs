@@ -152,7 +152,7 @@ fn mutual_tls_needs_a_certificate_of_the_right_authority() {
     text(&shown("callers"));
     let none = gateway.sessions("https", &["--ca", "server.pem"]);
     assert_fails(&none, 1, "the gateway may ask for a certificate: --cert and --key");
-    assert_fails(&shown("other"), 1, "may not believe the certificate of --cert");
+    assert_fails(&shown("other"), 1, "may not accept the certificate of --cert");
 }
 
 #[test]

@@ -66,7 +66,7 @@ pub(super) enum FetchError {
     Connect { authority: String, error: io::Error },
     #[error("{0} is plain http and leads to another machine")]
     NotLoopback(String),
-    #[error("no TLS with {authority}: {}", crate::pem::handshake(error))]
+    #[error("the TLS handshake with {authority} failed: {}", crate::pem::handshake(error))]
     Tls { authority: String, error: io::Error },
     #[error("no HTTP with {authority}: {error}")]
     Http { authority: String, error: hyper::Error },

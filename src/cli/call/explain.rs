@@ -17,7 +17,7 @@ pub(in crate::cli) fn unknown(error: CatalogueError) -> Failure {
             .help("start the service, or describe the method with --descriptors and --rpc"),
         CatalogueError::Unknown { .. } => Failure::usage(error).help(
             "its messages must be known here, too: name the gateway's configuration with -c, or a \
-             FileDescriptorSet with --descriptors and what the method leads to with --rpc",
+             FileDescriptorSet with --descriptors and the RPC of the method with --rpc",
         ),
         _ => Failure::usage(error),
     }
@@ -118,9 +118,9 @@ pub(in crate::cli) fn login(error: &CallError) -> Failure {
 pub(super) fn calling(error: CallError, is_logged_in: bool) -> Failure {
     let help = match &error {
         CallError::Refused(refusal) if refusal.code == Code::REQUEST_ERROR => format!(
-            "the service finds the request wrong, or the gateway has no such method or another \
-             message for it (`bridgehead check` prints its methods). Why is in the gateway's log, \
-             with request={}; clients get the service's own words with `expose_errors: true`",
+            "the service refuses the request, or the gateway has no such method or another \
+             message for it (`bridgehead check` prints its methods). The gateway's log has the \
+             reason, with request={}; clients get the service's message with `expose_errors: true`",
             refusal.request_id
         ),
         error => of_call(error, is_logged_in).to_owned(),

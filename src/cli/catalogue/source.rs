@@ -18,7 +18,8 @@ const DEFAULT_CONFIG: &str = "routes.yaml";
 pub(in crate::cli) struct Source {
     /// The gateway's configuration [default: routes.yaml, if it is there].
     ///
-    /// It names methods and their descriptors. Without one, what the demo has is known.
+    /// It names methods and their descriptors. Without one, the methods of the demo are
+    /// known.
     #[arg(short, long, value_name = "FILE", conflicts_with = "descriptors")]
     config: Option<PathBuf>,
     /// A serialized `FileDescriptorSet` with the messages; may be repeated.

@@ -94,7 +94,7 @@ pub(super) fn unfit(lost: Failure, tls: Security) -> Failure {
         Security::Plain => NOT_THE_PUSH_API,
         Security::Tls => "the gateway may ask for a certificate: --cert and --key",
         Security::MutualTls => {
-            "the gateway may not believe the certificate of --cert: see push.tls.client_ca in its \
+            "the gateway may not accept the certificate of --cert: see push.tls.client_ca in its \
              configuration"
         }
     })

@@ -31,15 +31,15 @@ const LEAD: Duration = Duration::from_millis(20);
 
 /// Call a method over many connections at once, and report throughput, latency and cost.
 ///
-/// Without --rate each connection has so many requests in flight, and sends
-/// the next one when an answer comes. With --rate requests are sent at equal
-/// distances, however long the answers take, and a latency counts from the
-/// moment at which the request was due: a gateway that stalls for a second
-/// shows with all the requests that would have been sent meanwhile.
+/// Without --rate each connection has --in-flight requests in flight, and sends the
+/// next one when an answer comes. With --rate requests are sent at equal distances,
+/// however long the answers take, and a latency counts from the moment at which the
+/// request was due: a gateway that stalls for a second shows with all the requests
+/// that would have been sent meanwhile.
 ///
-/// Ctrl-C ends it early: what there is until then is printed, and the exit code is
+/// Ctrl-C ends it early: the results until then are printed, and the exit code is
 /// 130. The exit code is 1 if connections were lost, or requests not answered.
-/// Answers with other codes than Success are counted and are no failure.
+/// Answers with other codes than Success are counted, and do not make it fail.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   bridgehead bench call /v1/conn/keepAlive --connections 100 --pid $(pidof bridgehead)
@@ -87,7 +87,7 @@ struct LoadArgs {
     #[arg(long, value_name = "DURATION", default_value = "10s",
           value_parser = limits::time_limit)]
     duration: Duration,
-    /// Measure so many requests, however long they take.
+    /// Measure this many requests, however long they take.
     #[arg(long, value_name = "N", conflicts_with = "duration",
           value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000))]
     requests: Option<u64>,
@@ -95,7 +95,7 @@ struct LoadArgs {
     #[arg(long, value_name = "DURATION", default_value = "2s",
           value_parser = limits::pause)]
     warmup: Duration,
-    /// Threads that make the load.
+    /// Threads that generate the load.
     ///
     /// One costs least, and is enough for some hundred thousand requests a second.
     #[arg(long, value_name = "N", default_value_t = 1,

@@ -24,10 +24,10 @@ const ENVELOPE: u64 = 128;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Burst")]
 pub(super) struct BurstArgs {
-    /// After the hold, have every session send requests of so many bytes.
+    /// After the hold, have every session send requests of this many bytes.
     ///
-    /// It gets their answers; then the memory is reported again. Without --burst-method
-    /// the requests are keepAlive with that much data.
+    /// The memory is reported again after their answers. Without --burst-method the
+    /// requests are keepAlive with that much data.
     #[arg(long, value_name = "SIZE", num_args = 0..=1, default_missing_value = "1MiB",
           value_parser = limits::size)]
     burst: Option<u64>,
@@ -41,7 +41,7 @@ pub(super) struct BurstArgs {
     #[arg(long, value_name = "N", default_value_t = 16, requires = "burst",
           value_parser = clap::value_parser!(u16).range(1..))]
     burst_at_once: u16,
-    /// How long after the burst memory is looked at.
+    /// The time between the burst and the measurement of memory.
     ///
     /// Allocators give it back after some seconds.
     #[arg(long, value_name = "DURATION", default_value = "12s", requires = "burst",
@@ -49,7 +49,7 @@ pub(super) struct BurstArgs {
     settle: Duration,
     /// The gateway's `edge.max_message`.
     ///
-    /// No keepAlive is larger.
+    /// The requests of a burst are not larger.
     #[arg(long, value_name = "SIZE", default_value = "1MiB", requires = "burst",
           value_parser = limits::size)]
     max_message: u64,

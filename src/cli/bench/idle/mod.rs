@@ -28,23 +28,22 @@ const IN_FLIGHT: u16 = 16;
 /// Open many idle sessions, and report their cost.
 ///
 /// With --pid it reports the CPU time of the gateway for each handshake (TCP,
-/// WebSocket, setCxnParams, login, and RSA where sessions are encrypted), and
-/// its memory for each session: resident, as the growth of the process's
-/// resident memory since before the first session; and the kernel's, as the
-/// growth of Slab in /proc/meminfo and of the TCP buffers in
-/// /proc/net/sockstat since then. The latter two are of the whole machine:
-/// whatever else it does disturbs them, and one half is taken for the
-/// gateway's, the other for the sessions' other ends, which are here.
+/// WebSocket, setCxnParams, login, and RSA where sessions are encrypted), and its
+/// memory for each session: resident, as the growth of the process's resident memory
+/// since before the first session; and the kernel's, as the growth of Slab in
+/// /proc/meminfo and of the TCP buffers in /proc/net/sockstat since then. The latter
+/// two are of the whole machine: other work on it disturbs them. Half of them counts
+/// as the gateway's, since this command has the other ends of the same sockets.
 ///
 /// Fixed costs weigh less with more sessions: take thousands. Ctrl-C ends it early:
-/// what there is until then is printed, and the exit code is 130. The exit code is 1
+/// the results until then are printed, and the exit code is 130. The exit code is 1
 /// if sessions were lost.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   bridgehead bench idle --sessions 15000 --pid $(pidof bridgehead)
   bridgehead bench idle --sessions 5000 --encrypt session.pub.pem --hold 10m --burst 1MiB --pid $(pidof bridgehead) --json")]
 pub(in crate::cli) struct Idle {
-    /// How many, each with a user of its own.
+    /// The number of sessions, each with a user of its own.
     ///
     /// Each takes a file descriptor here and one in the gateway.
     #[arg(long, value_name = "N", default_value_t = 1000,

@@ -5,6 +5,7 @@
 //! For checks of a configuration. Connections for calls are made elsewhere.
 
 use std::io;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -66,7 +67,7 @@ impl From<DialError> for Unfit {
 /// passed over while others do; one where something else answers is not.
 ///
 /// Must be called inside a tokio runtime, not necessarily a worker's. Takes no
-/// longer than a connection may take.
+/// longer than a look-up, and twice what a connection may take.
 ///
 /// # Cancel safety
 ///
@@ -99,11 +100,7 @@ async fn any_target(source: &Source) -> Result<(), Unfit> {
     let limit = CONNECT_TIMEOUT / u32::try_from(targets.len()).unwrap_or(u32::MAX).max(1);
     let mut failed = None;
     for target in &targets {
-        let label = &target.label;
-        let attempt = timeout(limit, connect(target)).await.unwrap_or_else(|_| {
-            Err(Unfit::not_grpc(format!("{label} does not answer within {limit:?}")))
-        });
-        match attempt {
+        match connect(target, limit).await {
             Ok(()) => return Ok(()),
             Err(error) => failed = failed.or(Some(error)),
         }
@@ -111,13 +108,17 @@ async fn any_target(source: &Source) -> Result<(), Unfit> {
     Err(failed.unwrap_or_else(|| Unfit::unreachable("it has no address")))
 }
 
-async fn connect(target: &Target) -> Result<(), Unfit> {
-    let stream = timeout(CONNECT_TIMEOUT, target.dial()).await;
+/// Connects, and waits for the peer's beginning of HTTP/2, each within `limit`.
+async fn connect(target: &Target, limit: Duration) -> Result<(), Unfit> {
+    let label = &target.label;
+    let stream = timeout(limit, target.dial()).await;
     let mut stream = stream.unwrap_or_else(|_| {
         let error = io::ErrorKind::TimedOut.into();
-        Err(DialError::Connect { to: target.label.to_string(), error })
+        Err(DialError::Connect { to: label.to_string(), error })
     })?;
-    greet(&mut *stream).await.map_err(Unfit::not_grpc)
+    let silent = |_| Err(format!("{label} says nothing within {limit:?}"));
+    let greeted = timeout(limit, greet(&mut *stream)).await.unwrap_or_else(silent);
+    greeted.map_err(Unfit::not_grpc)
 }
 
 /// Waits for the peer's beginning of HTTP/2. The error says what came instead.

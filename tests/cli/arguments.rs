@@ -6,11 +6,14 @@ use std::process::Stdio;
 
 use crate::support::{Demo, assert_fails, bridgehead, error, text};
 
+/// Flags and values that they cannot have.
+type Flags = &'static [(&'static str, &'static str)];
+
 #[test]
 fn a_senseless_number_exits_with_64_before_anything_is_sent() {
     let folder = tempfile::tempdir().unwrap();
     let push = ["push", "--user", "a", "--text", "x"];
-    let commands: [(&[&str], &[(&str, &str)]); 12] = [
+    let commands: [(&[&str], Flags); 12] = [
         (&["call", "/v1/conn/keepAlive"], &[("--timeout", "0"), ("--timeout", "2y")]),
         (&push, &[("--timeout", "0s"), ("--deadline", "11m"), ("--event", "2147483648")]),
         (&["sessions"], &[("--timeout", "0")]),

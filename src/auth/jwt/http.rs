@@ -78,7 +78,7 @@ pub(super) enum FetchError {
     TooLarge { url: KeysUrl },
     #[error("{url} ends its answer early: {error}")]
     Body { url: KeysUrl, error: Box<dyn std::error::Error + Send + Sync> },
-    #[error("{url} redirects to what {problem}")]
+    #[error("{url} redirects to a URL that {problem}")]
     Redirect { url: KeysUrl, problem: UrlProblem },
     #[error("{url} redirects without saying where to, or too often")]
     Lost { url: KeysUrl },

@@ -14,7 +14,10 @@ const WRONG_KEY: &str = "--encrypt needs the public key that belongs to session.
 pub(in crate::cli) fn unknown(error: CatalogueError) -> Failure {
     match &error {
         CatalogueError::Pending { .. } => Failure::failed(error)
-            .help("start the service, or describe the method with --descriptors and --rpc"),
+            .help(
+            "is the service running, and its address that of a gRPC server? `bridgehead check` says \
+             more; or describe the method with --descriptors and --rpc",
+        ),
         CatalogueError::Unknown { .. } => Failure::usage(error).help(
             "its messages must be known here, too: name the gateway's configuration with -c, or a \
              FileDescriptorSet with --descriptors and the RPC of the method with --rpc",

@@ -108,10 +108,18 @@ impl Page<'_> {
 
     fn environment(&self, roff: &mut Roff) {
         roff.control("SH", ["ENVIRONMENT"]);
-        let mut variables = BTreeMap::new();
-        gather_variables(self.command, &mut variables);
-        for (name, flag) in variables {
-            item(roff, &name, &format!("The value of {flag}, where the command line has none."));
+        let mut variables = Variables::new();
+        gather_variables(self.command, "", &mut variables);
+        for (name, (flag, commands)) in variables {
+            let of = match commands.join(", ").as_str() {
+                "" => String::new(),
+                commands => format!(" ({commands})"),
+            };
+            item(
+                roff,
+                &name,
+                &format!("The value of {flag}{of}, where the command line has none."),
+            );
         }
         if self.command.get_arguments().any(|argument| argument.get_id() == "config") {
             let any = "Variables that the configuration names take their values from here.";
@@ -168,16 +176,23 @@ fn below(command: &Command) -> impl Iterator<Item = &Command> {
     command.get_subcommands().filter(|below| !below.is_hide_set())
 }
 
-/// The variables that arguments of a command, and of all below it, have, with the
-/// arguments' names.
-fn gather_variables(command: &Command, variables: &mut BTreeMap<String, String>) {
+/// The variables that arguments have: the arguments' names, and the commands below
+/// that have them.
+type Variables = BTreeMap<String, (String, Vec<String>)>;
+
+/// Gathers the variables of a command and of all below it. `path`: from the page's
+/// command to this one.
+fn gather_variables(command: &Command, path: &str, variables: &mut Variables) {
     for argument in command.get_arguments() {
         if let Some(name) = argument.get_env() {
-            variables.insert(name.to_string_lossy().into_owned(), flag(argument));
+            let name = name.to_string_lossy().into_owned();
+            let (_, commands) = variables.entry(name).or_insert((flag(argument), Vec::new()));
+            commands.extend((!path.is_empty()).then(|| path.to_owned()));
         }
     }
     for below in below(command) {
-        gather_variables(below, variables);
+        let path = format!("{path} {}", below.get_name());
+        gather_variables(below, path.trim_start(), variables);
     }
 }
 

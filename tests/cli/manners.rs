@@ -179,7 +179,7 @@ fn there_is_a_manual_page_for_each_command() {
     let folder = tempfile::tempdir().unwrap();
     let page = text(&bridgehead(&["man"], folder.path()).output().unwrap());
     assert!(page.contains(".TH bridgehead 1"), "{page}");
-    assert!(page.contains("BRIDGEHEAD_PUSH_TOKEN"), "{page}");
+    assert!(page.contains("(push, sessions, kick, bench push)"), "{page}");
     text(&bridgehead(&["man", "--out", "a/b"], folder.path()).output().unwrap());
     for name in ["bridgehead", "bridgehead-check", "bridgehead-bench-call", "bridgehead-man"] {
         let page = std::fs::read_to_string(folder.path().join(format!("a/b/{name}.1"))).unwrap();

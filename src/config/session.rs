@@ -84,7 +84,7 @@ pub enum DeviceIdFrom {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum OneSessionPer {
-    /// By what the sessions have in common.
+    /// The properties that the two sessions share.
     By(Rivals),
     /// Those of the same user and class of platforms: the platforms of each
     /// class, by a name of your choice. A platform in no class is one by itself.
@@ -103,7 +103,7 @@ pub enum OneSessionPer {
 #[expect(dead_code, reason = "a schema, and no value")]
 struct Class(#[schemars(length(min = 1), extend("uniqueItems" = true))] Vec<Platform>);
 
-/// What an older session has in common with the login that closes it.
+/// The properties that an older session shares with the login that closes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Rivals {

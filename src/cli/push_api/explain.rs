@@ -26,10 +26,10 @@ pub(super) fn dialling(error: &DialError) -> Failure {
     let help = match error {
         DialError::Url { .. } => return Failure::usage(error),
         DialError::Unreachable { source, .. } if source.kind() == ErrorKind::ConnectionRefused => {
-            "does the gateway run, and has its configuration a `push` section? Its address is \
-             push.listen; name it with --push-url"
+            "is the gateway running (`bridgehead serve`), and does its configuration have a `push` \
+             section? Its address is push.listen; name it with --push-url"
         }
-        DialError::Unreachable { .. } => "is the host's name right?",
+        DialError::Unreachable { .. } => "is the host's name in --push-url right?",
         DialError::Timeout { .. } => {
             "is the host right, and does a firewall let it through? A longer --timeout may help, \
              if the way is slow"
@@ -43,7 +43,8 @@ pub(super) fn dialling(error: &DialError) -> Failure {
                 "the gateway may ask for a certificate: --cert and --key"
             }
             Some(rustls::Error::InvalidMessage(_)) => {
-                "does the gateway have TLS (push.tls)? If not, it is http://"
+                "the Push API of `bridgehead serve` has TLS only with `push.tls`: write http:// \
+                 instead of https:// in --push-url"
             }
             _ => NOT_THE_PUSH_API,
         },
@@ -93,7 +94,7 @@ pub(super) fn unfit(lost: Failure, tls: Security) -> Failure {
         Security::Plain => NOT_THE_PUSH_API,
         Security::Tls => "the gateway may ask for a certificate: --cert and --key",
         Security::MutualTls => {
-            "the gateway may not believe the certificate of --cert: see push.tls.client_ca in its \
+            "the gateway may not accept the certificate of --cert: see push.tls.client_ca in its \
              configuration"
         }
     })

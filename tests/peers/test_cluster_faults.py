@@ -12,7 +12,7 @@ import grpc
 import pytest
 from admin_client import readiness
 from cluster import Line, cluster_config, count_of, start_cluster, wait_known, wait_log
-from credentials import Authority
+from credentials import Authority, write_private_key
 from nats_jwt import Operator
 from probe_pb2 import EchoReq, EchoResp
 from processes import Nats, eventually
@@ -376,6 +376,21 @@ def test_nats_may_ask_who_is_there_and_speak_tls(
     assert count_of(lonely, "in the cluster") == 0 and count_of(nodes[0], "in the cluster") > 0
     assert count_of(lonely, f"connecting to NATS at {url}") == 1
     assert "secret" not in "\n".join(lonely.lines) and "wrong" not in "\n".join(lonely.lines)
+
+
+def test_a_nats_that_shows_the_certificate_of_an_authority_is_explained(
+    start_gateway, services, own_nats, tmp_path
+):
+    authority = Authority(tmp_path)
+    write_private_key(tmp_path / "ca.key", authority.key)
+    config = tmp_path / "nats.conf"
+    config.write_text(f'tls {{ cert_file: "{authority.file}", key_file: "{tmp_path / "ca.key"}" }}')
+    url = f"tls://localhost:{own_nats('-c', config).port}"
+    own = {"tls": {"ca": str(authority.file)}}
+    gateway = start_gateway(cluster_config(services, url, "x", cluster=own))
+    event = gateway.wait_event(lambda event: event.get("message", "").startswith("no connection to NATS"))
+    expected = f"{url}: invalid peer certificate: it is that of an authority (CA:TRUE)"
+    assert event["problem"].startswith(expected), event
 
 
 class Tree:

@@ -213,7 +213,7 @@ async fn imports_that_go_in_a_circle_or_into_the_void_come_to_an_end() {
     let address = serve(Routes::new(reflection(Kind::NoWellKnown))).await;
     let reflected = ask(address, &["test.Void"]).await.unwrap();
     let [missing] = &*reflected.missing else { panic!("{reflected:?}") };
-    assert_eq!((&*missing.import, &*missing.answer), ("void.proto", "NotFound: no such thing"));
+    assert_eq!((&*missing.import, &*missing.answer), ("void.proto", "NOT_FOUND: no such thing"));
     assert_eq!(reflected.roots, ["lost.proto"]);
     // A circle is for whoever reads the set to refuse; it must only end.
     let reflected = ask(address, &["test.Circle"]).await.unwrap();

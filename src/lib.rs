@@ -17,7 +17,8 @@
 //!   sessions.
 //! - State and upstream I/O: [`registry`], who is connected; [`outbox`], what
 //!   waits to be written to a client; [`upstream`], connections to services;
-//!   [`trace`], what is recorded for a collector.
+//!   [`trace`], what is recorded for a collector; `seldom`, how often strangers
+//!   may cause a warning.
 //! - Pure core: [`websocket`], the frames of a connection; [`envelope`], what
 //!   travels inside a frame; [`routing`], which method goes where; [`callout`],
 //!   RPCs that the configuration makes up.
@@ -50,6 +51,7 @@ pub mod session;
 // state and upstream I/O
 pub mod outbox;
 pub mod registry;
+mod seldom;
 pub mod trace;
 pub mod upstream;
 

@@ -143,8 +143,8 @@ impl State {
         // A service that is away is away for all gateways: see below.
         checks.push(Check::wanted("upstreams", complaints(&self.services.load())));
         if let Some(cluster) = self.broker.cluster() {
-            let alone = "NATS cannot be reached: other gateways' sessions are not";
-            let reasons = (!cluster.is_connected()).then(|| alone.to_owned());
+            // Sessions of other gateways cannot be reached meanwhile.
+            let reasons = cluster.problem().map(|why| format!("no connection to NATS: {why}"));
             // Without NATS all gateways would be taken out at once.
             checks.push(Check::wanted("cluster", reasons.into_iter().collect()));
         }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::broker::cluster::Cluster;
 use crate::edge::admission::Admission;
-use crate::edge::{self, Edge};
+use crate::edge::{self, Edge, Warnings};
 use crate::hooks::{Dispatcher, Event, Outcome};
 use crate::metrics::Metrics;
 use crate::registry::Registry;
@@ -22,7 +22,7 @@ use crate::session::keys::KeyService;
 use crate::session::server_iv::ServerIvs;
 use crate::session::sweeper::{Census, Sweeper};
 use crate::session::traffic::{Traffic, Volume};
-use crate::session::{self, MAX_REVIEWS, Services, Worker};
+use crate::session::{self, MAX_REVIEWS, Refusals, Services, Worker};
 use crate::tls::Tls;
 use crate::trace::Tracing;
 
@@ -98,6 +98,8 @@ impl Workers {
         let (halt, halted) = watch::channel(false);
         let edge = Arc::new(parts.edge);
         let admission = Arc::new(Admission::new(edge.max_connections, edge.max_connections_per_ip));
+        let warnings = Arc::<Warnings>::default();
+        let refusals = Arc::<Refusals>::default();
         let mut workers = Self {
             sweepers: Vec::new(),
             hooks: Vec::new(),
@@ -121,6 +123,7 @@ impl Workers {
                 reviews: Arc::new(Semaphore::new(MAX_REVIEWS)),
                 registry: Arc::clone(&parts.registry),
                 metrics: Arc::clone(&parts.metrics),
+                refusals: Arc::clone(&refusals),
                 tracing: parts.tracing.clone(),
                 cluster: parts.cluster.clone(),
                 server_ivs: ServerIvs::default(),
@@ -129,6 +132,7 @@ impl Workers {
             let edge = Edge::new(
                 Arc::clone(&edge),
                 Arc::clone(&admission),
+                Arc::clone(&warnings),
                 parts.tls.clone(),
                 Arc::clone(&worker),
             );

@@ -11,8 +11,8 @@ pub mod forwarded;
 pub mod host;
 mod listener;
 mod proxy_protocol;
-mod seldom;
 mod upgrade;
+mod warnings;
 
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use ipnet::IpNet;
 
 pub use forwarded::ClientAddress;
 pub use listener::Edge;
+pub use warnings::Warnings;
 
 /// What the listener lets in. See the `edge` section of routes.yaml.
 #[derive(Debug, Clone)]

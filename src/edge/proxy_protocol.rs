@@ -89,13 +89,25 @@ pub(super) async fn read(stream: &mut TcpStream) -> Result<Source, Broken> {
 /// Looks whether a stream begins with a header, which it must not. One that comes
 /// in pieces is refused by TLS or HTTP, to which it is no beginning either.
 pub(super) async fn refuse(stream: &TcpStream) -> Result<Source, Broken> {
+    match peeked(stream).await {
+        Some(true) => Err(Broken::NotTrusted),
+        Some(false) => Ok(Source::NotSaid),
+        None => Err(Broken::Nothing),
+    }
+}
+
+/// Waits until something comes, and looks whether it is the beginning of a
+/// header. Nothing is taken off the stream.
+pub(super) async fn begins(stream: &TcpStream) -> bool {
+    peeked(stream).await == Some(true)
+}
+
+/// `None`: the connection ended before a byte came.
+async fn peeked(stream: &TcpStream) -> Option<bool> {
     let mut first = [0; V2.len()];
     match stream.peek(&mut first).await {
-        Ok(0) | Err(_) => Err(Broken::Nothing),
-        Ok(there) if begins_header(first.get(..there).unwrap_or_default()) => {
-            Err(Broken::NotTrusted)
-        }
-        Ok(_) => Ok(Source::NotSaid),
+        Ok(0) | Err(_) => None,
+        Ok(there) => Some(begins_header(first.get(..there).unwrap_or_default())),
     }
 }
 

@@ -258,7 +258,7 @@ async fn giving_up_names_session_hook_and_status() {
     settled(&dispatcher).await;
     let lines = log.matching("hook given up");
     for (session, hook, status) in [
-        ("s1", "connected", "status=Unavailable: away"),
+        ("s1", "connected", "status=UNAVAILABLE: away"),
         ("s2", "connected", "status=no answer"),
         ("s3", "disconnected", "status=the response does not match accept_when: go away"),
     ] {

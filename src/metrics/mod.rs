@@ -21,7 +21,7 @@ use prometheus::{
     TextEncoder,
 };
 
-pub use labels::status_label;
+pub use labels::{status_label, status_text};
 pub use requests::{Requests, Route};
 pub use samples::{Family, Kind, Sample};
 

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
+use super::request::Refusal;
 use super::{Client, metadata};
 use crate::auth::{self, EachRequest, Judgement, Judgements};
 use crate::outbox::Outbox;
@@ -38,6 +39,7 @@ pub(super) struct Identity {
 }
 
 /// What setCxnParams told.
+#[derive(Default)]
 struct Device {
     package_id: Box<str>,
     platform: Arc<str>,
@@ -47,6 +49,8 @@ struct Device {
     app_version: Arc<str>,
     language: Arc<str>,
     network_used: Box<str>,
+    /// Why a later setCxnParams was refused; `None`: none was.
+    refused: Option<Refusal>,
 }
 
 /// What setUserParams told, once it was accepted.
@@ -93,7 +97,18 @@ impl Identity {
             app_version: params.app_version.into(),
             language: params.language.into(),
             network_used: params.network_used.into(),
+            refused: None,
         }));
+    }
+
+    /// A setCxnParams was refused; what was told before stays.
+    pub(super) fn refuse_device(&mut self, why: Refusal) {
+        self.device.get_or_insert_default().refused = Some(why);
+    }
+
+    /// Why the latest setCxnParams was refused; `None`: it was not.
+    pub(super) fn refused_device(&self) -> Option<Refusal> {
+        self.device.as_ref().and_then(|device| device.refused)
     }
 
     pub(super) fn log_in(&mut self, user_id: &str, token: &str, expires_at: Option<SystemTime>) {

@@ -12,7 +12,7 @@ use super::Worker;
 use super::handshake::{Asked, Deciding, Judged, Outcome, Step, decided};
 use super::identity::Identity;
 use super::metadata::{self, MAX_TOKEN, MAX_USER_ID};
-use super::request::Failure;
+use super::request::{Failure, Refusal};
 use crate::auth::{self, Verdict};
 use crate::envelope::codec::Request;
 use crate::envelope::{Close, Code};
@@ -46,12 +46,7 @@ pub(super) fn set_user_params(
         let reason = format!("token is too long: {MAX_TOKEN} bytes at most");
         return Ok(decided(asked, Outcome::LoginRefused { reason }));
     }
-    if identity.value(Member::Platform).is_empty() {
-        return Ok(decided(asked, Outcome::Closed(Close::Platform)));
-    }
-    if identity.value(Member::DeviceId).is_empty() {
-        let is_package = worker.config.device_is_package;
-        let close = if is_package { Close::PackageId } else { Close::DeviceId };
+    if let Some(close) = undescribed(worker, identity) {
         return Ok(decided(asked, Outcome::Closed(close)));
     }
     let login = auth::Login {
@@ -82,6 +77,24 @@ pub(super) fn set_user_params(
         Step { asked, outcome }
     }
     .boxed())
+}
+
+/// Why a session cannot log in that has not described its device. What was sent
+/// and refused is not missing: the reason says so, as the `RequestError` could not.
+fn undescribed(worker: &Worker, identity: &Identity) -> Option<Close> {
+    let refused = identity.refused_device().map(|why| match why {
+        Refusal::NotEncrypted => "setCxnParams was refused: encryption is required, send aesKey",
+        _ => "setCxnParams was refused: it is malformed",
+    });
+    if identity.value(Member::Platform).is_empty() {
+        return Some(refused.map_or(Close::Platform, Close::PlatformRefused));
+    }
+    if identity.value(Member::DeviceId).is_empty() {
+        let is_package = worker.config.device_is_package;
+        let missing = if is_package { Close::PackageId } else { Close::DeviceId };
+        return Some(refused.map_or(missing, Close::DeviceIdRefused));
+    }
+    None
 }
 
 /// Judges what a session that has logged in says of itself anew. `None`: the

@@ -18,6 +18,7 @@ pub mod keys;
 mod login;
 mod metadata;
 mod news;
+mod refusals;
 mod request;
 pub mod server_iv;
 mod socket;
@@ -46,6 +47,7 @@ use crate::upstream::{Destination, Upstream};
 pub use closing::refuse;
 pub use login::MAX_REVIEWS;
 pub use metadata::most as most_metadata;
+pub use refusals::Refusals;
 pub use socket::Socket;
 pub use task::run;
 
@@ -107,6 +109,8 @@ pub struct Worker {
     pub registry: Arc<Registry>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// When refused requests were logged last: one record for all workers.
+    pub refusals: Arc<Refusals>,
     /// Records requests; `None`: none is.
     pub tracing: Option<Arc<Tracing>>,
     /// Other gateways, which are to reach sessions as well; `None`: there are none.

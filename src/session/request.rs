@@ -13,11 +13,12 @@ use super::Worker;
 use super::handshake::Asked;
 use super::identity::{Identity, Login};
 use super::metadata;
+use super::refusals::Refusals;
 use super::spans::Spans;
 use crate::auth::{Judgement, Verdict};
 use crate::envelope::Code;
 use crate::envelope::codec::{self, Request};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, status_label};
 use crate::routing::{Lookup, Route};
 use crate::trace::Place;
 use crate::upstream::{Call, CallError, Destination};
@@ -103,7 +104,24 @@ impl Failure {
         }
     }
 
-    pub(super) fn log(&self, session: &str, asked: &Asked) {
+    /// Why the request leads to no call.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        self.refusal
+    }
+
+    pub(super) fn log(&self, session: &str, asked: &Asked, refusals: &Refusals) {
+        if let Some(left_out) = self.refusal.and_then(|refusal| refusals.is_due(refusal)) {
+            tracing::info!(
+                session,
+                request = asked.logged_id(),
+                method = asked.logged_method(),
+                code = %self.code,
+                reason = self.text,
+                left_out,
+                "request refused; the next such line in a minute"
+            );
+            return;
+        }
         tracing::debug!(
             target: "bridgehead::access",
             session,
@@ -116,7 +134,7 @@ impl Failure {
     }
 
     pub(super) fn into_answer(self) -> Answer {
-        // The protocol has no text for RequestError.
+        // The protocol has no text for RequestError; see `Refusals`.
         let msg = (self.code != Code::REQUEST_ERROR).then_some(self.text.as_str());
         Answer { code: self.code, data: codec::refusal(self.code, msg).into() }
     }
@@ -257,13 +275,14 @@ fn drive(
         route.counted.get_or_init(|| worker.metrics.requests.route(&route.name, upstream.name())),
     );
     let result = upstream.call(worker.index, call);
-    let judgement = judgement.map(|judgement| (judgement, Arc::clone(&worker.metrics)));
+    let judgement = judgement
+        .map(|judgement| (judgement, Arc::clone(&worker.metrics), Arc::clone(&worker.refusals)));
     async move {
-        if let Some((judgement, metrics)) = judgement
+        if let Some((judgement, metrics, refusals)) = judgement
             && let Err(failure) = permitted(judgement.await, &metrics)
         {
             failure.count(&metrics);
-            failure.log(&session, &asked);
+            failure.log(&session, &asked, &refusals);
             if let Some(spans) = spans {
                 spans.refused(failure.code, &failure.text);
             }
@@ -336,7 +355,7 @@ fn answer(
         method = &*route.name,
         upstream = route.upstream.name(),
         %code,
-        status = ?status.code(),
+        status = status_label(status.code() as i32),
         error = status.message(),
         origin = ?error.origin,
         "call failed"

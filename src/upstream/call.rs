@@ -57,7 +57,7 @@ pub struct Call {
 
 /// A call that did not succeed.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{status}")]
+#[error("{}", crate::metrics::status_text(status))]
 pub struct CallError {
     /// Code, message, details and metadata.
     pub status: Status,

@@ -147,8 +147,10 @@ pub struct Upstream {
 pub struct EndpointStatus {
     /// The address, with the resolved one in parentheses for `dns:///`.
     pub address: Arc<str>,
-    /// Established connections.
+    /// Connections that calls are sent on.
     pub connections: usize,
+    /// Connections that are open and out of use, since they do not answer.
+    pub withdrawn: usize,
     /// Calls on them, including those that nobody waits for any more.
     pub in_flight: usize,
     /// How many workers have ejected it for now.
@@ -165,7 +167,8 @@ pub struct EndpointStatus {
 pub enum EndpointState {
     /// Connected, and nothing speaks against it.
     Up,
-    /// Connected, but a worker gets no answers.
+    /// Connected, but a worker gets no answers. Where no connection answers, none
+    /// is in use.
     Unresponsive,
     /// A worker sends it nothing for a while.
     Ejected,
@@ -178,8 +181,10 @@ impl EndpointStatus {
     pub fn state(&self) -> EndpointState {
         match self {
             Self { ejected: 1.., .. } => EndpointState::Ejected,
-            Self { connections: 0, .. } => EndpointState::Down,
-            Self { unresponsive: 1.., .. } => EndpointState::Unresponsive,
+            Self { connections: 0, withdrawn: 0, .. } => EndpointState::Down,
+            Self { withdrawn: 1.., .. } | Self { unresponsive: 1.., .. } => {
+                EndpointState::Unresponsive
+            }
             _ => EndpointState::Up,
         }
     }
@@ -295,6 +300,7 @@ impl Upstream {
             for (endpoint, connections, in_flight) in pool.endpoints() {
                 let status = self.entry(&mut all, endpoint.label());
                 status.connections += connections;
+                status.withdrawn += endpoint.withdrawn();
                 status.in_flight += in_flight;
                 status.ejected += usize::from(endpoint.is_ejected(now));
                 status.unresponsive += usize::from(endpoint.is_unresponsive(now));
@@ -319,6 +325,7 @@ impl Upstream {
         all.entry(Arc::clone(address)).or_insert_with(|| EndpointStatus {
             address: Arc::clone(address),
             connections: 0,
+            withdrawn: 0,
             in_flight: 0,
             ejected: 0,
             unresponsive: 0,
@@ -378,6 +385,7 @@ mod tests {
         let sound = EndpointStatus {
             address: "http://msg:1".into(),
             connections: 2,
+            withdrawn: 0,
             in_flight: 0,
             ejected: 0,
             unresponsive: 0,
@@ -399,6 +407,17 @@ mod tests {
                 "http://msg:1 is left alone for a while after failures",
             ),
             (
+                EndpointStatus {
+                    connections: 0,
+                    withdrawn: 2,
+                    unresponsive: 1,
+                    problem: problem(),
+                    ..sound.clone()
+                },
+                EndpointState::Unresponsive,
+                "http://msg:1 does not answer: no answer",
+            ),
+            (
                 EndpointStatus { connections: 0, unresponsive: 1, problem: problem(), ..sound },
                 EndpointState::Down,
                 "http://msg:1 is not connected: no answer",
@@ -416,6 +435,7 @@ mod tests {
         let expected = EndpointStatus {
             address: "http://msg:8080".into(),
             connections: 0,
+            withdrawn: 0,
             in_flight: 0,
             ejected: 0,
             unresponsive: 0,

@@ -200,10 +200,19 @@ impl Pool {
             let ejected = state.endpoints.iter().filter(|other| !Arc::ptr_eq(other, endpoint));
             health::may_eject(total, ejected.filter(|other| other.is_ejected(now)).count())
         };
-        let ejected = judge(&mut endpoint.health.lock(), now, &may_eject);
+        let (ejected, is_back) = {
+            let mut health = endpoint.health.lock();
+            let was_out = !health.is_in_full_use();
+            let ejected = judge(&mut health, now, &may_eject);
+            (ejected, was_out && health.is_in_full_use())
+        };
         if let Some(time) = ejected {
             self.journal.ejected(endpoint.label(), time, why);
             state.sort_out();
+        }
+        // A trial has failed, but the others cannot do without it.
+        if is_back {
+            self.journal.in_use_again(endpoint.label());
         }
     }
 
@@ -216,7 +225,7 @@ impl Pool {
 
     /// An endpoint that was ejected has answered.
     pub(super) fn back(&self, endpoint: &Endpoint) {
-        if !endpoint.is_ejected(Instant::now()) {
+        if endpoint.health.lock().is_in_full_use() {
             self.journal.in_use_again(endpoint.label());
         }
         self.sort_out();

@@ -34,6 +34,7 @@ pub(super) async fn keep(
             Ok(addresses) => {
                 let targets = addresses.into_iter().map(|address| name.target(address)).collect();
                 pool.resolved(source, first, targets);
+                pool.journal().resolved(&name.label);
                 None
             }
             Err(error) => Some(error.to_string()),

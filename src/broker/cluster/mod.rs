@@ -26,6 +26,7 @@ mod outcomes;
 mod relays;
 mod subjects;
 mod survey;
+mod trouble;
 mod watches;
 
 use std::sync::Arc;
@@ -126,6 +127,11 @@ impl Cluster {
     /// Whether NATS can be reached.
     pub fn is_connected(&self) -> bool {
         self.link.is_up()
+    }
+
+    /// Why there is no connection to NATS, with its servers; `None`: there is one.
+    pub fn problem(&self) -> Option<String> {
+        self.link.problem()
     }
 
     /// Reads the credentials and certificates for NATS again, as far as they are

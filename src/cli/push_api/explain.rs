@@ -10,6 +10,7 @@ use tonic::{Code, Status};
 use crate::cli::failure::Failure;
 use crate::client::DialError;
 use crate::client::push::{Stranger, root_cause};
+use crate::metrics::status_label;
 
 /// How the connection is secured.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +65,7 @@ pub(super) fn status(status: &Status, has_token: bool) -> Failure {
         // What is wrong is all that there is to say.
         Code::InvalidArgument => return Failure::failed(message),
         code if message.is_empty() => Failure::failed(code.description()),
-        code => Failure::failed(format!("{}: {message}", name(code))),
+        code => Failure::failed(format!("{}: {message}", status_label(code as i32))),
     };
     match status.code() {
         Code::Unauthenticated if has_token => {
@@ -115,17 +116,6 @@ pub(super) fn stranger(failure: Failure, stranger: Option<Stranger>) -> Failure 
     }
 }
 
-/// A status as the protocol's documents write it.
-fn name(code: Code) -> String {
-    format!("{code:?}").chars().fold(String::new(), |mut name, c| {
-        if c.is_uppercase() && !name.is_empty() {
-            name.push('_');
-        }
-        name.push(c.to_ascii_uppercase());
-        name
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,12 +133,6 @@ mod tests {
     fn what_the_gateway_finds_wrong_is_told_as_it_is() {
         let refused = Status::invalid_argument("the event 2 is the gateway's own");
         assert_eq!(status(&refused, false).text().0, "the event 2 is the gateway's own\n");
-    }
-
-    #[test]
-    fn statuses_have_the_names_of_the_documents() {
-        assert_eq!(name(Code::ResourceExhausted), "RESOURCE_EXHAUSTED");
-        assert_eq!(name(Code::Unavailable), "UNAVAILABLE");
     }
 
     #[test]

@@ -34,11 +34,12 @@ use super::sweeper::{Handle, Stage, Watch};
 use super::{Client, Worker};
 use crate::auth::Verdict;
 use crate::envelope::cipher::Cipher;
-use crate::envelope::codec::{self, Request};
+use crate::envelope::codec::{self, Request, Text};
 use crate::envelope::{Close, Code};
 use crate::outbox::{Outbox, Reader, Rejected, Signal};
 use crate::proto::session::SetCxnParamsReq;
 use crate::registry::Membership;
+use crate::routing::identity::Member;
 use crate::trace::Place;
 use crate::websocket::Message;
 use outgoing::{Greeting, Queue, seal};
@@ -199,7 +200,7 @@ where
         let session = self.identity.session_id();
         match ended {
             Ended::Closed(close) => {
-                tracing::debug!(session, code = close.code(), reason = close.reason(), "closed");
+                self.log_closed(&close);
                 let (outbox, cipher) = (&self.outbox, self.cipher.as_ref());
                 let traffic = &self.worker.traffic;
                 let rest = std::iter::from_fn(|| outbox.take());
@@ -212,6 +213,17 @@ where
                 closing::acknowledge(&mut self.socket, close).await;
             }
             Ended::Lost(error) => tracing::debug!(session, %error, "lost"),
+        }
+    }
+
+    /// A user who does not keep up loses pushes, which somebody may ask about.
+    fn log_closed(&self, close: &Close) {
+        let (session, code, reason) = (self.identity.session_id(), close.code(), close.reason());
+        if *close == Close::TooSlow && self.identity.has_user() {
+            let user = self.identity.value(Member::UserId);
+            tracing::info!(session, user, code, reason, "closed");
+        } else {
+            tracing::debug!(session, code, reason, "closed");
         }
     }
 
@@ -436,6 +448,8 @@ where
         self.strikes += 1;
         let failure = Failure::refused(Refusal::NoRequest, "a frame that is no RequestBody");
         failure.count(&self.worker.metrics);
+        let asked = Asked { req_id: Text::from(""), method: Text::from("") };
+        failure.log(self.identity.session_id(), &asked, &self.worker.refusals);
         let failure = failure.into_answer();
         self.put(codec::answer("", "", failure.code, &failure.data));
         if self.strikes >= MAX_STRIKES {
@@ -469,7 +483,12 @@ where
             }
             Ok(Begun::Answered(answer)) => self.answer(&asked, &answer),
             Err(failure) => {
-                failure.log(self.identity.session_id(), &asked);
+                if *request.method == *SET_CXN_PARAMS
+                    && let Some(why) = failure.refusal()
+                {
+                    self.identity.refuse_device(why);
+                }
+                failure.log(self.identity.session_id(), &asked, &self.worker.refusals);
                 failure.count(&self.worker.metrics);
                 self.answer(&asked, &failure.into_answer());
             }

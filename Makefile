@@ -6,7 +6,7 @@ PROFILE ?= release
 SOAK_SECONDS ?= 300
 WRITE ?= 0
 
-.PHONY: demo dist test test-rust test-peers test-clients test-deploy image chart soak lint fmt bench instructions bench-core fuzz clean help
+.PHONY: demo dist test test-rust test-peers test-clients test-deploy image chart soak lint autobahn fmt bench instructions bench-core fuzz clean help
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,6 +36,10 @@ test-clients: tools ## The Go client of existing apps, against the demo, and the
 lint: tools ## Formatting and clippy, warnings denied
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
+
+autobahn: tools ## The Autobahn test suite against the gateway's WebSocket code (docs/autobahn.md; WRITE=1 writes it)
+	$(CARGO) build --example autobahn_echo
+	WRITE=$(WRITE) bash tests/autobahn/run.sh
 
 fmt: ## Formats the source
 	$(CARGO) fmt

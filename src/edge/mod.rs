@@ -10,9 +10,9 @@ pub mod bind;
 pub mod forwarded;
 pub mod host;
 mod listener;
-mod proxy_protocol;
+pub mod proxy_protocol;
 mod seldom;
-mod upgrade;
+pub mod upgrade;
 
 use std::time::Duration;
 

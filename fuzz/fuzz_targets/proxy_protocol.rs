@@ -89,7 +89,10 @@ impl Network {
                 Ok((source, rest))
             };
             let both = async { tokio::join!(read, write).0 };
-            timeout(PATIENCE, both).await.expect("no wait for bytes after the end")
+            let outcome = timeout(PATIENCE, both).await.expect("no wait for bytes after the end");
+            // Before the reader's side, whose end would make it wait.
+            drop(client);
+            outcome
         })
     }
 }
@@ -117,8 +120,9 @@ fn read_by_ppp(bytes: &[u8]) -> (Option<(Source, Vec<u8>)>, bool) {
         v1::Addresses::Tcp4(it) => client(it.source_address),
         v1::Addresses::Tcp6(it) => client(it.source_address),
     };
-    // A port such as `+1`; a line feed within the line.
-    let is_lenient = line.contains(&b'+') || line[..line.len() - 1].contains(&b'\n');
+    // A port such as `+1`; a line feed within the line, or alone at its end.
+    let is_lenient =
+        line.contains(&b'+') || line.strip_suffix(b"\r\n").is_none_or(|line| line.contains(&b'\n'));
     (Some((source, bytes[line.len()..].to_vec())), is_lenient)
 }
 

@@ -10,8 +10,8 @@ pub mod bind;
 pub mod forwarded;
 pub mod host;
 mod listener;
-mod proxy_protocol;
-mod upgrade;
+pub mod proxy_protocol;
+pub mod upgrade;
 mod warnings;
 
 use std::time::Duration;

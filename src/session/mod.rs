@@ -44,11 +44,12 @@ use crate::routing::RouteTable;
 use crate::trace::{Parent, Tracing};
 use crate::upstream::{Destination, Upstream};
 
-pub use closing::refuse;
+pub use closing::{acknowledge, refuse};
+pub use ended::Ended;
 pub use login::MAX_REVIEWS;
 pub use metadata::most as most_metadata;
 pub use refusals::Refusals;
-pub use socket::Socket;
+pub use socket::{Outgoing, ReadError, Socket, Source};
 pub use task::run;
 
 /// What holds for every session. See the `session` section of routes.yaml.

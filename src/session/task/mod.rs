@@ -409,8 +409,8 @@ where
         let frame = match frame {
             Message::Binary(frame) => frame,
             // Text is no request, whatever it says.
-            Message::Text if self.cipher.is_none() => return self.strike(),
-            Message::Text => return Err(Ended::Closed(Close::ProtocolError)),
+            Message::Text(_) if self.cipher.is_none() => return self.strike(),
+            Message::Text(_) => return Err(Ended::Closed(Close::ProtocolError)),
             Message::Close(frame) => return Err(Ended::ByClient(frame)),
             Message::Pong(payload) => {
                 self.confirmations.pong(&payload);

@@ -2,6 +2,7 @@
 //! the way to the socket, with the pings that stand between.
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use crate::envelope::cipher::Cipher;
 use crate::outbox::{Frame, Reader, Ticket};
@@ -14,7 +15,7 @@ pub(super) struct Greeting(pub(super) bool);
 
 impl Source for Greeting {
     fn next(&mut self) -> Option<Outgoing> {
-        std::mem::take(&mut self.0).then_some(Outgoing::Text("connected"))
+        std::mem::take(&mut self.0).then_some(Outgoing::Text(ByteString::from_static("connected")))
     }
 
     fn written(&mut self) {}

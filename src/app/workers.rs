@@ -13,13 +13,14 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::broker::cluster::Cluster;
+use crate::call;
 use crate::edge::admission::Admission;
 use crate::edge::{self, Edge};
 use crate::hooks::{Dispatcher, Event, Outcome};
 use crate::metrics::Metrics;
+use crate::protocol::Shared;
 use crate::registry::Registry;
 use crate::session::keys::KeyService;
-use crate::session::server_iv::ServerIvs;
 use crate::session::sweeper::{Census, Sweeper};
 use crate::session::traffic::{Traffic, Volume};
 use crate::session::{self, MAX_REVIEWS, Services, Worker};
@@ -30,6 +31,7 @@ use crate::trace::Tracing;
 pub(super) struct Parts {
     pub(super) edge: edge::Config,
     pub(super) session: session::Config,
+    pub(super) require_encryption: bool,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) keys: Option<Arc<KeyService>>,
     pub(super) registry: Arc<Registry>,
@@ -111,7 +113,12 @@ impl Workers {
             let hooks = Dispatcher::default();
             let traffic = Arc::<Traffic>::default();
             let worker = Arc::new(Worker {
-                index,
+                calls: call::Context {
+                    worker: index,
+                    require_encryption: parts.require_encryption,
+                    metrics: Arc::clone(&parts.metrics),
+                    tracing: parts.tracing.clone(),
+                },
                 config: parts.session.clone(),
                 services: Arc::clone(&parts.services),
                 sweeper: Arc::clone(&sweeper),
@@ -120,10 +127,8 @@ impl Workers {
                 traffic: Arc::clone(&traffic),
                 reviews: Arc::new(Semaphore::new(MAX_REVIEWS)),
                 registry: Arc::clone(&parts.registry),
-                metrics: Arc::clone(&parts.metrics),
-                tracing: parts.tracing.clone(),
                 cluster: parts.cluster.clone(),
-                server_ivs: ServerIvs::default(),
+                protocols: Shared::default(),
                 keys: parts.keys.clone(),
             });
             let edge = Edge::new(
@@ -224,7 +229,7 @@ async fn follow(worker: Arc<Worker>, mut replaced: watch::Receiver<()>) {
             let services = worker.services.load();
             worker.sweeper.set_holding(services.holding.clone());
             for upstream in &services.upstreams {
-                upstream.warm(worker.index);
+                upstream.warm(worker.calls.worker);
             }
         }
         if replaced.changed().await.is_err() {

@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::forwarded::{self, Peer};
 use super::{ClientPath, Config, host};
+use crate::protocol::Protocol;
 use crate::trace::Parent;
 
 /// Longer `User-Agent` values are cut: the session keeps them, and every call carries them.
@@ -32,7 +33,7 @@ pub(super) struct Upgraded<S> {
     pub(super) remote_ip: IpAddr,
     pub(super) user_agent: String,
     pub(super) trace_parent: Option<Box<Parent>>,
-    pub(super) server_iv: bool,
+    pub(super) protocol: Protocol,
 }
 
 struct Request101 {
@@ -40,7 +41,7 @@ struct Request101 {
     remote_ip: IpAddr,
     user_agent: String,
     trace_parent: Option<Box<Parent>>,
-    server_iv: bool,
+    protocol: Protocol,
 }
 
 /// Why no WebSocket came of a connection. The client is gone by then.
@@ -78,7 +79,7 @@ where
         return Err(NotOpened::Http);
     }
     let opened = std::mem::replace(&mut *opened.lock(), Err(NotOpened::Http));
-    let Request101 { upgrade, remote_ip, user_agent, trace_parent, server_iv } = opened?;
+    let Request101 { upgrade, remote_ip, user_agent, trace_parent, protocol } = opened?;
     let upgraded = upgrade.await.map_err(|_| NotOpened::Http)?;
     let parts = upgraded.downcast::<TokioIo<S>>().map_err(|_| NotOpened::Http)?;
     Ok(Upgraded {
@@ -87,7 +88,7 @@ where
         remote_ip,
         user_agent,
         trace_parent,
-        server_iv,
+        protocol,
     })
 }
 
@@ -106,7 +107,7 @@ fn respond(
                 named(&config.paths)
             ),
         ),
-        Ok(Asked::WebSocket { accept, server_iv }) => {
+        Ok(Asked::WebSocket { accept, protocol }) => {
             let headers = request.headers();
             let remote_ip = forwarded::client_ip(
                 peer,
@@ -120,7 +121,7 @@ fn respond(
                 continues.then(|| Parent::from_headers(headers)).flatten().map(Box::new);
             let upgrade = hyper::upgrade::on(request);
             *opened.lock() =
-                Ok(Request101 { upgrade, remote_ip, user_agent, trace_parent, server_iv });
+                Ok(Request101 { upgrade, remote_ip, user_agent, trace_parent, protocol });
             let mut response = Response::new(Full::default());
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
             let headers = response.headers_mut();
@@ -138,7 +139,7 @@ fn respond(
 
 enum Asked {
     Greeting,
-    WebSocket { accept: HeaderValue, server_iv: bool },
+    WebSocket { accept: HeaderValue, protocol: Protocol },
 }
 
 /// Why a request does not open a WebSocket.
@@ -185,7 +186,7 @@ fn check<B>(request: &Request<B>, config: &Config) -> Result<Asked, Refusal> {
     }
     let accept = derive_accept_key(key.as_bytes());
     let accept = HeaderValue::try_from(accept).map_err(|_| Refusal::BadKey)?;
-    Ok(Asked::WebSocket { accept, server_iv: at.server_iv })
+    Ok(Asked::WebSocket { accept, protocol: at.protocol })
 }
 
 /// The paths of clients, for people.
@@ -284,7 +285,10 @@ mod tests {
 
     fn verdict(change: impl FnOnce(&mut Request<()>)) -> Option<Refusal> {
         let config = Config {
-            paths: vec![ClientPath { path: "/ws".into(), server_iv: false }],
+            paths: vec![ClientPath {
+                path: "/ws".into(),
+                protocol: Protocol::Seed { server_iv: false },
+            }],
             allowed_origins: vec!["https://app.example".into()],
             trusted_proxies: Vec::new(),
             client_address: forwarded::ClientAddress::XForwardedFor,

@@ -6,17 +6,13 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use prost::Message as _;
+use tonic::Code as Status;
 
 use super::Worker;
-use super::handshake::{Asked, Deciding, Judged, Outcome, Step, decided};
-use super::identity::Identity;
-use super::metadata::{self, MAX_TOKEN, MAX_USER_ID};
-use super::request::Failure;
+use super::handshake::{Deciding, Judged, Outcome, Step, decided};
 use crate::auth::{self, Verdict};
-use crate::envelope::codec::Request;
-use crate::envelope::{Close, Code};
-use crate::proto::session::{SetCxnParamsReq, SetUserParamsReq};
+use crate::call::{Caller, MAX_TOKEN, MAX_USER_ID, Refused, fits};
+use crate::protocol::{Close, Code, Credentials, Description, Failure, RequestHead};
 use crate::routing::identity::Member;
 
 /// Logins of one worker that may be judged again at once. They share the
@@ -24,48 +20,46 @@ use crate::routing::identity::Member;
 /// does not answer.
 pub const MAX_REVIEWS: usize = 32;
 
-/// What the client is answered when the judge cannot be asked.
-const UNAVAILABLE: &str = "login is not possible right now";
+/// The failure of a login that cannot be verified.
+fn unavailable() -> Failure {
+    Failure::new(Code::RETRY_ERROR, Status::Unavailable, "login is not possible right now")
+}
 
 /// A login that is judged again.
 pub(super) type Review = BoxFuture<'static, Verdict>;
 
 /// Begins setUserParams.
-pub(super) fn set_user_params(
-    request: &Request,
+pub(super) fn log_in(
+    head: RequestHead,
+    credentials: Credentials,
     worker: &Worker,
-    identity: &Identity,
-) -> Result<Deciding, Failure> {
-    let params = SetUserParamsReq::decode(request.data.clone())
-        .map_err(|_| Failure::malformed("not a SetUserParamsReq"))?;
-    if !metadata::fits(&params.user_id, MAX_USER_ID) {
-        return Err(Failure::malformed("userId is longer than 512 bytes, percent-encoded"));
+    caller: &Caller,
+) -> Result<Deciding, (RequestHead, Refused)> {
+    let Credentials { user_id, token } = credentials;
+    if !fits(&user_id, MAX_USER_ID) {
+        let text = "userId is longer than 512 bytes, percent-encoded";
+        return Err((head, Refused::malformed(text)));
     }
-    let asked = Asked::of(request);
-    if params.token.len() > MAX_TOKEN {
+    if token.len() > MAX_TOKEN {
         let reason = format!("token is too long: {MAX_TOKEN} bytes at most");
-        return Ok(decided(asked, Outcome::LoginRefused { reason }));
+        return Ok(decided(head, Outcome::LoginRefused { reason }));
     }
-    if identity.value(Member::Platform).is_empty() {
-        return Ok(decided(asked, Outcome::Closed(Close::Platform)));
+    if caller.value(Member::Platform).is_empty() {
+        return Ok(decided(head, Outcome::Closed(Close::Platform)));
     }
-    if identity.value(Member::DeviceId).is_empty() {
+    if caller.value(Member::DeviceId).is_empty() {
         let is_package = worker.config.device_is_package;
         let close = if is_package { Close::PackageId } else { Close::DeviceId };
-        return Ok(decided(asked, Outcome::Closed(close)));
+        return Ok(decided(head, Outcome::Closed(close)));
     }
-    let login = auth::Login {
-        user_id: &params.user_id,
-        token: &params.token,
-        ..identity.as_login(worker.index)
-    };
+    let login =
+        auth::Login { user_id: &user_id, token: &token, ..caller.as_login(worker.calls.worker) };
     let verdict = worker.services.load().auth.judge(&login);
-    let session: Box<str> = identity.session_id().into();
-    let (cluster, metrics) = (worker.cluster.clone(), Arc::clone(&worker.metrics));
+    let session: Box<str> = caller.session_id().into();
+    let (cluster, metrics) = (worker.cluster.clone(), Arc::clone(&worker.calls.metrics));
     Ok(async move {
         let outcome = match verdict.await {
             Verdict::Accepted { expires_at } => {
-                let (user_id, token) = (params.user_id, params.token);
                 let expected = match &cluster {
                     Some(cluster) => cluster.expect(&user_id).await,
                     None => None,
@@ -76,10 +70,10 @@ pub(super) fn set_user_params(
             Verdict::Unavailable { cause } => {
                 tracing::warn!(%session, cause, "a login could not be judged");
                 metrics.sessions.logins.with_label_values(&["unavailable"]).inc();
-                Outcome::Failed(Failure::new(Code::RETRY_ERROR, UNAVAILABLE))
+                Outcome::Failed(unavailable())
             }
         };
-        Step { asked, outcome }
+        Step { head, outcome }
     }
     .boxed())
 }
@@ -89,22 +83,22 @@ pub(super) fn set_user_params(
 /// the message: nothing of it holds.
 pub(super) fn of_change(
     worker: &Worker,
-    identity: &Identity,
-    params: &SetCxnParamsReq,
+    caller: &Caller,
+    device: &Description,
 ) -> Option<impl Future<Output = Result<Judged, Outcome>> + Send + use<>> {
-    if !identity.has_user() {
+    if !caller.has_user() {
         return None;
     }
-    let was = identity.as_login(worker.index);
+    let was = caller.as_login(worker.calls.worker);
     let is = auth::Login {
-        platform: &params.platform,
-        device_id: &params.device_id,
-        device_model: &params.device_model,
-        os_version: &params.os_version,
-        app_version: &params.app_version,
-        package_id: &params.package_id,
-        language: &params.language,
-        network_used: &params.network_used,
+        platform: &device.platform,
+        device_id: &device.device_id,
+        device_model: &device.device_model,
+        os_version: &device.os_version,
+        app_version: &device.app_version,
+        package_id: &device.package_id,
+        language: &device.language,
+        network_used: &device.network_used,
         ..was
     };
     let services = worker.services.load();
@@ -112,8 +106,8 @@ pub(super) fn of_change(
         return None;
     }
     let verdict = services.auth.judge(&is);
-    let session: Box<str> = identity.session_id().into();
-    let metrics = Arc::clone(&worker.metrics);
+    let session: Box<str> = caller.session_id().into();
+    let metrics = Arc::clone(&worker.calls.metrics);
     Some(async move {
         let verdict = verdict.await;
         metrics.sessions.review("device", verdict.label());
@@ -121,11 +115,15 @@ pub(super) fn of_change(
             Verdict::Accepted { expires_at } => Ok(Judged { expires_at }),
             Verdict::Refused { reason } => {
                 tracing::info!(%session, reason, "a session may not go on as another device");
-                Err(Outcome::ChangeRefused(Failure::new(Code::AUTH_ERROR, reason)))
+                Err(Outcome::ChangeRefused(Failure::new(
+                    Code::AUTH_ERROR,
+                    Status::Unauthenticated,
+                    reason,
+                )))
             }
             Verdict::Unavailable { cause } => {
                 tracing::warn!(%session, cause, "a login could not be judged for another device");
-                Err(Outcome::Failed(Failure::new(Code::RETRY_ERROR, UNAVAILABLE)))
+                Err(Outcome::Failed(unavailable()))
             }
         }
     })
@@ -133,12 +131,12 @@ pub(super) fn of_change(
 
 /// Has the login of a session judged again as it is now, when its turn comes.
 /// `None`: it has not logged in.
-pub(super) fn review(worker: &Worker, identity: &Identity) -> Option<Review> {
-    if !identity.has_user() {
+pub(super) fn review(worker: &Worker, caller: &Caller) -> Option<Review> {
+    if !caller.has_user() {
         return None;
     }
-    let verdict = worker.services.load().auth.judge_again(&identity.as_login(worker.index));
-    let (reviews, metrics) = (Arc::clone(&worker.reviews), Arc::clone(&worker.metrics));
+    let verdict = worker.services.load().auth.judge_again(&caller.as_login(worker.calls.worker));
+    let (reviews, metrics) = (Arc::clone(&worker.reviews), Arc::clone(&worker.calls.metrics));
     let review = async move {
         // An error would mean that it was closed, which it never is.
         let _turn = reviews.acquire().await;

@@ -124,7 +124,7 @@ impl Place {
 }
 
 fn routes(resolved: &Resolved) -> Vec<Route> {
-    let routes = resolved.services.routes.routes().map(|route| Route {
+    let routes = resolved.services.calls.routes.routes().map(|route| Route {
         method: route.name.to_string(),
         rpc: route.rpc.to_string(),
         upstream: route.upstream.name().to_owned(),
@@ -139,12 +139,12 @@ fn routes(resolved: &Resolved) -> Vec<Route> {
 /// Methods whose RPC is not known; `/package.Service/*` is a service of such.
 fn unresolved(resolved: &Resolved) -> Vec<String> {
     let all = |method: &str| if method.ends_with('/') { "*" } else { "" };
-    let pending = resolved.services.routes.pending();
+    let pending = resolved.services.calls.routes.pending();
     pending.map(|(method, _)| format!("{method}{}", all(method))).collect()
 }
 
 pub(super) fn table(resolved: &Resolved) -> String {
-    let routes = &resolved.services.routes;
+    let routes = &resolved.services.calls.routes;
     let mut rows = vec![["METHOD", "RPC", "UPSTREAM", "TIMEOUT", ""].map(str::to_owned)];
     for route in routes.routes() {
         let traits =

@@ -12,36 +12,32 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
+use super::Worker;
 use super::closing;
 use super::confirmations::Confirmations;
 use super::ended::Ended;
-use super::handshake::{
-    self, Asked, Deciding, Judged, KEEP_ALIVE, SET_CXN_PARAMS, SET_USER_PARAMS, Step,
-};
-use super::identity::{Identity, Login};
+use super::handshake::{self, Deciding, Judged, Step};
 use super::login::{self, Review};
 use super::news;
-use super::request::{self, Answer, Failure, Finished, InFlight, Refusal};
 use super::socket::{ReadError, Socket};
 use super::sweeper::{Handle, Stage, Watch};
-use super::{Client, Worker};
 use crate::auth::Verdict;
-use crate::envelope::cipher::Cipher;
-use crate::envelope::codec::{self, Request};
-use crate::envelope::{Close, Code};
+use crate::call::{self, Arrival, Caller, Client, InFlight, LoginState, Refusal, Refused};
 use crate::outbox::{Outbox, Reader, Rejected, Signal};
-use crate::proto::session::SetCxnParamsReq;
-use crate::registry::Membership;
+use crate::protocol::seed::Cipher;
+use crate::protocol::{
+    Close, Codec, Control, Description, Incoming, Outcome, Protocol, Reply, RequestHead, Unreadable,
+};
+use crate::registry::{Membership, SessionId};
 use crate::trace::Place;
 use crate::websocket::Message;
-use outgoing::{Greeting, Queue, seal};
+use outgoing::{Greeting, Queue, encode};
 
 /// Frames in a row that are no requests, after which a session is closed.
 const MAX_STRIKES: u8 = 8;
@@ -58,13 +54,14 @@ const MAX_UNWRITTEN: u8 = 64;
 pub fn run<S>(
     socket: Socket<S>,
     client: Client,
+    protocol: Protocol,
     worker: Arc<Worker>,
     held: impl Send,
 ) -> impl Future<Output = ()> + Send
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let mut task = Task::new(socket, client, worker);
+    let mut task = Task::new(socket, client, protocol, worker);
     // Nothing is moved or nested in here that an idle session would pay for.
     async move {
         let Err(ended) = task.serve().await;
@@ -76,7 +73,7 @@ where
 /// What can happen to a session.
 enum Event {
     Frame(Message),
-    Finished(Finished),
+    Finished(Reply),
     Decided(Step),
     Signal(Signal),
     /// All that was queued before the key changes has been written.
@@ -89,17 +86,17 @@ enum Event {
     WriteFailed(io::Error),
 }
 
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Task<S> {
     socket: Socket<S>,
     worker: Arc<Worker>,
     handle: Arc<Handle>,
     _watch: Watch,
     outbox: Reader,
-    identity: Identity,
+    id: SessionId,
+    caller: Caller,
+    codec: Codec,
     /// The session's place among those that pushes find, once it is logged in.
     membership: Option<Membership>,
-    cipher: Option<Cipher>,
     deciding: Option<Deciding>,
     /// Waits until all that was queued before it is written.
     switching: Option<Box<Switch>>,
@@ -117,16 +114,14 @@ struct Task<S> {
     blocked: bool,
     /// A ping is due that asks nothing but whether the client is there.
     wants_heartbeat: bool,
-    /// The gateway chooses the IV of its encryption.
-    server_iv: bool,
     /// Told to go as soon as the calls under way are answered.
     leaving: bool,
 }
 
 /// A setCxnParams that brings a key.
 struct Switch {
-    asked: Asked,
-    params: Box<SetCxnParamsReq>,
+    head: RequestHead,
+    device: Box<Description>,
     cipher: Cipher,
     /// `Some`: the login was judged anew for it.
     judged: Option<Judged>,
@@ -138,21 +133,24 @@ impl<S> Task<S>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    fn new(socket: Socket<S>, client: Client, worker: Arc<Worker>) -> Self {
+    fn new(socket: Socket<S>, client: Client, protocol: Protocol, worker: Arc<Worker>) -> Self {
         let (outbox, reader) = Outbox::with_doorbell(worker.config.outbox, &worker.doorbell);
         let handle = Arc::new(Handle::new(outbox));
         let watch = worker.sweeper.watch(&handle, Instant::now());
-        let (ip, server_iv) = (client.remote_ip, client.server_iv);
-        let identity = Identity::new(client);
-        tracing::debug!(session = identity.session_id(), %ip, "connected");
+        let id = SessionId::random();
+        let ip = client.remote_ip;
+        let caller = Caller::new(client, id.to_string());
+        let codec = Codec::open(protocol, &worker.protocols, caller.session_id());
+        tracing::debug!(session = caller.session_id(), %ip, "connected");
         Self {
             socket,
-            identity,
+            id,
+            caller,
+            codec,
             membership: None,
             handle,
             _watch: watch,
             outbox: reader,
-            cipher: None,
             deciding: None,
             switching: None,
             review: None,
@@ -164,17 +162,13 @@ where
             unwritten: 0,
             blocked: false,
             wants_heartbeat: false,
-            server_iv,
             leaving: false,
             worker,
         }
     }
 
     async fn serve(&mut self) -> Result<Never, Ended> {
-        self.socket.write(&mut Greeting(true)).await.map_err(Ended::Lost)?;
-        if self.server_iv {
-            self.put(self.worker.server_ivs.announcement(self.identity.session_id()));
-        }
+        self.greet().await?;
         loop {
             let event = poll_fn(|cx| self.poll_event(cx)).await;
             self.on_event(event)?;
@@ -183,12 +177,19 @@ where
         }
     }
 
+    /// Boxed: only the greeting pays for its future, not the idle session.
+    fn greet(&mut self) -> impl Future<Output = Result<(), Ended>> + Send {
+        let mut greeting = Greeting::new(self.codec.greeting(), &self.worker.traffic);
+        let socket = &mut self.socket;
+        Box::pin(async move { socket.write(&mut greeting).await.map_err(Ended::Lost) })
+    }
+
     async fn end(&mut self, ended: Ended) {
         let (code, reason) = ended.told();
-        self.worker.metrics.sessions.close(code);
+        self.worker.calls.metrics.sessions.close(code);
         self.handle.set_stage(Stage::Closing);
         if let Some(membership) = self.membership.take() {
-            news::disconnected(&self.worker, &self.identity, membership.presence(), code, &reason);
+            news::disconnected(&self.worker, &self.caller, membership.presence(), code, &reason);
             membership.leave(code, &reason);
         }
         self.outbox.seal();
@@ -196,14 +197,14 @@ where
         // read: answers that nobody takes meanwhile would fill the windows of
         // the connections that all share.
         (self.calls, self.deciding, self.review) = (None, None, None);
-        let session = self.identity.session_id();
+        let session = self.caller.session_id();
         match ended {
             Ended::Closed(close) => {
                 tracing::debug!(session, code = close.code(), reason = close.reason(), "closed");
-                let (outbox, cipher) = (&self.outbox, self.cipher.as_ref());
+                let (outbox, codec) = (&self.outbox, &self.codec);
                 let traffic = &self.worker.traffic;
                 let rest = std::iter::from_fn(|| outbox.take());
-                let rest = rest.map(|frame| seal(frame, cipher, traffic));
+                let rest = rest.map(|item| encode(item, codec, traffic));
                 let confirmations = &mut self.confirmations;
                 closing::say_goodbye(&mut self.socket, &close, rest, confirmations).await;
             }
@@ -313,7 +314,7 @@ where
             return;
         }
         self.calls = None;
-        self.identity.rest();
+        self.caller.rest();
     }
 
     /// Seals and writes all that is queued, as far as the socket takes it.
@@ -321,7 +322,7 @@ where
         self.unwritten = 0;
         let mut queue = Queue {
             outbox: &self.outbox,
-            cipher: self.cipher.as_ref(),
+            codec: &self.codec,
             traffic: &self.worker.traffic,
             confirmations: &mut self.confirmations,
             heartbeat: std::mem::take(&mut self.wants_heartbeat),
@@ -336,8 +337,8 @@ where
     fn on_event(&mut self, event: Event) -> Result<(), Ended> {
         match event {
             Event::Frame(frame) => self.on_frame(frame),
-            Event::Finished(Finished { asked, answer }) => {
-                self.answer(&asked, &answer);
+            Event::Finished(reply) => {
+                self.put(reply);
                 self.leave_if_done()
             }
             Event::Decided(step) => {
@@ -358,8 +359,8 @@ where
             }
             Event::Signal(Signal::Review) => {
                 // One that is still under way does for this one as well.
-                if self.review.is_none() && self.identity.login() == Login::Valid {
-                    self.review = login::review(&self.worker, &self.identity);
+                if self.review.is_none() && self.caller.login() == LoginState::Valid {
+                    self.review = login::review(&self.worker, &self.caller);
                 }
                 Ok(())
             }
@@ -370,12 +371,12 @@ where
             }
             Event::Signal(Signal::Close(close)) => Err(Ended::Closed(close)),
             Event::Flushed(switch) => {
-                let Switch { asked, params, cipher, judged } = *switch;
-                self.cipher = Some(cipher);
-                self.described(*params, judged);
+                let Switch { head, device, cipher, judged } = *switch;
+                self.codec.switch(cipher);
+                self.described(*device, judged);
                 // The first frame under the new key: a push may have come meanwhile.
-                let answer = codec::answer(&asked.req_id, &asked.method, Code::SUCCESS, &[]);
-                self.log_dropped(self.outbox.answer_first(answer));
+                let reply = Reply { head, outcome: Outcome::EMPTY };
+                self.log_dropped(self.outbox.reply_first(reply));
                 self.leave_if_done()
             }
             Event::Ended => Err(Ended::without_goodbye()),
@@ -394,11 +395,12 @@ where
     }
 
     fn on_frame(&mut self, frame: Message) -> Result<(), Ended> {
-        let frame = match frame {
-            Message::Binary(frame) => frame,
-            // Text is no request, whatever it says.
-            Message::Text if self.cipher.is_none() => return self.strike(),
-            Message::Text => return Err(Ended::Closed(Close::ProtocolError)),
+        let read = match frame {
+            Message::Binary(frame) => {
+                self.worker.traffic.received(frame.len());
+                self.codec.read(frame)
+            }
+            Message::Text => self.codec.read_text(),
             Message::Close(frame) => return Err(Ended::ByClient(frame)),
             Message::Pong(payload) => {
                 self.confirmations.pong(&payload);
@@ -407,95 +409,87 @@ where
             // The socket has noted the pong.
             Message::Ping(_) => return Ok(()),
         };
-        self.worker.traffic.received(frame.len());
-        let place = Place::new(self.worker.tracing.as_deref(), self.identity.trace_parent());
-        match self.open(frame)? {
-            Some(request) => {
+        match read {
+            Ok(incoming) => {
                 self.strikes = 0;
-                self.on_request(&request, place);
+                self.on_incoming(incoming);
                 Ok(())
             }
-            None => self.strike(),
-        }
-    }
-
-    /// Decrypts and decodes a frame. `None`: it is no request. Under a key
-    /// that ends the session just as a frame that cannot be decrypted does;
-    /// telling the two apart would be a padding oracle.
-    fn open(&self, frame: Bytes) -> Result<Option<Request>, Close> {
-        match self.cipher.as_ref() {
-            None => Ok(codec::open(&frame).ok()),
-            Some(cipher) => {
-                let plain = cipher.open(frame).map_err(|_| Close::ProtocolError)?;
-                codec::open(&plain).map(Some).map_err(|_| Close::ProtocolError)
-            }
+            Err(Unreadable::Strike) => self.strike(),
+            Err(Unreadable::Fatal(close)) => Err(close.into()),
         }
     }
 
     fn strike(&mut self) -> Result<(), Ended> {
         self.strikes += 1;
-        let failure = Failure::refused(Refusal::NoRequest, "a frame that is no RequestBody");
-        failure.count(&self.worker.metrics);
-        let failure = failure.into_answer();
-        self.put(codec::answer("", "", failure.code, &failure.data));
+        let refused = Refused::new(Refusal::NoRequest, "a frame that is no RequestBody");
+        self.refuse(RequestHead::default(), refused);
         if self.strikes >= MAX_STRIKES {
             return Err(Ended::Closed(Close::ProtocolError));
         }
         Ok(())
     }
 
-    fn on_request(&mut self, request: &Request, place: Place) {
-        let asked = Asked::of(request);
-        let encrypted = self.cipher.is_some();
-        let begun = match &*request.method {
-            SET_CXN_PARAMS => {
-                let (worker, identity) = (&self.worker, &self.identity);
-                let iv = self.server_iv.then(|| worker.server_ivs.iv(identity.session_id()));
-                handshake::set_cxn_params(request, worker, identity, encrypted, iv)
-                    .map(Begun::Deciding)
+    fn on_incoming(&mut self, incoming: Incoming) {
+        match incoming {
+            Incoming::Call(request) => {
+                let tracing = self.worker.calls.tracing.as_deref();
+                let place = Place::new(tracing, self.caller.trace_parent());
+                let arrival = Arrival { place, encrypted: self.codec.is_encrypted() };
+                let (context, targets) = (&self.worker.calls, &self.worker.services.load().calls);
+                match call::begin(context, targets, &mut self.caller, &request, arrival) {
+                    Ok(call) => {
+                        self.calls.get_or_insert_default().push(call);
+                        self.handle.called();
+                    }
+                    Err(refused) => self.refuse(RequestHead::of(&request), refused),
+                }
             }
-            SET_USER_PARAMS => {
-                login::set_user_params(request, &self.worker, &self.identity).map(Begun::Deciding)
-            }
-            KEEP_ALIVE => Ok(Begun::Answered(Answer::empty())),
-            _ => request::begin(request, &mut self.identity, &self.worker, encrypted, place)
-                .map(Begun::Call),
-        };
-        match begun {
-            Ok(Begun::Deciding(deciding)) => self.deciding = Some(deciding),
-            Ok(Begun::Call(call)) => {
-                self.calls.get_or_insert_default().push(call);
-                self.handle.called();
-            }
-            Ok(Begun::Answered(answer)) => self.answer(&asked, &answer),
-            Err(failure) => {
-                failure.log(self.identity.session_id(), &asked);
-                failure.count(&self.worker.metrics);
-                self.answer(&asked, &failure.into_answer());
-            }
+            Incoming::Control(head, control) => self.on_control(head, control),
         }
     }
 
-    fn answer(&self, asked: &Asked, answer: &Answer) {
-        self.put(codec::answer(&asked.req_id, &asked.method, answer.code, &answer.data));
+    fn on_control(&mut self, head: RequestHead, control: Control) {
+        let (worker, caller) = (&self.worker, &self.caller);
+        let begun = match control {
+            Control::Describe(device) => {
+                let encrypted = self.codec.is_encrypted();
+                handshake::describe(head, device, worker, caller, encrypted)
+            }
+            Control::LogIn(credentials) => login::log_in(head, *credentials, worker, caller),
+            Control::KeepAlive => return self.reply(head, Outcome::EMPTY),
+            Control::Malformed(text) => Err((head, Refused::malformed(text))),
+        };
+        match begun {
+            Ok(deciding) => self.deciding = Some(deciding),
+            Err((head, refused)) => self.refuse(head, refused),
+        }
     }
 
-    fn put(&self, frame: BytesMut) {
-        self.log_dropped(self.outbox.answer(frame));
+    fn refuse(&mut self, head: RequestHead, refused: Refused) {
+        let metrics = &self.worker.calls.metrics;
+        let failure = refused.settle(metrics, self.caller.session_id(), &head);
+        self.reply(head, failure.into());
+    }
+
+    fn reply(&self, head: RequestHead, outcome: Outcome) {
+        self.put(Reply { head, outcome });
+    }
+
+    fn put(&self, mut reply: Reply) {
+        if self.blocked {
+            // It may wait for long: what it shares with other messages is set free.
+            reply.detach();
+        }
+        self.log_dropped(self.outbox.reply(reply));
     }
 
     /// An overflow comes back as the signal to close: nothing else is left to do.
     fn log_dropped(&self, put: Result<(), Rejected>) {
         if let Err(rejected) = put {
-            tracing::debug!(session = self.identity.session_id(), %rejected, "answer dropped");
+            tracing::debug!(session = self.caller.session_id(), %rejected, "answer dropped");
         }
     }
-}
-
-enum Begun {
-    Deciding(Deciding),
-    Call(InFlight),
-    Answered(Answer),
 }
 
 #[cfg(test)]
@@ -513,9 +507,9 @@ mod tests {
     #[test]
     fn idle_sessions_are_small() {
         let sizes = [
-            ("Task", size_of::<Task<TcpStream>>(), 400),
+            ("Task", size_of::<Task<TcpStream>>(), 416),
             ("Socket", size_of::<Socket<TcpStream>>(), 144),
-            ("Identity", size_of::<Identity>(), 112),
+            ("Caller", size_of::<Caller>(), 96),
             ("Handle", size_of::<Handle>(), 16),
             ("Outbox", size_of::<Outbox>(), 120),
             ("Presence", size_of::<Presence>(), 160),

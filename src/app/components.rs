@@ -52,6 +52,7 @@ pub(super) fn session(config: &Config) -> session::Config {
     session::Config {
         platforms: session.platforms.clone(),
         device_is_package: session.device_id_from == DeviceIdFrom::PackageId,
+        require_encryption: session.require_encryption,
         max_in_flight: session.max_in_flight as usize,
         outbox: bytes(session.outbox),
         max_message: bytes(config.edge.max_message),

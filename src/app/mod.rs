@@ -180,7 +180,6 @@ impl App {
         let parts = Parts {
             edge: components::edge(config),
             session: components::session(config),
-            require_encryption: config.session.require_encryption,
             tls: tls.clone(),
             keys: keys.clone(),
             registry,

@@ -31,7 +31,6 @@ use crate::trace::Tracing;
 pub(super) struct Parts {
     pub(super) edge: edge::Config,
     pub(super) session: session::Config,
-    pub(super) require_encryption: bool,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) keys: Option<Arc<KeyService>>,
     pub(super) registry: Arc<Registry>,
@@ -115,7 +114,7 @@ impl Workers {
             let worker = Arc::new(Worker {
                 calls: call::Context {
                     worker: index,
-                    require_encryption: parts.require_encryption,
+                    require_encryption: parts.session.require_encryption,
                     metrics: Arc::clone(&parts.metrics),
                     tracing: parts.tracing.clone(),
                 },

@@ -2,6 +2,7 @@
 //! checks login and encryption, and puts the caller's identity into the message.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::caller::{Caller, LoginState};
 use super::refusal::{Refusal, Refused};
@@ -43,7 +44,7 @@ pub(super) fn admit(
         Lookup::Pending(_) | Lookup::Unknown => routes.is_public(&request.method),
     };
     if !public {
-        check_login(caller.login())?;
+        check_login(caller.login_at(SystemTime::now()))?;
     }
     let route = match lookup {
         Lookup::Route(route) => Arc::clone(route),

@@ -145,10 +145,10 @@ impl Caller {
     }
 
     /// Whether the session is logged in, and the login has not expired.
-    pub fn login(&self) -> LoginState {
+    pub fn login_at(&self, now: SystemTime) -> LoginState {
         match self.user.as_ref().map(|user| user.expires_at) {
             None => LoginState::Missing,
-            Some(Some(at)) if at <= SystemTime::now() => LoginState::Expired,
+            Some(Some(at)) if at <= now => LoginState::Expired,
             Some(_) => LoginState::Valid,
         }
     }

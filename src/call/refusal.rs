@@ -81,19 +81,24 @@ impl Refused {
 
     /// Counts and logs the refusal, and gives the failure for the client.
     pub fn settle(self, metrics: &Metrics, session: &str, head: &RequestHead) -> Failure {
-        let Self { refusal, text } = self;
-        let (code, status) = refusal.code();
-        metrics.requests.refuse(refusal.label(), code.number());
+        let code = self.code();
+        metrics.requests.refuse(self.refusal.label(), code.number());
         tracing::debug!(
             target: "bridgehead::access",
             session,
             request = head.logged_id(),
             method = head.logged_method(),
             %code,
-            reason = &*text,
+            reason = &*self.text,
             "refused"
         );
-        Failure::new(code, status, text)
+        self.failure()
+    }
+
+    /// The failure for the client.
+    pub fn failure(self) -> Failure {
+        let (code, status) = self.refusal.code();
+        Failure::new(code, status, self.text)
     }
 
     /// The code of the reply.

@@ -49,6 +49,16 @@ pub enum Refused {
     Busy,
 }
 
+impl Refused {
+    /// The label in metrics.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::WrongLength => "malformed",
+            Self::Busy => "shed",
+        }
+    }
+}
+
 impl KeyService {
     /// Starts `threads` threads, which end when the service is dropped.
     pub fn start(key: PrivateKey, threads: usize) -> io::Result<Self> {

@@ -1,21 +1,22 @@
 //! One client's session: from the open WebSocket to its close frame.
 //!
-//! A session is one task (`task`). It reads frames in order, answers the
-//! handshake itself (`handshake`, `login`), begins a call for every other request
-//! and drives it along, and is the only writer of its socket. Every failure becomes
-//! a reply or a close code in one place.
+//! A session is one task (`task`): a loop that reads frames in order, drives the
+//! session's calls, and is the only writer of its socket. What its events mean is
+//! decided by a machine without I/O and clock (`state`), which acts through
+//! `effects`; there every failure becomes a reply or a close code.
 //!
 //! Not here: the layout of frames (`websocket`), their contents (`protocol`), calls
 //! (`call`), connections to services (`upstream`), and the listener (`edge`).
 
 mod closing;
 mod confirmations;
+mod effects;
 mod ended;
-mod handshake;
 pub mod keys;
 mod login;
 mod news;
 mod socket;
+mod state;
 mod stream;
 pub mod sweeper;
 mod task;
@@ -47,6 +48,8 @@ pub struct Config {
     pub platforms: Vec<String>,
     /// Whether a client's `packageId` stands for its device, and not its `deviceId`.
     pub device_is_package: bool,
+    /// Whether a client must turn encryption on.
+    pub require_encryption: bool,
     /// Requests of one session that may be under way at once; at least 1.
     /// While there are as many, it takes no further one.
     pub max_in_flight: usize,

@@ -4,15 +4,15 @@
 //! be written is gathered until nothing else is ready: then it goes out in one
 //! write. So frames that arrive together are answered together.
 
+mod effects;
 mod outgoing;
-mod steps;
 
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
-use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::coop::consume_budget;
@@ -21,26 +21,20 @@ use tokio::time::Instant;
 use super::Worker;
 use super::closing;
 use super::confirmations::Confirmations;
+use super::effects::Effects;
 use super::ended::Ended;
-use super::handshake::{self, Deciding, Judged, Step};
-use super::login::{self, Review};
-use super::news;
 use super::socket::{ReadError, Socket};
+use super::state::{Appetite, State};
 use super::sweeper::{Handle, Stage, Watch};
 use crate::auth::Verdict;
-use crate::call::{self, Arrival, Caller, Client, InFlight, LoginState, Refusal, Refused};
-use crate::outbox::{Outbox, Reader, Rejected, Signal};
-use crate::protocol::seed::Cipher;
-use crate::protocol::{
-    Close, Codec, Control, Description, Incoming, Outcome, Protocol, Reply, RequestHead, Unreadable,
-};
-use crate::registry::{Membership, SessionId};
-use crate::trace::Place;
+use crate::call::{Caller, Client};
+use crate::outbox::{Outbox, Signal};
+use crate::protocol::{Codec, Protocol, Reply};
+use crate::registry::SessionId;
 use crate::websocket::Message;
+use effects::{Decided, Surroundings};
 use outgoing::{Greeting, Queue, encode};
 
-/// Frames in a row that are no requests, after which a session is closed.
-const MAX_STRIKES: u8 = 8;
 /// Queued bytes from which writing comes before anything else.
 const WRITE_FIRST: usize = 64 * 1024;
 /// Events in a row after which writing comes first, whatever is queued.
@@ -70,17 +64,17 @@ where
     }
 }
 
-/// What can happen to a session.
+/// An event of a session.
 enum Event {
     Frame(Message),
-    Finished(Reply),
-    Decided(Step),
+    Replied(Reply),
+    Decided(Decided),
     Signal(Signal),
-    /// All that was queued before the key changes has been written.
-    Flushed(Box<Switch>),
-    /// The login was judged again.
+    /// Everything that was queued before the key changes has been written.
+    Flushed,
+    /// The login was verified once more.
     Reviewed(Verdict),
-    /// The client has ended the connection without a word.
+    /// The client has ended the connection without a close frame.
     Ended,
     ReadFailed(ReadError),
     WriteFailed(io::Error),
@@ -88,43 +82,14 @@ enum Event {
 
 struct Task<S> {
     socket: Socket<S>,
-    worker: Arc<Worker>,
-    handle: Arc<Handle>,
+    state: State,
+    fx: Surroundings,
     _watch: Watch,
-    outbox: Reader,
-    id: SessionId,
-    caller: Caller,
-    codec: Codec,
-    /// The session's place among those that pushes find, once it is logged in.
-    membership: Option<Membership>,
-    deciding: Option<Deciding>,
-    /// Waits until all that was queued before it is written.
-    switching: Option<Box<Switch>>,
-    /// The login is being judged again; frames are read meanwhile.
-    review: Option<Review>,
-    keys: u8,
-    refused_changes: u8,
-    /// Made by the first call, and given back when there was none for a while.
-    calls: Option<FuturesUnordered<InFlight>>,
     confirmations: Confirmations,
-    strikes: u8,
-    /// Events since it was last tried to write.
+    /// Events since the last attempt to write.
     unwritten: u8,
-    /// The socket did not take all that it was given.
-    blocked: bool,
     /// A ping is due that asks nothing but whether the client is there.
     wants_heartbeat: bool,
-    /// Told to go as soon as the calls under way are answered.
-    leaving: bool,
-}
-
-/// A setCxnParams that brings a key.
-struct Switch {
-    head: RequestHead,
-    device: Box<Description>,
-    cipher: Cipher,
-    /// `Some`: the login was judged anew for it.
-    judged: Option<Judged>,
 }
 
 enum Never {}
@@ -137,33 +102,29 @@ where
         let (outbox, reader) = Outbox::with_doorbell(worker.config.outbox, &worker.doorbell);
         let handle = Arc::new(Handle::new(outbox));
         let watch = worker.sweeper.watch(&handle, Instant::now());
-        let id = SessionId::random();
-        let ip = client.remote_ip;
+        let (id, ip) = (SessionId::random(), client.remote_ip);
         let caller = Caller::new(client, id.to_string());
         let codec = Codec::open(protocol, &worker.protocols, caller.session_id());
         tracing::debug!(session = caller.session_id(), %ip, "connected");
         Self {
             socket,
-            id,
-            caller,
-            codec,
-            membership: None,
-            handle,
+            state: State::new(caller),
+            fx: Surroundings {
+                worker,
+                handle,
+                outbox: reader,
+                codec,
+                id,
+                membership: None,
+                calls: None,
+                deciding: None,
+                review: None,
+                blocked: false,
+            },
             _watch: watch,
-            outbox: reader,
-            deciding: None,
-            switching: None,
-            review: None,
-            keys: 0,
-            refused_changes: 0,
-            calls: None,
             confirmations: Confirmations::default(),
-            strikes: 0,
             unwritten: 0,
-            blocked: false,
             wants_heartbeat: false,
-            leaving: false,
-            worker,
         }
     }
 
@@ -179,66 +140,63 @@ where
 
     /// Boxed: only the greeting pays for its future, not the idle session.
     fn greet(&mut self) -> impl Future<Output = Result<(), Ended>> + Send {
-        let mut greeting = Greeting::new(self.codec.greeting(), &self.worker.traffic);
+        let mut greeting = Greeting::new(self.fx.codec.greeting(), &self.fx.worker.traffic);
         let socket = &mut self.socket;
         Box::pin(async move { socket.write(&mut greeting).await.map_err(Ended::Lost) })
     }
 
     async fn end(&mut self, ended: Ended) {
+        let Self { socket, state, fx, confirmations, .. } = self;
         let (code, reason) = ended.told();
-        self.worker.calls.metrics.sessions.close(code);
-        self.handle.set_stage(Stage::Closing);
-        if let Some(membership) = self.membership.take() {
-            news::disconnected(&self.worker, &self.caller, membership.presence(), code, &reason);
-            membership.leave(code, &reason);
-        }
-        self.outbox.seal();
+        fx.worker.calls.metrics.sessions.close(code);
+        fx.handle.set_stage(Stage::Closing);
+        fx.end_membership(state.caller(), code, &reason);
+        fx.outbox.seal();
         // Before the goodbye, which takes seconds with a client that does not
         // read: answers that nobody takes meanwhile would fill the windows of
         // the connections that all share.
-        (self.calls, self.deciding, self.review) = (None, None, None);
-        let session = self.caller.session_id();
+        (fx.calls, fx.deciding, fx.review) = (None, None, None);
+        let session = state.caller().session_id();
         match ended {
             Ended::Closed(close) => {
                 tracing::debug!(session, code = close.code(), reason = close.reason(), "closed");
-                let (outbox, codec) = (&self.outbox, &self.codec);
-                let traffic = &self.worker.traffic;
+                let (outbox, codec, traffic) = (&fx.outbox, &fx.codec, &fx.worker.traffic);
                 let rest = std::iter::from_fn(|| outbox.take());
                 let rest = rest.map(|item| encode(item, codec, traffic));
-                let confirmations = &mut self.confirmations;
-                closing::say_goodbye(&mut self.socket, &close, rest, confirmations).await;
+                closing::say_goodbye(socket, &close, rest, confirmations).await;
             }
             Ended::ByClient(close) => {
                 tracing::debug!(session, "closed by the client");
-                closing::acknowledge(&mut self.socket, close).await;
+                closing::acknowledge(socket, close).await;
             }
             Ended::Lost(error) => tracing::debug!(session, %error, "lost"),
         }
     }
 
-    /// The next thing that happened. When nothing did: writes what is queued.
+    /// The next event. Where there is none: writes what is queued.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         self.unwritten += 1;
-        if (self.unwritten >= MAX_UNWRITTEN || self.outbox.outbox().bytes() >= WRITE_FIRST)
+        if (self.unwritten >= MAX_UNWRITTEN || self.fx.outbox.outbox().bytes() >= WRITE_FIRST)
             && let Poll::Ready(Err(error)) = self.poll_write(cx)
         {
             return Poll::Ready(Event::WriteFailed(error));
         }
         let event = self.poll_sources(cx);
         if self.socket.stream().take_sign() {
-            self.handle.heard();
+            self.fx.handle.heard();
         }
         if event.is_ready() {
             return event;
         }
-        let was_open = self.is_open();
+        let was_blocked = self.fx.blocked;
         match self.poll_write(cx) {
             Poll::Ready(Err(error)) => return Poll::Ready(Event::WriteFailed(error)),
             Poll::Ready(Ok(())) => {
-                if let Some(switch) = self.switching.take() {
-                    return Poll::Ready(Event::Flushed(switch));
+                if self.state.is_switching() {
+                    return Poll::Ready(Event::Flushed);
                 }
-                if !was_open && self.is_open() {
+                if was_blocked {
+                    // The socket is to be read again.
                     cx.waker().wake_by_ref();
                 }
             }
@@ -248,159 +206,104 @@ where
     }
 
     fn poll_sources(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        if let Some(calls) = &mut self.calls
-            && let Poll::Ready(Some(finished)) = calls.poll_next_unpin(cx)
+        let fx = &mut self.fx;
+        if let Some(calls) = &mut fx.calls
+            && let Poll::Ready(Some(reply)) = calls.poll_next_unpin(cx)
         {
-            return Poll::Ready(Event::Finished(finished));
+            return Poll::Ready(Event::Replied(reply));
         }
-        if let Some(deciding) = &mut self.deciding
-            && let Poll::Ready(step) = deciding.poll_unpin(cx)
+        if let Some(deciding) = &mut fx.deciding
+            && let Poll::Ready(decided) = deciding.poll_unpin(cx)
         {
-            self.deciding = None;
-            return Poll::Ready(Event::Decided(step));
+            fx.deciding = None;
+            return Poll::Ready(Event::Decided(decided));
         }
-        if let Some(review) = &mut self.review
+        if let Some(review) = &mut fx.review
             && let Poll::Ready(verdict) = review.poll_unpin(cx)
         {
-            self.review = None;
+            fx.review = None;
             return Poll::Ready(Event::Reviewed(verdict));
         }
-        if let Poll::Ready(signal) = self.outbox.poll_signal(cx) {
+        if let Poll::Ready(signal) = fx.outbox.poll_signal(cx) {
             return Poll::Ready(Event::Signal(signal));
         }
-        self.handle.set_waiting(self.is_occupied(), self.deciding.is_some());
-        if !self.is_open() {
-            return Poll::Pending;
-        }
-        if self.is_occupied() {
-            return self.socket.poll_ahead(cx).map(|read| match read {
+        let (config, in_flight) = (&fx.worker.config, fx.in_flight());
+        let occupied = self.state.is_occupied(config, in_flight);
+        fx.handle.set_waiting(occupied, self.state.is_deciding());
+        match self.state.appetite(config, in_flight, fx.blocked) {
+            Appetite::Nothing => Poll::Pending,
+            Appetite::Pings => self.socket.poll_ahead(cx).map(|read| match read {
                 Ok(message) => Event::Frame(message),
                 Err(error) => Event::ReadFailed(error.into()),
-            });
+            }),
+            Appetite::Messages => self.socket.poll_next(cx).map(|read| match read {
+                Ok(Some(message)) => Event::Frame(message),
+                Ok(None) => Event::Ended,
+                Err(error) => Event::ReadFailed(error),
+            }),
         }
-        self.socket.poll_next(cx).map(|read| match read {
-            Ok(Some(message)) => Event::Frame(message),
-            Ok(None) => Event::Ended,
-            Err(error) => Event::ReadFailed(error),
-        })
     }
 
-    /// Whether the socket is read. From a client that does not read, nothing is
-    /// read either: every frame, a ping too, wants an answer.
-    fn is_open(&self) -> bool {
-        !self.blocked && self.switching.is_none()
-    }
-
-    /// Whether the session waits for something that ends by itself, whatever
-    /// the client does. Meanwhile it takes no message: a little is read ahead, so
-    /// that pings are answered, the rest stays in the socket, and the client feels
-    /// it: nothing is lost. (That the client reads does not: one that has stopped
-    /// must be found out by its silence.)
-    fn is_occupied(&self) -> bool {
-        self.leaving
-            || self.deciding.is_some()
-            || self.in_flight() >= self.worker.config.max_in_flight
-    }
-
-    /// Calls under way.
-    fn in_flight(&self) -> usize {
-        self.calls.as_ref().map_or(0, FuturesUnordered::len)
-    }
-
-    /// Gives back what the next call makes again.
-    fn rest(&mut self) {
-        if self.in_flight() > 0 {
-            self.handle.called();
-            return;
-        }
-        self.calls = None;
-        self.caller.rest();
-    }
-
-    /// Seals and writes all that is queued, as far as the socket takes it.
+    /// Encodes and writes all that is queued, as far as the socket takes it.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.unwritten = 0;
+        let fx = &mut self.fx;
         let mut queue = Queue {
-            outbox: &self.outbox,
-            codec: &self.codec,
-            traffic: &self.worker.traffic,
+            outbox: &fx.outbox,
+            codec: &fx.codec,
+            traffic: &fx.worker.traffic,
             confirmations: &mut self.confirmations,
             heartbeat: std::mem::take(&mut self.wants_heartbeat),
             is_behind: false,
         };
         let written = self.socket.poll_write(cx, &mut queue);
         self.wants_heartbeat = queue.heartbeat;
-        self.blocked = written.is_pending();
+        fx.blocked = written.is_pending();
         written
     }
 
     fn on_event(&mut self, event: Event) -> Result<(), Ended> {
+        let (state, fx) = (&mut self.state, &mut self.fx);
         match event {
             Event::Frame(frame) => self.on_frame(frame),
-            Event::Finished(reply) => {
-                self.put(reply);
-                self.leave_if_done()
+            Event::Replied(reply) => state.on_replied(reply, fx),
+            Event::Decided(Decided::Login(verdict, expected)) => {
+                let next = state.on_login_verified(verdict, fx);
+                // From here on the registry tells other gateways.
+                drop(expected);
+                next
             }
-            Event::Decided(step) => {
-                self.on_step(step)?;
-                self.leave_if_done()
-            }
-            Event::Signal(Signal::Ping) => {
-                self.wants_heartbeat = true;
-                Ok(())
-            }
-            Event::Signal(Signal::Rest) => {
-                self.rest();
-                Ok(())
-            }
-            Event::Signal(Signal::Expire) => {
-                self.on_expired();
-                Ok(())
-            }
-            Event::Signal(Signal::Review) => {
-                // One that is still under way does for this one as well.
-                if self.review.is_none() && self.caller.login() == LoginState::Valid {
-                    self.review = login::review(&self.worker, &self.caller);
-                }
-                Ok(())
-            }
-            Event::Reviewed(verdict) => self.on_reviewed(verdict),
-            Event::Signal(Signal::Close(close)) if close.waits_for_calls() => {
-                self.leaving = true;
-                self.leave_if_done()
-            }
-            Event::Signal(Signal::Close(close)) => Err(Ended::Closed(close)),
-            Event::Flushed(switch) => {
-                let Switch { head, device, cipher, judged } = *switch;
-                self.codec.switch(cipher);
-                self.described(*device, judged);
-                // The first frame under the new key: a push may have come meanwhile.
-                let reply = Reply { head, outcome: Outcome::EMPTY };
-                self.log_dropped(self.outbox.reply_first(reply));
-                self.leave_if_done()
-            }
+            Event::Decided(Decided::Change(verdict)) => state.on_change_verified(verdict, fx),
+            Event::Decided(Decided::Key(cipher)) => state.on_unwrapped(cipher, fx),
+            Event::Flushed => state.on_flushed(fx),
+            Event::Reviewed(verdict) => state.on_reviewed(verdict, SystemTime::now(), fx),
+            Event::Signal(signal) => self.on_signal(signal),
             Event::Ended => Err(Ended::without_goodbye()),
             Event::ReadFailed(error) => Err(error.into()),
             Event::WriteFailed(error) => Err(Ended::Lost(error)),
         }
     }
 
-    fn leave_if_done(&self) -> Result<(), Ended> {
-        let deciding = self.deciding.is_some() || self.switching.is_some();
-        if self.leaving && self.in_flight() == 0 && !deciding {
-            // Unless there is another order by now.
-            return Err(Ended::Closed(self.outbox.outbox().close(Close::GoingAway)));
+    fn on_signal(&mut self, signal: Signal) -> Result<(), Ended> {
+        let (state, fx) = (&mut self.state, &mut self.fx);
+        match signal {
+            Signal::Ping => self.wants_heartbeat = true,
+            Signal::Rest => self.rest(),
+            Signal::Expire => state.on_expired(SystemTime::now(), fx),
+            Signal::Review => state.on_review_due(SystemTime::now(), fx),
+            Signal::Close(close) => return state.on_close(close, fx),
         }
         Ok(())
     }
 
     fn on_frame(&mut self, frame: Message) -> Result<(), Ended> {
-        let read = match frame {
+        let fx = &mut self.fx;
+        let message = match frame {
             Message::Binary(frame) => {
-                self.worker.traffic.received(frame.len());
-                self.codec.read(frame)
+                fx.worker.traffic.received(frame.len());
+                fx.codec.read(frame)
             }
-            Message::Text => self.codec.read_text(),
+            Message::Text => fx.codec.read_text(),
             Message::Close(frame) => return Err(Ended::ByClient(frame)),
             Message::Pong(payload) => {
                 self.confirmations.pong(&payload);
@@ -409,86 +312,18 @@ where
             // The socket has noted the pong.
             Message::Ping(_) => return Ok(()),
         };
-        match read {
-            Ok(incoming) => {
-                self.strikes = 0;
-                self.on_incoming(incoming);
-                Ok(())
-            }
-            Err(Unreadable::Strike) => self.strike(),
-            Err(Unreadable::Fatal(close)) => Err(close.into()),
+        let worker = Arc::clone(&fx.worker);
+        self.state.on_message(message, &worker.config, fx)
+    }
+
+    /// Frees what the next call makes again.
+    fn rest(&mut self) {
+        if self.fx.in_flight() > 0 {
+            self.fx.handle.called();
+            return;
         }
-    }
-
-    fn strike(&mut self) -> Result<(), Ended> {
-        self.strikes += 1;
-        let refused = Refused::new(Refusal::NoRequest, "a frame that is no RequestBody");
-        self.refuse(RequestHead::default(), refused);
-        if self.strikes >= MAX_STRIKES {
-            return Err(Ended::Closed(Close::ProtocolError));
-        }
-        Ok(())
-    }
-
-    fn on_incoming(&mut self, incoming: Incoming) {
-        match incoming {
-            Incoming::Call(request) => {
-                let tracing = self.worker.calls.tracing.as_deref();
-                let place = Place::new(tracing, self.caller.trace_parent());
-                let arrival = Arrival { place, encrypted: self.codec.is_encrypted() };
-                let (context, targets) = (&self.worker.calls, &self.worker.services.load().calls);
-                match call::begin(context, targets, &mut self.caller, &request, arrival) {
-                    Ok(call) => {
-                        self.calls.get_or_insert_default().push(call);
-                        self.handle.called();
-                    }
-                    Err(refused) => self.refuse(RequestHead::of(&request), refused),
-                }
-            }
-            Incoming::Control(head, control) => self.on_control(head, control),
-        }
-    }
-
-    fn on_control(&mut self, head: RequestHead, control: Control) {
-        let (worker, caller) = (&self.worker, &self.caller);
-        let begun = match control {
-            Control::Describe(device) => {
-                let encrypted = self.codec.is_encrypted();
-                handshake::describe(head, device, worker, caller, encrypted)
-            }
-            Control::LogIn(credentials) => login::log_in(head, *credentials, worker, caller),
-            Control::KeepAlive => return self.reply(head, Outcome::EMPTY),
-            Control::Malformed(text) => Err((head, Refused::malformed(text))),
-        };
-        match begun {
-            Ok(deciding) => self.deciding = Some(deciding),
-            Err((head, refused)) => self.refuse(head, refused),
-        }
-    }
-
-    fn refuse(&mut self, head: RequestHead, refused: Refused) {
-        let metrics = &self.worker.calls.metrics;
-        let failure = refused.settle(metrics, self.caller.session_id(), &head);
-        self.reply(head, failure.into());
-    }
-
-    fn reply(&self, head: RequestHead, outcome: Outcome) {
-        self.put(Reply { head, outcome });
-    }
-
-    fn put(&self, mut reply: Reply) {
-        if self.blocked {
-            // It may wait for long: what it shares with other messages is set free.
-            reply.detach();
-        }
-        self.log_dropped(self.outbox.reply(reply));
-    }
-
-    /// An overflow comes back as the signal to close: nothing else is left to do.
-    fn log_dropped(&self, put: Result<(), Rejected>) {
-        if let Err(rejected) = put {
-            tracing::debug!(session = self.caller.session_id(), %rejected, "answer dropped");
-        }
+        self.fx.calls = None;
+        self.state.rest();
     }
 }
 
@@ -507,7 +342,7 @@ mod tests {
     #[test]
     fn idle_sessions_are_small() {
         let sizes = [
-            ("Task", size_of::<Task<TcpStream>>(), 416),
+            ("Task", size_of::<Task<TcpStream>>(), 432),
             ("Socket", size_of::<Socket<TcpStream>>(), 144),
             ("Caller", size_of::<Caller>(), 96),
             ("Handle", size_of::<Handle>(), 16),

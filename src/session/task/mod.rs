@@ -6,6 +6,8 @@
 
 mod effects;
 mod outgoing;
+#[cfg(test)]
+mod second_protocol;
 
 use std::future::poll_fn;
 use std::io;

@@ -8,8 +8,9 @@
 use aes::Aes256;
 use aes::cipher::block_padding::Pkcs7;
 use aes::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit};
-use bridgehead::envelope::{Cipher, Code, PrivateKey, PublicKey, codec, rsa};
 use bridgehead::proto::session::{PushBody, RequestBody, ResponseBody};
+use bridgehead::protocol::Code;
+use bridgehead::protocol::seed::{Cipher, PrivateKey, PublicKey, codec, rsa};
 use bytes::Bytes;
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};

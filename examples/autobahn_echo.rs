@@ -19,8 +19,11 @@ use std::time::Duration;
 use bridgehead::edge::forwarded::Peer;
 use bridgehead::edge::upgrade::negotiate;
 use bridgehead::edge::{self, ClientAddress, ClientPath};
+use bridgehead::protocol::{Payload, Protocol};
 use bridgehead::session::{self, Ended, Outgoing, Socket, Source};
 use bridgehead::websocket::Message;
+use bridgehead::websocket::frame::Opcode;
+use bytes::Bytes;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
@@ -36,7 +39,7 @@ async fn main() -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
     let config = Arc::new(edge::Config {
-        paths: vec![ClientPath { path: "/".into(), server_iv: false }],
+        paths: vec![ClientPath { path: "/".into(), protocol: Protocol::Seed { server_iv: false } }],
         allowed_origins: Vec::new(),
         trusted_proxies: Vec::new(),
         client_address: ClientAddress::Connection,
@@ -92,14 +95,20 @@ fn serve(socket: &mut Socket<TcpStream>, echoes: &mut Echoes, cx: &mut Context<'
                 Poll::Pending => break,
             };
             match message {
-                Message::Binary(payload) => echoes.0.push_back(Outgoing::Binary(payload)),
-                Message::Text(text) => echoes.0.push_back(Outgoing::Text(text)),
+                Message::Binary(payload) => echoes.0.push_back(outgoing(Opcode::Binary, payload)),
+                Message::Text(text) => {
+                    echoes.0.push_back(outgoing(Opcode::Text, text.into_bytes()));
+                }
                 Message::Close(frame) => return Poll::Ready(Ended::ByClient(frame)),
                 // The socket answers pings by itself.
                 Message::Ping(_) | Message::Pong(_) => {}
             }
         }
     }
+}
+
+fn outgoing(opcode: Opcode, bytes: Bytes) -> Outgoing {
+    Outgoing::Message(Payload { opcode, bytes })
 }
 
 /// Messages to send back.

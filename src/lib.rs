@@ -12,15 +12,16 @@
 //!   [`demo`], services to try things with.
 //! - Edges: [`edge`], the listener for clients; [`push`], the gRPC API for
 //!   backends; [`tls`], the certificates of both.
-//! - Activity: [`session`], one task for each client; [`broker`], from a push to
+//! - Activity: [`session`], one task for each client; [`call`], from a request to
+//!   its outcome; [`broker`], from a push to
 //!   its receipts; [`auth`], who may log in; [`hooks`], RPCs that are told of
 //!   sessions.
 //! - State and upstream I/O: [`registry`], who is connected; [`outbox`], what
 //!   waits to be written to a client; [`upstream`], connections to services;
 //!   [`trace`], what is recorded for a collector; `seldom`, how often strangers
 //!   may cause a warning.
-//! - Pure core: [`websocket`], the frames of a connection; [`envelope`], what
-//!   travels inside a frame; [`routing`], which method goes where; [`callout`],
+//! - Pure core: [`websocket`], the frames of a connection; [`protocol`], what
+//!   clients say and are sent; [`routing`], which method goes where; [`callout`],
 //!   RPCs that the configuration makes up.
 //! - Leaves: [`metrics`], what is counted; [`pem`], the reader of keys and
 //!   certificates; [`proto`], generated messages; [`wire`], the protobuf wire
@@ -45,6 +46,7 @@ pub mod tls;
 // activity
 pub mod auth;
 pub mod broker;
+pub mod call;
 pub mod hooks;
 pub mod session;
 
@@ -57,7 +59,7 @@ pub mod upstream;
 
 // pure core
 pub mod callout;
-pub mod envelope;
+pub mod protocol;
 pub mod routing;
 pub mod websocket;
 

@@ -13,9 +13,9 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use bridgehead::envelope::rsa::generate_key;
-use bridgehead::envelope::{Cipher, KeyError, PrivateKey, PublicKey};
 use bridgehead::pem::{Algorithm, PemError};
+use bridgehead::protocol::seed::rsa::generate_key;
+use bridgehead::protocol::seed::{Cipher, KeyError, PrivateKey, PublicKey};
 use tempfile::TempDir;
 
 /// Runs `openssl` with `input` on its stdin; returns its stdout.

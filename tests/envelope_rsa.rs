@@ -9,9 +9,9 @@
     reason = "tests, and what they call"
 )]
 
-use bridgehead::envelope::cipher::iv_of;
-use bridgehead::envelope::rsa::generate_key;
-use bridgehead::envelope::{Cipher, PrivateKey, PublicKey};
+use bridgehead::protocol::seed::cipher::iv_of;
+use bridgehead::protocol::seed::rsa::generate_key;
+use bridgehead::protocol::seed::{Cipher, PrivateKey, PublicKey};
 use rsa::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePublicKey, LineEnding};
 use rsa::traits::PublicKeyParts;
 use rsa::{Pkcs1v15Encrypt, RsaPrivateKey, RsaPublicKey};

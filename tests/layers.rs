@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     ("composition", &["main", "lib", "cli", "app", "config", "client", "demo"]),
     ("edges", &["admin", "edge", "push", "tls"]),
-    ("activity", &["session", "broker", "auth", "hooks"]),
+    ("activity", &["session", "call", "broker", "auth", "hooks"]),
     ("state and upstream I/O", &["upstream", "registry", "outbox", "trace", "seldom"]),
-    ("pure core", &["envelope", "routing", "callout", "websocket"]),
+    ("pure core", &["protocol", "routing", "callout", "websocket"]),
     ("leaves", &["metrics", "pem", "proto", "wire"]),
 ];
 

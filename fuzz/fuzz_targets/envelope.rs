@@ -8,7 +8,8 @@
 
 use std::sync::LazyLock;
 
-use bridgehead::envelope::{Cipher, Code, Request, codec};
+use bridgehead::protocol::{Code, Request};
+use bridgehead::protocol::seed::{Cipher, codec};
 use bridgehead::proto::session::{PushBody, RequestBody, ResponseBody};
 use bytes::{Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;

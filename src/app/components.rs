@@ -14,6 +14,7 @@ use crate::config::{
 };
 use crate::edge;
 use crate::proto::session::response_body;
+use crate::protocol::Protocol;
 use crate::registry;
 use crate::routing::{Depth, StatusCodes};
 use crate::session::{
@@ -30,7 +31,7 @@ pub(super) fn edge(config: &Config) -> edge::Config {
             .into_iter()
             .map(|(path, PathConfig { server_iv })| edge::ClientPath {
                 path: path.to_owned(),
-                server_iv,
+                protocol: Protocol::Seed { server_iv },
             })
             .collect(),
         allowed_origins: edge.allowed_origins.clone(),

@@ -209,7 +209,7 @@ impl App {
             %address,
             path = %paths.join(" or "),
             tls = tls.is_some(),
-            routes = services.load().routes.len(),
+            routes = services.load().calls.routes.len(),
             "listening"
         );
         let reloader = Box::new(Reloader {
@@ -250,7 +250,7 @@ impl App {
 
     /// The client methods that lead somewhere, sorted.
     pub fn methods(&self) -> Vec<String> {
-        self.services.load().routes.routes().map(|route| route.name.to_string()).collect()
+        self.services.load().calls.routes.routes().map(|route| route.name.to_string()).collect()
     }
 
     /// Drains as told here instead of as the configuration says.

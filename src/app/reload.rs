@@ -113,7 +113,7 @@ impl Reloader {
         if are_files_good {
             self.news.is_good();
         }
-        tracing::info!(routes = self.services.load().routes.len(), "configuration reloaded");
+        tracing::info!(routes = self.services.load().calls.routes.len(), "configuration reloaded");
         self.log_pending();
     }
 
@@ -154,7 +154,7 @@ impl Reloader {
     async fn ask_again(&mut self) {
         let resolved = self.resolver.resolve(&self.running, Reflection::AskUnknown).await;
         if resolved.problems.is_empty() && resolved.pending != self.pending {
-            let routes = resolved.services.routes.len();
+            let routes = resolved.services.calls.routes.len();
             self.replace(resolved.services, resolved.pending);
             tracing::info!(routes, pending = self.pending.len(), "asked for descriptors again");
             for new in resolved.warnings.iter().filter(|found| !self.warned.contains(found)) {

@@ -16,6 +16,7 @@ use super::authentication::Before;
 use super::callouts::{self, Callee};
 use super::{authentication, components, sizes};
 use crate::auth::jwt::Remote;
+use crate::call::Targets;
 use crate::config::{self, Config, IdentityConfig, RpcCall, UpstreamConfig};
 use crate::routing::{
     DescriptorError, Descriptors, Note, PublicMethods, RouteSpec, RouteTable, StatusCodes,
@@ -174,7 +175,8 @@ impl Resolver {
             self.keys = remote;
         }
         let holding = components::holding(&config.auth);
-        let services = Services { routes, auth, holding, each_request, hooks, upstreams };
+        let calls = Targets { routes, each_request };
+        let services = Services { calls, auth, holding, hooks, upstreams };
         Resolved { services, problems, warnings, pending, unfetched: keys.unfetched }
     }
 

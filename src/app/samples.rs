@@ -196,8 +196,8 @@ fn routes(services: &Services) -> Vec<Family> {
         "routes",
         "Client methods, resolved or not because an upstream's descriptors are not known yet.",
         vec![
-            count("resolved", services.routes.len()),
-            count("pending", services.routes.pending().len()),
+            count("resolved", services.calls.routes.len()),
+            count("pending", services.calls.routes.pending().len()),
         ],
     )]
 }

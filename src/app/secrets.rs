@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 use super::resolve::Problem;
 use super::{cluster, push, trace};
 use crate::config::{Config, SecretSource};
-use crate::envelope::PrivateKey;
 use crate::pem;
+use crate::protocol::seed::PrivateKey;
 use crate::tls::{self, Tls};
 
 /// The secret in a file, or what is wrong with that.

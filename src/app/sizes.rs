@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::resolve::Problem;
+use crate::call;
 use crate::config::Config;
 use crate::routing::RouteTable;
-use crate::session;
 use crate::upstream::{Address, Destination, call_size};
 
 /// What services take of a call's headers in all, by default: gRPC's C core,
@@ -25,7 +25,7 @@ pub(super) fn check(
         let authority = upstream.config().address.iter().map(authority_len).max();
         let call = call_size(authority.unwrap_or_default(), route.path.as_str().len());
         let platforms = &config.session.platforms;
-        let most = session::most_metadata(rules.as_deref(), platforms, &route.name) + call;
+        let most = call::most_metadata(rules.as_deref(), platforms, &route.name) + call;
         if most >= MOST && named.insert(upstream.name().to_owned()) {
             let message = format!(
                 "the headers of a call of `{}` may come to {most} bytes, and services refuse \

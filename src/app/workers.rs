@@ -13,16 +13,17 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::broker::cluster::Cluster;
+use crate::call::{self, Refusals};
 use crate::edge::admission::Admission;
 use crate::edge::{self, Edge, Warnings};
 use crate::hooks::{Dispatcher, Event, Outcome};
 use crate::metrics::Metrics;
+use crate::protocol::Shared;
 use crate::registry::Registry;
 use crate::session::keys::KeyService;
-use crate::session::server_iv::ServerIvs;
 use crate::session::sweeper::{Census, Sweeper};
 use crate::session::traffic::{Traffic, Volume};
-use crate::session::{self, MAX_REVIEWS, Refusals, Services, Worker};
+use crate::session::{self, MAX_REVIEWS, Services, Worker};
 use crate::tls::Tls;
 use crate::trace::Tracing;
 
@@ -113,7 +114,13 @@ impl Workers {
             let hooks = Dispatcher::default();
             let traffic = Arc::<Traffic>::default();
             let worker = Arc::new(Worker {
-                index,
+                calls: call::Context {
+                    worker: index,
+                    require_encryption: parts.session.require_encryption,
+                    metrics: Arc::clone(&parts.metrics),
+                    refusals: Arc::clone(&refusals),
+                    tracing: parts.tracing.clone(),
+                },
                 config: parts.session.clone(),
                 services: Arc::clone(&parts.services),
                 sweeper: Arc::clone(&sweeper),
@@ -122,11 +129,8 @@ impl Workers {
                 traffic: Arc::clone(&traffic),
                 reviews: Arc::new(Semaphore::new(MAX_REVIEWS)),
                 registry: Arc::clone(&parts.registry),
-                metrics: Arc::clone(&parts.metrics),
-                refusals: Arc::clone(&refusals),
-                tracing: parts.tracing.clone(),
                 cluster: parts.cluster.clone(),
-                server_ivs: ServerIvs::default(),
+                protocols: Shared::default(),
                 keys: parts.keys.clone(),
             });
             let edge = Edge::new(
@@ -228,7 +232,7 @@ async fn follow(worker: Arc<Worker>, mut replaced: watch::Receiver<()>) {
             let services = worker.services.load();
             worker.sweeper.set_holding(services.holding.clone());
             for upstream in &services.upstreams {
-                upstream.warm(worker.index);
+                upstream.warm(worker.calls.worker);
             }
         }
         if replaced.changed().await.is_err() {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::envelope::{Close, codec};
+use crate::protocol::{Close, Event};
 use crate::registry::{Presence, Registry, Selection, Target};
 
 use super::Push;
@@ -59,20 +59,20 @@ impl Local {
     /// nevertheless. A push that begins when this has returned comes behind it
     /// at every session.
     pub(super) async fn push(&self, push: &Push) -> Pushed {
-        let frame = codec::push(push.event, &push.data).freeze();
+        let event = Arc::new(Event::new(push.event, push.data.clone()));
         let confirm = push.confirm;
         let selection = self.registry.select(&push.target);
         let Selection { present, absent_users, absent_sessions } = selection;
         let (mut collector, settling) = Collector::new(present);
         if collector.len() <= BATCH {
-            collector.send(0..collector.len(), &frame, confirm);
+            collector.send(0..collector.len(), &event, confirm);
         } else {
             // A task of its own, so that it ends whoever goes on waiting for it.
             let sending = tokio::spawn(async move {
                 let mut workers_follow = true;
                 for start in (0..collector.len()).step_by(BATCH) {
                     let end = collector.len().min(start + BATCH);
-                    collector.send(start..end, &frame, confirm);
+                    collector.send(start..end, &event, confirm);
                     tokio::task::yield_now().await;
                     // Once too slow, they are not waited for any more: sessions
                     // of others should not get their push later for it.

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep, timeout};
 
 use crate::outbox::{Confirm, Doorbell, Ledger, Settled};
+use crate::protocol::Event;
 use crate::registry::Presence;
 
 /// Sessions of a worker that are woken together, before more are sent to.
@@ -115,11 +116,11 @@ impl Collector {
         self.present.len()
     }
 
-    /// Puts the frame into the outboxes of some of the sessions.
-    pub(super) fn send(&mut self, range: Range<usize>, frame: &Bytes, confirm: Confirm) {
+    /// Puts the event into the outboxes of some of the sessions.
+    pub(super) fn send(&mut self, range: Range<usize>, event: &Arc<Event>, confirm: Confirm) {
         for (slot, presence) in (0u32..).zip(&*self.present).take(range.end).skip(range.start) {
             let ticket = self.ledger.ticket(slot, confirm);
-            presence.outbox.push(frame.clone(), Some(ticket));
+            presence.outbox.push(Arc::clone(event), Some(ticket));
             if let Some(doorbell) = presence.outbox.doorbell()
                 && !self.doorbells.iter().any(|known| Arc::ptr_eq(known, doorbell))
             {
@@ -325,6 +326,10 @@ mod tests {
     use crate::outbox::{Outbox, Reader};
     use crate::registry::{SessionId, Target};
 
+    fn event(data: &'static [u8]) -> Arc<Event> {
+        Arc::new(Event::new(0, Bytes::from_static(data)))
+    }
+
     fn session(user: &str, limit: usize) -> (Arc<Presence>, Reader) {
         let (outbox, reader) = Outbox::new(limit);
         let presence = Presence {
@@ -366,7 +371,7 @@ mod tests {
         ];
         let receipts = Receipts::new(here, absent.into(), SECOND);
         assert_eq!(receipts.len(), 202);
-        collector.send(0..200, &Bytes::from_static(b"hello"), Confirm::Written);
+        collector.send(0..200, &event(b"hello"), Confirm::Written);
         // 0 to 99 end, the others stay silent.
         let mut ended = sessions;
         let silent = ended.split_off(100);
@@ -387,7 +392,7 @@ mod tests {
         let (presence, reader) = session("a", 100);
         let (mut collector, here) = Collector::new(vec![presence]);
         let mut receipts = Receipts::new(here, Vec::new(), SECOND);
-        collector.send(0..1, &Bytes::from_static(b"x"), Confirm::Written);
+        collector.send(0..1, &event(b"x"), Confirm::Written);
         sleep(2 * SECOND).await;
         drop(reader);
         assert_eq!(named(&receipts.next().await.unwrap()), (Outcome::Closed, "a".into()));

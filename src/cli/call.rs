@@ -22,7 +22,7 @@ use super::files::{file, unusable};
 use super::output::{note, print};
 use super::{json, limits, runtime};
 use crate::client::{Options, Pushes, Session, Tls};
-use crate::envelope::PublicKey;
+use crate::protocol::seed::PublicKey;
 use pushed::Events;
 
 /// Call a method as a client does, and print the answer.

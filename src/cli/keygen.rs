@@ -9,7 +9,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use super::failure::Failure;
 use super::files;
 use super::output::print;
-use crate::envelope::rsa::generate_key;
+use crate::protocol::seed::rsa::generate_key;
 
 /// Make the key pair that lets clients encrypt their sessions.
 #[derive(Debug, Args)]
@@ -88,7 +88,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::envelope::{PrivateKey, PublicKey};
+    use crate::protocol::seed::{PrivateKey, PublicKey};
 
     fn keygen(out: &Path) -> Keygen {
         Keygen { out: out.to_owned(), public: None, bits: 2048, force: false }

@@ -23,8 +23,8 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use super::closed::Closed;
 use super::session::{self, Agreement};
 use super::socket::Socket;
-use crate::envelope::Cipher;
 use crate::proto::session::{PushBody, PushEvent, ResponseBody};
+use crate::protocol::seed::Cipher;
 
 /// Frames that are written before they are flushed together.
 const BATCH: usize = 64;

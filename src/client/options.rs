@@ -7,8 +7,8 @@ use std::time::Duration;
 use hyper::http::{HeaderName, HeaderValue};
 
 use super::tls::Tls;
-use crate::envelope::PublicKey;
 use crate::proto::session::SetCxnParamsReq;
+use crate::protocol::seed::PublicKey;
 
 /// Where to connect, and as what.
 #[derive(Debug, Clone)]

@@ -15,19 +15,14 @@ use super::connection::{self, Connection, Outgoing, Push, Pushes};
 use super::options::Options;
 use super::place::DialError;
 use super::socket::{self, Socket};
-use crate::envelope::rsa::WrapError;
-use crate::envelope::{Cipher, Code, PublicKey, cipher};
 use crate::proto::session::{
     AfterConnectBody, CommonResp, PushBody, PushEvent, RequestBody, ResponseBody, SetCxnParamsReq,
     SetUserParamsReq,
 };
-
-/// What the gateway says first, in a text frame.
-pub(super) const GREETING: &str = "connected";
-/// Describes the device.
-pub(super) const SET_CXN_PARAMS: &str = "/v1/conn/white/setCxnParams";
-/// Names the user.
-pub(super) const SET_USER_PARAMS: &str = "/v1/conn/white/setUserParams";
+use crate::protocol::Code;
+use crate::protocol::seed::methods::{SET_CXN_PARAMS, SET_USER_PARAMS};
+use crate::protocol::seed::rsa::WrapError;
+use crate::protocol::seed::{Cipher, GREETING, PublicKey, cipher};
 
 /// An open session. A clone is another handle of the same; the session is
 /// closed when the last one is dropped.

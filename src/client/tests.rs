@@ -14,9 +14,10 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::{WebSocketStream, accept_async};
 
 use super::*;
-use crate::envelope::rsa::generate_key;
-use crate::envelope::{Cipher, Code, PrivateKey, PublicKey, Request, codec};
 use crate::proto::session::{AfterConnectBody, PushEvent, SetCxnParamsReq};
+use crate::protocol::seed::rsa::generate_key;
+use crate::protocol::seed::{Cipher, PrivateKey, PublicKey, codec};
+use crate::protocol::{Code, Request};
 
 /// The gateway's end of one session.
 struct Peer {

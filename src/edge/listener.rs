@@ -15,9 +15,10 @@ use super::forwarded::{self, Peer};
 use super::proxy_protocol::{self, Broken, Source};
 use super::upgrade::{NotOpened, negotiate};
 use super::warnings::Warnings;
-use crate::envelope::Close;
+use crate::call::Client;
 use crate::metrics::Sessions;
-use crate::session::{self, Client, Socket};
+use crate::protocol::Close;
+use crate::session::{self, Socket};
 use crate::tls::Tls;
 
 /// After an accept that failed, for example for want of file descriptors.
@@ -64,7 +65,7 @@ impl Edge {
     }
 
     fn counted(&self) -> &Sessions {
-        &self.worker.metrics.sessions
+        &self.worker.calls.metrics.sessions
     }
 
     fn accept(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
@@ -199,10 +200,10 @@ impl Edge {
                     remote_ip: upgraded.remote_ip,
                     user_agent: upgraded.user_agent,
                     trace_parent: upgraded.trace_parent,
-                    server_iv: upgraded.server_iv,
                 };
+                let worker = Arc::clone(&self.worker);
                 // A task of its own: this one has room for all that went before.
-                tokio::spawn(session::run(socket, client, Arc::clone(&self.worker), permit));
+                tokio::spawn(session::run(socket, client, upgraded.protocol, worker, permit));
             }
         }
     }

@@ -18,6 +18,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::protocol::Protocol;
+
 pub use forwarded::ClientAddress;
 pub use listener::Edge;
 pub use warnings::Warnings;
@@ -51,6 +53,6 @@ pub struct Config {
 pub struct ClientPath {
     /// The path of their request, such as `/ws`.
     pub path: String,
-    /// Whether the gateway chooses the IV of their sessions.
-    pub server_iv: bool,
+    /// The protocol of their sessions.
+    pub protocol: Protocol,
 }

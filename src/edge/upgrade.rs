@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::forwarded::{self, Peer};
 use super::{ClientPath, Config, host};
+use crate::protocol::Protocol;
 use crate::trace::Parent;
 
 /// Longer `User-Agent` values are cut: the session keeps them, and every call carries them.
@@ -36,8 +37,8 @@ pub struct Upgraded<S> {
     pub user_agent: String,
     /// The trace that the client's calls continue.
     pub trace_parent: Option<Box<Parent>>,
-    /// Whether the gateway chooses the IV of the session's encryption.
-    pub server_iv: bool,
+    /// The protocol of the session.
+    pub protocol: Protocol,
 }
 
 struct Request101 {
@@ -45,7 +46,7 @@ struct Request101 {
     remote_ip: IpAddr,
     user_agent: String,
     trace_parent: Option<Box<Parent>>,
-    server_iv: bool,
+    protocol: Protocol,
 }
 
 /// Why no WebSocket came of a connection. The client is gone by then.
@@ -79,7 +80,7 @@ where
         return Err(NotOpened::Http);
     }
     let opened = std::mem::replace(&mut *opened.lock(), Err(NotOpened::Http));
-    let Request101 { upgrade, remote_ip, user_agent, trace_parent, server_iv } = opened?;
+    let Request101 { upgrade, remote_ip, user_agent, trace_parent, protocol } = opened?;
     let upgraded = upgrade.await.map_err(|_| NotOpened::Http)?;
     let parts = upgraded.downcast::<TokioIo<S>>().map_err(|_| NotOpened::Http)?;
     Ok(Upgraded {
@@ -88,7 +89,7 @@ where
         remote_ip,
         user_agent,
         trace_parent,
-        server_iv,
+        protocol,
     })
 }
 
@@ -107,7 +108,7 @@ fn respond(
                 named(&config.paths)
             ),
         ),
-        Ok(Asked::WebSocket { accept, server_iv }) => {
+        Ok(Asked::WebSocket { accept, protocol }) => {
             let headers = request.headers();
             let remote_ip = forwarded::client_ip(
                 peer,
@@ -121,7 +122,7 @@ fn respond(
                 continues.then(|| Parent::from_headers(headers)).flatten().map(Box::new);
             let upgrade = hyper::upgrade::on(request);
             *opened.lock() =
-                Ok(Request101 { upgrade, remote_ip, user_agent, trace_parent, server_iv });
+                Ok(Request101 { upgrade, remote_ip, user_agent, trace_parent, protocol });
             let mut response = Response::new(Full::default());
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
             let headers = response.headers_mut();
@@ -139,7 +140,7 @@ fn respond(
 
 enum Asked {
     Greeting,
-    WebSocket { accept: HeaderValue, server_iv: bool },
+    WebSocket { accept: HeaderValue, protocol: Protocol },
 }
 
 /// Why a request does not open a WebSocket.
@@ -186,7 +187,7 @@ fn check<B>(request: &Request<B>, config: &Config) -> Result<Asked, Refusal> {
     }
     let accept = derive_accept_key(key.as_bytes());
     let accept = HeaderValue::try_from(accept).map_err(|_| Refusal::BadKey)?;
-    Ok(Asked::WebSocket { accept, server_iv: at.server_iv })
+    Ok(Asked::WebSocket { accept, protocol: at.protocol })
 }
 
 /// The paths of clients, for people.
@@ -285,7 +286,10 @@ mod tests {
 
     fn verdict(change: impl FnOnce(&mut Request<()>)) -> Option<Refusal> {
         let config = Config {
-            paths: vec![ClientPath { path: "/ws".into(), server_iv: false }],
+            paths: vec![ClientPath {
+                path: "/ws".into(),
+                protocol: Protocol::Seed { server_iv: false },
+            }],
             allowed_origins: vec!["https://app.example".into()],
             trusted_proxies: Vec::new(),
             client_address: forwarded::ClientAddress::XForwardedFor,

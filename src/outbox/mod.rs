@@ -1,8 +1,8 @@
-//! The outbox: what waits to be written to one session's socket.
+//! The outbox: replies and pushes that wait to be written to one session's socket.
 //!
-//! Answers and pushes share it, so there is one order and one back-pressure
-//! rule. Anybody on any thread may put something in ([`Outbox`]); the session's
-//! task alone takes out, seals and writes ([`Reader`]). It counts bytes and has
+//! Both share it, so there is one order and one back-pressure rule. Any thread
+//! may push ([`Outbox`]); the session's task alone takes out, encodes and writes
+//! ([`Reader`]). Entries are messages, not bytes: the outbox knows no protocol. It counts bytes and has
 //! one overflow policy: a session whose client does not keep up is closed
 //! ([`Close::TooSlow`]), and whoever puts in is never blocked.
 //!
@@ -15,20 +15,19 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
-use crate::envelope::Close;
+use crate::protocol::{Close, Event, Reply};
 
 pub use doorbell::Doorbell;
 pub use ticket::{Confirm, Ledger, Settled, Ticket};
 
-/// What a queued frame counts beside its bytes: about what its place, its
-/// ticket and its share of a push take. Without it, small frames could take
+/// Bytes that an entry counts besides its data: about the memory of its place,
+/// its ticket and its share of a push. Without it, small entries could take
 /// many times the memory that the outbox is allowed.
 const OVERHEAD: usize = 128;
 
-/// A bounded queue of frames for one session, as those see it that put in.
+/// A bounded queue of replies and pushes for one session: the producer half.
 #[derive(Debug)]
 pub struct Outbox {
     limit: usize,
@@ -42,20 +41,20 @@ pub struct Outbox {
 #[derive(Debug)]
 pub struct Reader(Arc<Outbox>);
 
-/// A serialized, not yet sealed frame.
+/// An entry of an outbox. The session's protocol encodes it when it is written.
 #[derive(Debug)]
-pub enum Frame {
-    /// The answer to a request: the session's own.
-    Answer(BytesMut),
-    /// A push, whose bytes many sessions share.
-    Push(Bytes, Option<Ticket>),
+pub enum Item {
+    /// The reply to a request of the session.
+    Reply(Reply),
+    /// A push, which many sessions share.
+    Push(Arc<Event>, Option<Ticket>),
 }
 
-impl Frame {
+impl Item {
     fn len(&self) -> usize {
         match self {
-            Self::Answer(bytes) => bytes.len(),
-            Self::Push(bytes, _) => bytes.len(),
+            Self::Reply(reply) => reply.len(),
+            Self::Push(event, _) => event.data.len(),
         }
     }
 
@@ -66,7 +65,7 @@ impl Frame {
 
 #[derive(Debug, Default)]
 struct Inner {
-    frames: VecDeque<Frame>,
+    items: VecDeque<Item>,
     bytes: usize,
     errands: Errands,
     close: Option<Order>,
@@ -133,7 +132,7 @@ pub enum Signal {
 /// The outbox took nothing: the session is closed or being closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
-    /// This very frame was too much; the session is being closed as too slow.
+    /// This very entry was too much; the session is being closed as too slow.
     #[error("the outbox overflowed")]
     Overflowed,
     /// The session was already closing.
@@ -142,8 +141,8 @@ pub enum Rejected {
 }
 
 impl Outbox {
-    /// An outbox that overflows when a frame is put behind `limit` or more bytes.
-    /// One frame always fits into an empty outbox, however large it is.
+    /// An outbox that overflows when an entry is put behind `limit` or more bytes.
+    /// One entry always fits into an empty outbox, however large it is.
     pub fn new(limit: usize) -> (Arc<Self>, Reader) {
         Self::make(limit, None)
     }
@@ -160,18 +159,18 @@ impl Outbox {
 
     /// Queues a push and wakes the session. The ticket, if there is one, tells
     /// what becomes of it, now or later.
-    pub fn push(&self, frame: Bytes, ticket: Option<Ticket>) {
+    pub fn push(&self, event: Arc<Event>, ticket: Option<Ticket>) {
         let mut inner = self.inner.lock();
         let admitted = if inner.no_pushes {
             Err(Rejected::Closed)
         } else {
-            inner.admit(self.limit, frame.len())
+            inner.admit(self.limit, event.data.len())
         };
         match admitted {
             Ok(()) => {
                 let ticket = ticket.and_then(|ticket| ticket.reached(Confirm::Queued));
                 inner.make_room();
-                inner.frames.push_back(Frame::Push(frame, ticket));
+                inner.items.push_back(Item::Push(event, ticket));
                 let waker = inner.waker.take();
                 drop(inner);
                 match (waker, &self.doorbell) {
@@ -225,7 +224,7 @@ impl Outbox {
 
     /// Asks the session to close, and returns why it does. The first reason
     /// wins, but a session that is still finishing its calls
-    /// ([`Close::waits_for_calls`]) can be closed for another. Frames queued before are still written; later ones are
+    /// ([`Close::waits_for_calls`]) can be closed for another. Entries queued before are still written; later ones are
     /// rejected unless calls are waited for.
     pub fn close(&self, why: Close) -> Close {
         let mut inner = self.inner.lock();
@@ -244,14 +243,14 @@ impl Outbox {
         self.inner.lock().leaving
     }
 
-    /// Bytes queued now, with 128 for each frame besides its own.
+    /// Bytes queued now, with 128 for each entry besides its own.
     pub fn bytes(&self) -> usize {
         self.inner.lock().bytes
     }
 }
 
 impl Inner {
-    /// Counts a frame that is to be queued, or starts closing.
+    /// Counts an entry that is to be queued, or starts closing.
     fn admit(&mut self, limit: usize, len: usize) -> Result<(), Rejected> {
         if self.sealed {
             return Err(Rejected::Closed);
@@ -267,19 +266,19 @@ impl Inner {
         Ok(())
     }
 
-    /// Most outboxes hold one frame at a time: the first one gets a place of
+    /// Most outboxes hold one entry at a time: the first one gets a place of
     /// its own, where `VecDeque` would make four.
     fn make_room(&mut self) {
-        if self.frames.capacity() == 0 {
-            self.frames.reserve_exact(1);
+        if self.items.capacity() == 0 {
+            self.items.reserve_exact(1);
         }
     }
 
-    /// The queued frames that a rejection costs: all of them, where the outbox
+    /// The queued entries that a rejection costs: all of them, where the outbox
     /// has overflowed. To be given up outside of the lock.
-    fn lost(&mut self, rejected: Rejected) -> VecDeque<Frame> {
+    fn lost(&mut self, rejected: Rejected) -> VecDeque<Item> {
         match rejected {
-            Rejected::Overflowed => std::mem::take(&mut self.frames),
+            Rejected::Overflowed => std::mem::take(&mut self.items),
             Rejected::Closed => VecDeque::new(),
         }
     }
@@ -291,28 +290,28 @@ impl Reader {
         &self.0
     }
 
-    /// Queues an answer. Wakes nobody: the session's task, which is the caller,
-    /// must look at the outbox before it rests.
-    pub fn answer(&self, frame: BytesMut) -> Result<(), Rejected> {
-        self.put(frame, VecDeque::push_back)
+    /// Queues a reply. Does not wake the session's task, which is the caller:
+    /// it must look at the outbox before it rests.
+    pub fn reply(&self, reply: Reply) -> Result<(), Rejected> {
+        self.put(reply, VecDeque::push_back)
     }
 
-    /// The same, before all that is queued.
-    pub fn answer_first(&self, frame: BytesMut) -> Result<(), Rejected> {
-        self.put(frame, VecDeque::push_front)
+    /// Queues a reply ahead of all other entries.
+    pub fn reply_first(&self, reply: Reply) -> Result<(), Rejected> {
+        self.put(reply, VecDeque::push_front)
     }
 
     fn put(
         &self,
-        frame: BytesMut,
-        place: impl FnOnce(&mut VecDeque<Frame>, Frame),
+        reply: Reply,
+        place: impl FnOnce(&mut VecDeque<Item>, Item),
     ) -> Result<(), Rejected> {
         let mut inner = self.0.inner.lock();
-        let admitted = inner.admit(self.0.limit, frame.len());
+        let admitted = inner.admit(self.0.limit, reply.len());
         match admitted {
             Ok(()) => {
                 inner.make_room();
-                place(&mut inner.frames, Frame::Answer(frame));
+                place(&mut inner.items, Item::Reply(reply));
             }
             Err(rejected) => {
                 let lost = inner.lost(rejected);
@@ -339,14 +338,14 @@ impl Reader {
     pub fn refuse_pushes(&self) {
         let mut inner = self.0.inner.lock();
         inner.no_pushes = true;
-        let is_push = |frame: &Frame| matches!(frame, Frame::Push(..));
-        if !inner.frames.iter().any(is_push) {
+        let is_push = |item: &Item| matches!(item, Item::Push(..));
+        if !inner.items.iter().any(is_push) {
             return;
         }
-        let frames = std::mem::take(&mut inner.frames);
-        let (pushes, answers): (VecDeque<_>, _) = frames.into_iter().partition(is_push);
-        inner.bytes -= pushes.iter().map(Frame::weight).sum::<usize>();
-        inner.frames = answers;
+        let items = std::mem::take(&mut inner.items);
+        let (pushes, replies): (VecDeque<_>, _) = items.into_iter().partition(is_push);
+        inner.bytes -= pushes.iter().map(Item::weight).sum::<usize>();
+        inner.items = replies;
         drop(inner);
         // Tickets settle without the lock.
         drop(pushes);
@@ -357,19 +356,19 @@ impl Reader {
         self.0.inner.lock().no_pushes = false;
     }
 
-    /// The oldest frame.
-    pub fn take(&self) -> Option<Frame> {
+    /// Removes the oldest entry.
+    pub fn take(&self) -> Option<Item> {
         let mut inner = self.0.inner.lock();
-        let frame = inner.frames.pop_front()?;
-        inner.bytes -= frame.weight();
-        if inner.frames.is_empty() {
+        let item = inner.items.pop_front()?;
+        inner.bytes -= item.weight();
+        if inner.items.is_empty() {
             // An idle session keeps nothing from its busiest moment.
-            inner.frames = VecDeque::new();
+            inner.items = VecDeque::new();
         }
-        Some(frame)
+        Some(item)
     }
 
-    /// Waits for a signal, or for frames to come: `Pending` registers the
+    /// Waits for a signal, or for entries: `Pending` registers the
     /// task for both.
     pub fn poll_signal(&self, cx: &mut Context<'_>) -> Poll<Signal> {
         let mut inner = self.0.inner.lock();
@@ -393,11 +392,11 @@ impl Drop for Reader {
         let mut inner = self.0.inner.lock();
         inner.sealed = true;
         inner.bytes = 0;
-        let frames = std::mem::take(&mut inner.frames);
+        let items = std::mem::take(&mut inner.items);
         inner.waker = None;
         drop(inner);
         // Tickets settle without the lock.
-        drop(frames);
+        drop(items);
     }
 }
 
@@ -410,10 +409,10 @@ impl From<Rejected> for Settled {
     }
 }
 
-/// Tells what became of the frames of an outbox that has overflowed.
-fn give_up(frames: VecDeque<Frame>) {
-    for frame in frames {
-        if let Frame::Push(_, Some(ticket)) = frame {
+/// Settles the tickets of an outbox that has overflowed.
+fn give_up(items: VecDeque<Item>) {
+    for item in items {
+        if let Item::Push(_, Some(ticket)) = item {
             ticket.settle(Settled::Overflowed);
         }
     }
@@ -428,14 +427,16 @@ fn wake(waker: Option<Waker>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::{Outcome, RequestHead};
     use futures_util::task::noop_waker_ref;
 
-    fn frame(len: usize) -> Bytes {
-        BytesMut::zeroed(len).freeze()
+    fn event(len: usize) -> Arc<Event> {
+        Arc::new(Event::new(0, vec![0; len].into()))
     }
 
-    fn answer(len: usize) -> BytesMut {
-        BytesMut::zeroed(len)
+    fn reply(len: usize) -> Reply {
+        let outcome = Outcome::Response(vec![0; len].into());
+        Reply { head: RequestHead::default(), outcome }
     }
 
     fn signal(reader: &Reader) -> Poll<Signal> {
@@ -443,7 +444,7 @@ mod tests {
     }
 
     fn taken(reader: &Reader) -> Option<usize> {
-        reader.take().map(|frame| frame.len())
+        reader.take().map(|item| item.len())
     }
 
     fn settled(ledger: &Ledger) -> Vec<(u32, Settled)> {
@@ -457,9 +458,9 @@ mod tests {
         let (outbox, reader) = Outbox::new(10_000);
         for len in 1..=20 {
             if len % 2 == 0 {
-                outbox.push(frame(len), None);
+                outbox.push(event(len), None);
             } else {
-                reader.answer(answer(len)).unwrap();
+                reader.reply(reply(len)).unwrap();
             }
         }
         assert_eq!(outbox.bytes(), 210 + 20 * OVERHEAD);
@@ -470,23 +471,23 @@ mod tests {
     #[test]
     fn an_answer_can_go_before_the_pushes_that_wait() {
         let (outbox, reader) = Outbox::new(1000);
-        outbox.push(frame(1), None);
-        reader.answer_first(answer(2)).unwrap();
+        outbox.push(event(1), None);
+        reader.reply_first(reply(2)).unwrap();
         assert_eq!((taken(&reader), taken(&reader)), (Some(2), Some(1)));
     }
 
     #[test]
     fn a_frame_larger_than_the_limit_fits_when_nothing_waits() {
         let (_, reader) = Outbox::new(10);
-        assert_eq!(reader.answer(answer(1000)), Ok(()));
-        assert_eq!(reader.answer(answer(1)), Err(Rejected::Overflowed));
+        assert_eq!(reader.reply(reply(1000)), Ok(()));
+        assert_eq!(reader.reply(reply(1)), Err(Rejected::Overflowed));
     }
 
     #[test]
     fn frames_without_bytes_overflow_as_well() {
         let (outbox, reader) = Outbox::new(10 * OVERHEAD);
         for _ in 0..11 {
-            outbox.push(Bytes::new(), None);
+            outbox.push(event(0), None);
         }
         assert_eq!(signal(&reader), Poll::Ready(Signal::Close(Close::TooSlow)));
     }
@@ -494,9 +495,9 @@ mod tests {
     #[test]
     fn an_overflow_gives_the_memory_back_and_closes_once() {
         let (outbox, reader) = Outbox::new(10);
-        reader.answer(answer(10)).unwrap();
-        assert_eq!(reader.answer(answer(1)), Err(Rejected::Overflowed));
-        assert_eq!(reader.answer(answer(1)), Err(Rejected::Closed));
+        reader.reply(reply(10)).unwrap();
+        assert_eq!(reader.reply(reply(1)), Err(Rejected::Overflowed));
+        assert_eq!(reader.reply(reply(1)), Err(Rejected::Closed));
         assert_eq!((outbox.bytes(), taken(&reader)), (0, None));
         assert_eq!(outbox.close(Close::Idle), Close::TooSlow);
         assert_eq!(signal(&reader), Poll::Ready(Signal::Close(Close::TooSlow)));
@@ -508,7 +509,7 @@ mod tests {
         let (outbox, _reader) = Outbox::new(2 * (5 + OVERHEAD));
         let ledger = Arc::new(Ledger::default());
         for slot in 0..4 {
-            outbox.push(frame(5), Some(ledger.ticket(slot, Confirm::Written)));
+            outbox.push(event(5), Some(ledger.ticket(slot, Confirm::Written)));
         }
         let lost = |slot| (slot, Settled::Overflowed);
         assert_eq!(settled(&ledger), [lost(0), lost(1), lost(2), (3, Settled::Closed)]);
@@ -518,8 +519,8 @@ mod tests {
     fn an_answer_that_overflows_takes_the_queued_pushes_along() {
         let (outbox, reader) = Outbox::new(10);
         let ledger = Arc::new(Ledger::default());
-        outbox.push(frame(10), Some(ledger.ticket(0, Confirm::Acknowledged)));
-        assert_eq!(reader.answer(answer(1)), Err(Rejected::Overflowed));
+        outbox.push(event(10), Some(ledger.ticket(0, Confirm::Acknowledged)));
+        assert_eq!(reader.reply(reply(1)), Err(Rejected::Overflowed));
         assert_eq!(settled(&ledger), [(0, Settled::Overflowed)]);
     }
 
@@ -527,9 +528,9 @@ mod tests {
     fn a_push_is_queued_at_once_and_only_where_it_is() {
         let (outbox, reader) = Outbox::new(10);
         let ledger = Arc::new(Ledger::default());
-        outbox.push(frame(1), Some(ledger.ticket(0, Confirm::Queued)));
+        outbox.push(event(1), Some(ledger.ticket(0, Confirm::Queued)));
         reader.seal();
-        outbox.push(frame(1), Some(ledger.ticket(1, Confirm::Queued)));
+        outbox.push(event(1), Some(ledger.ticket(1, Confirm::Queued)));
         assert_eq!(settled(&ledger), [(0, Settled::Confirmed), (1, Settled::Closed)]);
     }
 
@@ -537,9 +538,9 @@ mod tests {
     fn what_is_left_when_the_session_is_gone_was_closed() {
         let (outbox, reader) = Outbox::new(10);
         let ledger = Arc::new(Ledger::default());
-        outbox.push(frame(1), Some(ledger.ticket(0, Confirm::Written)));
+        outbox.push(event(1), Some(ledger.ticket(0, Confirm::Written)));
         drop(reader);
-        outbox.push(frame(1), Some(ledger.ticket(1, Confirm::Written)));
+        outbox.push(event(1), Some(ledger.ticket(1, Confirm::Written)));
         assert_eq!(settled(&ledger), [(0, Settled::Closed), (1, Settled::Closed)]);
         assert_eq!(outbox.bytes(), 0);
     }
@@ -547,11 +548,11 @@ mod tests {
     #[test]
     fn a_close_lets_queued_frames_out_and_no_more_in() {
         let (outbox, reader) = Outbox::new(10);
-        reader.answer(answer(3)).unwrap();
+        reader.reply(reply(3)).unwrap();
         assert_eq!(outbox.close(Close::Idle), Close::Idle);
         assert_eq!(outbox.close(Close::GoingAway), Close::Idle);
-        assert_eq!(reader.answer(answer(3)), Err(Rejected::Closed));
-        outbox.push(frame(4), None);
+        assert_eq!(reader.reply(reply(3)), Err(Rejected::Closed));
+        outbox.push(event(4), None);
         assert_eq!(signal(&reader), Poll::Ready(Signal::Close(Close::Idle)));
         assert_eq!((taken(&reader), taken(&reader)), (Some(3), None));
     }
@@ -560,16 +561,16 @@ mod tests {
     fn pushes_can_be_refused_without_the_answers() {
         let (outbox, reader) = Outbox::new(1000);
         let ledger = Arc::new(Ledger::default());
-        outbox.push(frame(1), Some(ledger.ticket(0, Confirm::Written)));
-        reader.answer(answer(2)).unwrap();
-        outbox.push(frame(3), Some(ledger.ticket(1, Confirm::Written)));
+        outbox.push(event(1), Some(ledger.ticket(0, Confirm::Written)));
+        reader.reply(reply(2)).unwrap();
+        outbox.push(event(3), Some(ledger.ticket(1, Confirm::Written)));
         reader.refuse_pushes();
         assert_eq!(settled(&ledger), [(0, Settled::Closed), (1, Settled::Closed)]);
-        outbox.push(frame(4), Some(ledger.ticket(2, Confirm::Queued)));
+        outbox.push(event(4), Some(ledger.ticket(2, Confirm::Queued)));
         assert_eq!(settled(&ledger), [(2, Settled::Closed)]);
-        reader.answer(answer(5)).unwrap();
+        reader.reply(reply(5)).unwrap();
         reader.take_pushes();
-        outbox.push(frame(6), Some(ledger.ticket(3, Confirm::Queued)));
+        outbox.push(event(6), Some(ledger.ticket(3, Confirm::Queued)));
         assert_eq!(settled(&ledger), [(3, Settled::Confirmed)]);
         assert_eq!([taken(&reader), taken(&reader), taken(&reader)], [Some(2), Some(5), Some(6)]);
         assert_eq!((taken(&reader), outbox.bytes()), (None, 0));
@@ -596,9 +597,9 @@ mod tests {
         assert_eq!(signal(&reader), Poll::Ready(Signal::Close(Close::GoingAway)));
         outbox.close(Close::GoingAway);
         assert_eq!(signal(&reader), Poll::Pending);
-        assert_eq!(reader.answer(answer(3)), Ok(()));
+        assert_eq!(reader.reply(reply(3)), Ok(()));
         outbox.close(Close::Idle);
         assert_eq!(signal(&reader), Poll::Ready(Signal::Close(Close::Idle)));
-        assert_eq!(reader.answer(answer(3)), Err(Rejected::Closed));
+        assert_eq!(reader.reply(reply(3)), Err(Rejected::Closed));
     }
 }

@@ -28,7 +28,7 @@ use std::time::SystemTime;
 
 use parking_lot::MutexGuard;
 
-use crate::envelope::Close;
+use crate::protocol::Close;
 use shards::{Shards, Table, remove};
 use target::By;
 use watch::Watcher;

@@ -5,6 +5,7 @@ use futures_util::task::noop_waker_ref;
 
 use super::*;
 use crate::outbox::{Outbox, Reader, Signal};
+use crate::protocol::Event;
 
 struct Session {
     presence: Presence,
@@ -262,7 +263,7 @@ fn a_session_that_is_closing_already_is_out_for_its_own_reason() {
         let _member = registry.join(phone.presence.clone());
         let (_, mut watch) = registry.watch(Target::everyone());
         for _ in 0..2 {
-            phone.presence.outbox.push(vec![0; 2000].into(), None);
+            phone.presence.outbox.push(Arc::new(Event::new(0, vec![0; 2000].into())), None);
         }
         if by_kick {
             assert!(!registry.evict(&phone.presence, &Close::Kicked("out".into())));

@@ -18,10 +18,7 @@ use super::route::Route;
 use super::shape::Shape;
 use super::status::StatusCodes;
 use super::table::{Pending, RouteTable};
-
-/// Methods that the gateway answers itself.
-const RESERVED: [&str; 3] =
-    ["/v1/conn/white/setCxnParams", "/v1/conn/white/setUserParams", "/v1/conn/keepAlive"];
+use crate::protocol::seed::methods::RESERVED;
 
 /// A route as it is configured.
 #[derive(Debug, Clone)]

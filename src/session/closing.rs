@@ -3,14 +3,13 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::confirmations::Confirmations;
 use super::socket::{Outgoing, Socket, Source};
-use crate::envelope::Close;
 use crate::outbox::Ticket;
+use crate::protocol::{Close, Payload};
 use crate::websocket::{CloseFrame, Message};
 
 /// How long a client may take to read what is left.
@@ -32,7 +31,7 @@ where
 pub(super) async fn say_goodbye<S>(
     socket: &mut Socket<S>,
     close: &Close,
-    frames: impl Iterator<Item = (Bytes, Option<Ticket>)>,
+    frames: impl Iterator<Item = (Payload, Option<Ticket>)>,
     confirmations: &mut Confirmations,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -68,13 +67,13 @@ struct Goodbye<'a, I> {
     close: Option<Outgoing>,
 }
 
-impl<I: Iterator<Item = (Bytes, Option<Ticket>)>> Source for Goodbye<'_, I> {
+impl<I: Iterator<Item = (Payload, Option<Ticket>)>> Source for Goodbye<'_, I> {
     fn next(&mut self) -> Option<Outgoing> {
         if let Some((frame, ticket)) = self.frames.next() {
             if let Some(ticket) = ticket {
                 self.confirmations.sent(ticket);
             }
-            return Some(Outgoing::Binary(frame));
+            return Some(Outgoing::Message(frame));
         }
         let ping = self.confirmations.ping_behind().map(Outgoing::Ping);
         ping.or_else(|| self.close.take())

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io;
 
 use super::socket::ReadError;
-use crate::envelope::Close;
+use crate::protocol::Close;
 use crate::websocket::{CloseFrame, Violation};
 
 /// The close code of a close frame without one (RFC 6455, section 7.4.1).

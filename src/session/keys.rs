@@ -10,12 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::envelope::cipher::{Cipher, Iv};
-use crate::envelope::rsa::{PrivateKey, WrongLength};
+use crate::protocol::seed::rsa::{PrivateKey, WrongLength};
+use crate::protocol::seed::{Cipher, KeyExchange, WrappedIv};
 
 /// Handshakes that may wait. At some 1,500 a second and core the last of them
 /// waits less than two seconds; behind workers that leave these threads a tenth
@@ -35,18 +34,8 @@ pub struct KeyService {
 
 #[derive(Debug)]
 struct Job {
-    aes_key: Bytes,
-    iv: GivenIv,
+    exchange: KeyExchange,
     reply: oneshot::Sender<Cipher>,
-}
-
-/// Where the IV of a session comes from.
-#[derive(Debug)]
-pub enum GivenIv {
-    /// The client has sent what it is derived from, as a ciphertext.
-    Wrapped(Bytes),
-    /// The gateway has chosen it.
-    Own(Iv),
 }
 
 /// Why a handshake's secrets were not taken.
@@ -58,6 +47,16 @@ pub enum Refused {
     /// Too many handshakes wait already.
     #[error("too many handshakes at once")]
     Busy,
+}
+
+impl Refused {
+    /// The label in metrics.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::WrongLength => "malformed",
+            Self::Busy => "shed",
+        }
+    }
 }
 
 impl KeyService {
@@ -80,19 +79,16 @@ impl KeyService {
     /// Queues the ciphertexts of a setCxnParams. Whatever they hold, a
     /// cipher comes of it: a bad one is known by nothing but its uselessness.
     /// The receiver may be dropped at any time.
-    pub fn submit(
-        &self,
-        aes_key: Bytes,
-        iv: GivenIv,
-    ) -> Result<oneshot::Receiver<Cipher>, Refused> {
-        let fits = |ciphertext: &Bytes| ciphertext.len() == self.modulus_len;
-        if !fits(&aes_key) || matches!(&iv, GivenIv::Wrapped(aes_iv) if !fits(aes_iv)) {
+    pub fn submit(&self, exchange: KeyExchange) -> Result<oneshot::Receiver<Cipher>, Refused> {
+        let KeyExchange { aes_key, iv } = &exchange;
+        let fits = |ciphertext: &[u8]| ciphertext.len() == self.modulus_len;
+        if !fits(aes_key) || matches!(iv, WrappedIv::Client(aes_iv) if !fits(aes_iv)) {
             return Err(Refused::WrongLength);
         }
         let (reply, cipher) = oneshot::channel();
         // Before it is there to be taken away again.
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        match self.queue.try_send(Job { aes_key, iv, reply }) {
+        match self.queue.try_send(Job { exchange, reply }) {
             Ok(()) => Ok(cipher),
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 self.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -128,13 +124,13 @@ fn work(key: &PrivateKey, jobs: &Mutex<Receiver<Job>>, waiting: &AtomicUsize) {
 }
 
 fn derive(key: &PrivateKey, job: &Job) -> Result<Cipher, WrongLength> {
-    let secret = key.unwrap_secret(&job.aes_key)?;
-    Ok(match &job.iv {
-        GivenIv::Wrapped(aes_iv) => {
+    let secret = key.unwrap_secret(&job.exchange.aes_key)?;
+    Ok(match &job.exchange.iv {
+        WrappedIv::Client(aes_iv) => {
             let iv = key.unwrap_secret(aes_iv)?;
             Cipher::derive(secret.as_bytes(), iv.as_bytes())
         }
-        GivenIv::Own(iv) => Cipher::with_iv(secret.as_bytes(), *iv),
+        WrappedIv::Gateway(iv) => Cipher::with_iv(secret.as_bytes(), *iv),
     })
 }
 
@@ -142,8 +138,13 @@ fn derive(key: &PrivateKey, job: &Job) -> Result<Cipher, WrongLength> {
 mod tests {
     use aws_lc_rs::encoding::AsDer;
     use aws_lc_rs::rsa::{KeyPair, KeySize};
+    use bytes::Bytes;
 
     use super::*;
+
+    fn exchange(aes_key: Bytes, iv: WrappedIv) -> KeyExchange {
+        KeyExchange { aes_key, iv }
+    }
 
     #[tokio::test]
     async fn what_waits_is_counted_until_its_turn_comes() {
@@ -155,18 +156,18 @@ mod tests {
         let bytes = Bytes::from(vec![1; key.modulus_len()]);
         let service = KeyService::start(key, 1).unwrap();
         assert_eq!(
-            service.submit(bytes.slice(1..), GivenIv::Wrapped(bytes.clone())).err(),
+            service.submit(exchange(bytes.slice(1..), WrappedIv::Client(bytes.clone()))).err(),
             Some(Refused::WrongLength)
         );
-        for iv in [GivenIv::Own([0; 16]), GivenIv::Wrapped(bytes.clone())] {
-            let short = service.submit(bytes.slice(1..), iv).err();
+        for iv in [WrappedIv::Gateway([0; 16]), WrappedIv::Client(bytes.clone())] {
+            let short = service.submit(exchange(bytes.slice(1..), iv)).err();
             assert_eq!(short, Some(Refused::WrongLength));
         }
         assert_eq!(service.waiting(), 0);
         let mut ciphers = Vec::new();
         // The one thread is slower than this one.
         let busy = loop {
-            match service.submit(bytes.clone(), GivenIv::Wrapped(bytes.clone())) {
+            match service.submit(exchange(bytes.clone(), WrappedIv::Client(bytes.clone()))) {
                 Ok(cipher) => ciphers.push(cipher),
                 Err(refused) => break refused,
             }

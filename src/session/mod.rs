@@ -1,54 +1,46 @@
 //! One client's session: from the open WebSocket to its close frame.
 //!
-//! A session is one task (`task`). It reads frames in order, answers the
-//! handshake itself (`handshake`, `login`), turns every other request into a call
-//! (`request`) that it drives along, and is the only writer of its socket.
-//! Whatever goes wrong becomes an answer or a close code in one place.
+//! A session is one task (`task`): a loop that reads frames in order, drives the
+//! session's calls, and is the only writer of its socket. What its events mean is
+//! decided by a machine without I/O and clock (`state`), which acts through
+//! `effects`; there every failure becomes a reply or a close code.
 //!
-//! Not here: how a frame is laid out (`websocket`), and what is in it, encrypted
-//! or not (`envelope`), which method goes where (`routing`), connections to services (`upstream`), and how the
-//! socket came to be (`edge`).
+//! Not here: the layout of frames (`websocket`), their contents (`protocol`), calls
+//! (`call`), connections to services (`upstream`), and the listener (`edge`).
 
 mod closing;
 mod confirmations;
+mod effects;
 mod ended;
-mod handshake;
-mod identity;
 pub mod keys;
 mod login;
-mod metadata;
 mod news;
-mod refusals;
-mod request;
-pub mod server_iv;
 mod socket;
-mod spans;
+mod state;
 mod stream;
 pub mod sweeper;
 mod task;
+#[cfg(test)]
+mod tests;
 pub mod traffic;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
-use crate::auth::{Authenticator, EachRequest};
+use crate::auth::Authenticator;
 use crate::broker::cluster::Cluster;
+use crate::call;
 use crate::hooks::{Dispatcher, Hooks};
-use crate::metrics::Metrics;
 use crate::outbox::Doorbell;
+use crate::protocol;
 use crate::registry::Registry;
-use crate::routing::RouteTable;
-use crate::trace::{Parent, Tracing};
-use crate::upstream::{Destination, Upstream};
+use crate::upstream::Upstream;
 
 pub use closing::{acknowledge, refuse};
 pub use ended::Ended;
 pub use login::MAX_REVIEWS;
-pub use metadata::most as most_metadata;
-pub use refusals::Refusals;
 pub use socket::{Outgoing, ReadError, Socket, Source};
 pub use task::run;
 
@@ -74,14 +66,12 @@ pub struct Config {
 
 /// What sessions work with and a reload replaces, all at once.
 pub struct Services {
-    /// Which method goes where.
-    pub routes: RouteTable<Destination>,
+    /// The methods that may be called.
+    pub calls: call::Targets,
     /// Who may log in.
     pub auth: Authenticator,
     /// How long a login holds.
     pub holding: sweeper::Holding,
-    /// Judges each request that needs a login; `None`: the login is enough.
-    pub each_request: Option<EachRequest>,
     /// What is told of sessions that come and go.
     pub hooks: Hooks,
     /// Every upstream, whether or not a route leads to it.
@@ -90,8 +80,8 @@ pub struct Services {
 
 /// What the sessions of one worker share.
 pub struct Worker {
-    /// The worker's number, from 0: its place among every upstream's pools.
-    pub index: usize,
+    /// The surroundings of calls.
+    pub calls: call::Context,
     /// What holds for every session.
     pub config: Config,
     /// What a reload replaces.
@@ -108,29 +98,10 @@ pub struct Worker {
     pub reviews: Arc<Semaphore>,
     /// Where sessions that have logged in are found.
     pub registry: Arc<Registry>,
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
-    /// When refused requests were logged last: one record for all workers.
-    pub refusals: Arc<Refusals>,
-    /// Records requests; `None`: none is.
-    pub tracing: Option<Arc<Tracing>>,
     /// Other gateways, which are to reach sessions as well; `None`: there are none.
     pub cluster: Option<Arc<Cluster>>,
-    /// What the IVs are made from that the gateway chooses.
-    pub server_ivs: server_iv::ServerIvs,
+    /// State that the worker's sessions share by protocol.
+    pub protocols: protocol::Shared,
     /// The RSA key of the handshake; `None`: encryption is refused.
     pub keys: Option<Arc<keys::KeyService>>,
-}
-
-/// What the edge knows of a client.
-#[derive(Debug, Clone)]
-pub struct Client {
-    /// Where the client is, proxies seen through.
-    pub remote_ip: IpAddr,
-    /// What the client calls itself; may be empty.
-    pub user_agent: String,
-    /// The trace that its calls continue, if it named one.
-    pub trace_parent: Option<Box<Parent>>,
-    /// Whether the gateway chooses the IV of the session's encryption.
-    pub server_iv: bool,
 }

@@ -2,28 +2,28 @@
 //! and once more when it is over or goes on as somebody else.
 
 use super::Worker;
-use super::identity::Identity;
 use crate::auth::Login;
+use crate::call::Caller;
 use crate::registry::Presence;
 
 /// No close code: the session goes on.
 const GOES_ON: u16 = 0;
 
 /// The session has logged in for the first time.
-pub(super) fn connected(worker: &Worker, identity: &Identity) {
-    let login = identity.as_login(worker.index);
+pub(super) fn connected(worker: &Worker, caller: &Caller) {
+    let login = caller.as_login(worker.calls.worker);
     worker.hooks.connected(&worker.services.load().hooks, &login);
 }
 
 /// The session is over; `was` is what it was to others.
 pub(super) fn disconnected(
     worker: &Worker,
-    identity: &Identity,
+    caller: &Caller,
     was: &Presence,
     close_code: u16,
     reason: &str,
 ) {
-    let now = identity.as_login(worker.index);
+    let now = caller.as_login(worker.calls.worker);
     let login = Login {
         user_id: &was.user_id,
         platform: &was.platform,
@@ -39,11 +39,11 @@ pub(super) fn disconnected(
 
 /// The session has logged in or described itself anew. That is no news, unless
 /// it is another user or device now.
-pub(super) fn renewed(worker: &Worker, identity: &Identity, was: &Presence, is: &Presence) {
+pub(super) fn renewed(worker: &Worker, caller: &Caller, was: &Presence, is: &Presence) {
     let is_same =
         was.user_id == is.user_id && was.platform == is.platform && was.device_id == is.device_id;
     if !is_same {
-        disconnected(worker, identity, was, GOES_ON, "the session has logged in anew");
-        connected(worker, identity);
+        disconnected(worker, caller, was, GOES_ON, "the session has logged in anew");
+        connected(worker, caller);
     }
 }

@@ -12,10 +12,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use bytestring::ByteString;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::stream::Pulse;
+use crate::protocol::Payload;
 use crate::websocket::frame::{self, MAX_HEADER, Opcode};
 use crate::websocket::{CloseFrame, Message, Reader, Violation};
 
@@ -37,9 +37,7 @@ thread_local! {
 #[derive(Debug)]
 pub enum Outgoing {
     /// A message.
-    Binary(Bytes),
-    /// A message of text.
-    Text(ByteString),
+    Message(Payload),
     /// Wants a pong; at most 125 bytes.
     Ping(Bytes),
     /// The last frame; its reason has at most 123 bytes.
@@ -217,12 +215,11 @@ fn gather(buffer: &mut Vec<u8>, pong: Option<Bytes>, source: &mut impl Source) -
     }
     while buffer.len() < WRITE {
         match source.next() {
-            Some(Outgoing::Binary(payload)) if payload.len() >= LARGE => {
-                frame::put_header(buffer, Opcode::Binary, payload.len());
-                return payload;
+            Some(Outgoing::Message(Payload { opcode, bytes })) if bytes.len() >= LARGE => {
+                frame::put_header(buffer, opcode, bytes.len());
+                return bytes;
             }
-            Some(Outgoing::Binary(payload)) => put(buffer, Opcode::Binary, &payload),
-            Some(Outgoing::Text(text)) => put(buffer, Opcode::Text, text.as_bytes()),
+            Some(Outgoing::Message(Payload { opcode, bytes })) => put(buffer, opcode, &bytes),
             Some(Outgoing::Ping(payload)) => put(buffer, Opcode::Ping, &payload),
             Some(Outgoing::Close(None)) => put(buffer, Opcode::Close, &[]),
             Some(Outgoing::Close(Some(CloseFrame { code, reason }))) => {
@@ -300,7 +297,8 @@ mod tests {
     }
 
     fn binary(len: usize) -> Outgoing {
-        Outgoing::Binary(vec![b'x'; len].into())
+        let opcode = Opcode::Binary;
+        Outgoing::Message(Payload { opcode, bytes: vec![b'x'; len].into() })
     }
 
     #[tokio::test]

@@ -14,8 +14,8 @@ use slab::Slab;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use crate::envelope::Close;
 use crate::outbox::Outbox;
+use crate::protocol::Close;
 
 /// How often to look while the gateway drains. Those that leave between two
 /// looks leave together, so there should not be many.

@@ -29,8 +29,8 @@ use std::env;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bridgehead::envelope::PublicKey;
 use bridgehead::proto::push::Target;
+use bridgehead::protocol::seed::PublicKey;
 use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;

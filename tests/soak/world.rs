@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use bridgehead::envelope::PublicKey;
 use bridgehead::proto::push::push_service_client::PushServiceClient;
 use bridgehead::proto::push::session_event::Kind;
 use bridgehead::proto::push::{Confirm, PushReceipt, Session, SessionEvent, Target};
+use bridgehead::protocol::seed::PublicKey;
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

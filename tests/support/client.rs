@@ -5,10 +5,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bridgehead::envelope::{Cipher, PublicKey};
 use bridgehead::proto::session::{
     PushBody, RequestBody, ResponseBody, SetCxnParamsReq, SetUserParamsReq,
 };
+use bridgehead::protocol::seed::{Cipher, PublicKey};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use prost::Message as _;

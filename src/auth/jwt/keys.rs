@@ -383,7 +383,7 @@ mod tests {
 
     #[test]
     fn no_message_repeats_what_is_in_the_file() {
-        let private = crate::envelope::rsa::generate_key(2048).unwrap().private_pem;
+        let private = crate::protocol::seed::rsa::generate_key(2048).unwrap().private_pem;
         let private = String::from_utf8_lossy(private.as_bytes()).into_owned();
         let body: String = private.lines().filter(|line| !line.starts_with('-')).collect();
         for file in [

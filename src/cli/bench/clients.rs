@@ -14,7 +14,7 @@ use crate::cli::failure::Failure;
 use crate::cli::files::{file, unusable};
 use crate::client::raw::{self, RawSession, Refused};
 use crate::client::{Options, Session, Tls};
-use crate::envelope::PublicKey;
+use crate::protocol::seed::PublicKey;
 
 /// Clients that one source address serves. It has some 28,000 ports, but those
 /// of an earlier run are not free for a minute.

@@ -14,11 +14,10 @@ use super::arrivals::Arrivals;
 use super::clients::{ClientArgs, Clients, Users};
 use crate::cli::failure::Failure;
 use crate::client::{CallError, Session};
+use crate::protocol::seed::methods::KEEP_ALIVE;
 
 /// Sessions that are being opened at the same time.
 const OPENING: usize = 64;
-/// Is answered by the gateway itself.
-const KEEP_ALIVE: &str = "/v1/conn/keepAlive";
 
 /// The sessions to open.
 #[derive(Debug, Args)]

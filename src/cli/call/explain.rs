@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use crate::cli::catalogue::CatalogueError;
 use crate::cli::failure::Failure;
 use crate::client::{CallError, Closed, ConnectError, DialError, is_plain};
-use crate::envelope::Code;
+use crate::protocol::Code;
 
 const WRONG_KEY: &str = "--encrypt needs the public key that belongs to session.private_key in the gateway's \
      configuration; `bridgehead keygen` makes both";

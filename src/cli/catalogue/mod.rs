@@ -14,12 +14,10 @@ use prost_reflect::{DescriptorPool, MessageDescriptor};
 use crate::app::{Problem, Reflection, Resolver};
 use crate::config::{Config, Judge, NoneConfig};
 use crate::proto::demo;
+use crate::protocol::seed::methods::KEEP_ALIVE;
 use crate::routing::suggest::closest;
 use crate::routing::{DescriptorError, Descriptors};
 pub(super) use source::Source;
-
-/// The gateway answers this one itself, with nothing.
-const KEEP_ALIVE: &str = "/v1/conn/keepAlive";
 
 /// The methods of the demo's gateway.
 const DEMO: [(&str, &str); 3] = [
@@ -100,7 +98,7 @@ impl Catalogue {
         let mut config = config.clone();
         config.auth.judge = Judge::None(NoneConfig { insecure: true });
         let resolved = Resolver::new(1).resolve(&config, Reflection::Ask).await;
-        let table = resolved.services.routes;
+        let table = resolved.services.calls.routes;
         let messages = |(request, response): (&MessageDescriptor, &MessageDescriptor)| Messages {
             request: request.clone(),
             response: response.clone(),

@@ -126,7 +126,7 @@ impl Place {
 }
 
 fn routes(resolved: &Resolved) -> Vec<Route> {
-    let routes = resolved.services.routes.routes().map(|route| Route {
+    let routes = resolved.services.calls.routes.routes().map(|route| Route {
         method: route.name.to_string(),
         rpc: route.rpc.to_string(),
         upstream: route.upstream.name().to_owned(),
@@ -140,7 +140,7 @@ fn routes(resolved: &Resolved) -> Vec<Route> {
 
 /// Methods whose RPC is not known; `/package.Service/*` is a service of such.
 fn unresolved(resolved: &Resolved) -> Vec<String> {
-    resolved.services.routes.pending().map(|(method, _)| all_of(method)).collect()
+    resolved.services.calls.routes.pending().map(|(method, _)| all_of(method)).collect()
 }
 
 fn all_of(method: &str) -> String {
@@ -170,7 +170,7 @@ fn pending(method: &str, config: &Config) -> [String; 5] {
 }
 
 pub(super) fn table(resolved: &Resolved, config: &Config) -> String {
-    let routes = &resolved.services.routes;
+    let routes = &resolved.services.calls.routes;
     let mut rows = vec![["METHOD", "RPC", "UPSTREAM", "TIMEOUT", ""].map(str::to_owned)];
     for route in routes.routes() {
         let traits =

@@ -11,12 +11,11 @@ use super::upgrade::upgrade;
 use crate::client::closed::Closed;
 use crate::client::options::Options;
 use crate::client::place::Transport;
-use crate::client::session::{
-    self, Agreement, CallError, ConnectError, GREETING, SET_CXN_PARAMS, SET_USER_PARAMS,
-};
+use crate::client::session::{self, Agreement, CallError, ConnectError};
 use crate::client::socket;
-use crate::envelope::Cipher;
 use crate::proto::session::{ResponseBody, SetUserParamsReq};
+use crate::protocol::seed::methods::{SET_CXN_PARAMS, SET_USER_PARAMS};
+use crate::protocol::seed::{Cipher, GREETING};
 
 /// A session that is logged in, and its socket.
 pub struct RawSession {

@@ -2,9 +2,9 @@
 //! read where they lie.
 
 use super::frames::{self, Kind};
-use crate::envelope::Cipher;
-use crate::envelope::cipher::sealed_len;
 use crate::proto::session::PushEvent;
+use crate::protocol::seed::Cipher;
+use crate::protocol::seed::cipher::sealed_len;
 use crate::wire::{self, Malformed, Value};
 
 /// Characters of a `reqId`: always as many, so that a request has one place for it.
@@ -168,7 +168,8 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::envelope::{Code, codec};
+    use crate::protocol::Code;
+    use crate::protocol::seed::codec;
 
     fn unmasked(frame: &[u8], header: usize) -> Vec<u8> {
         let (key, payload) = frame[header..].split_first_chunk().unwrap();

@@ -1,21 +1,27 @@
-//! What a session writes: its greeting, and what its outbox holds, sealed on
-//! the way to the socket, with the pings that stand between.
+//! The output of a session: its greeting, and the entries of its outbox, encoded
+//! on the way to the socket, with pings between.
 
-use bytes::Bytes;
-use bytestring::ByteString;
-
-use crate::envelope::cipher::Cipher;
-use crate::outbox::{Frame, Reader, Ticket};
+use crate::outbox::{Item, Reader, Ticket};
+use crate::protocol::{Codec, Payload};
 use crate::session::confirmations::Confirmations;
 use crate::session::socket::{Outgoing, Source};
 use crate::session::traffic::Traffic;
 
-/// The first message of every connection: text, and never encrypted.
-pub(super) struct Greeting(pub(super) bool);
+/// The first messages of a session.
+pub(super) struct Greeting(std::vec::IntoIter<Payload>);
+
+impl Greeting {
+    pub(super) fn new(messages: Vec<Payload>, traffic: &Traffic) -> Self {
+        for message in &messages {
+            traffic.sent(message.bytes.len());
+        }
+        Self(messages.into_iter())
+    }
+}
 
 impl Source for Greeting {
     fn next(&mut self) -> Option<Outgoing> {
-        std::mem::take(&mut self.0).then_some(Outgoing::Text(ByteString::from_static("connected")))
+        self.0.next().map(Outgoing::Message)
     }
 
     fn written(&mut self) {}
@@ -24,7 +30,7 @@ impl Source for Greeting {
 /// What the outbox holds, on its way to the socket, with pings between.
 pub(super) struct Queue<'a> {
     pub(super) outbox: &'a Reader,
-    pub(super) cipher: Option<&'a Cipher>,
+    pub(super) codec: &'a Codec,
     pub(super) traffic: &'a Traffic,
     pub(super) confirmations: &'a mut Confirmations,
     pub(super) heartbeat: bool,
@@ -43,14 +49,14 @@ impl Source for Queue<'_> {
         {
             return Some(Outgoing::Ping(payload));
         }
-        let Some(frame) = self.outbox.take() else {
+        let Some(item) = self.outbox.take() else {
             return self.confirmations.ping_behind().map(Outgoing::Ping);
         };
-        let (sealed, ticket) = seal(frame, self.cipher, self.traffic);
+        let (message, ticket) = encode(item, self.codec, self.traffic);
         if let Some(ticket) = ticket {
             self.confirmations.sent(ticket);
         }
-        Some(Outgoing::Binary(sealed))
+        Some(Outgoing::Message(message))
     }
 
     fn written(&mut self) {
@@ -59,19 +65,12 @@ impl Source for Queue<'_> {
     }
 }
 
-/// Encrypts a frame where the session does so. A push is shared with other
-/// sessions: only the encryption copies it.
-pub(super) fn seal(
-    frame: Frame,
-    cipher: Option<&Cipher>,
-    traffic: &Traffic,
-) -> (Bytes, Option<Ticket>) {
-    let sealed = match (frame, cipher) {
-        (Frame::Answer(plain), None) => (plain.freeze(), None),
-        (Frame::Answer(plain), Some(cipher)) => (cipher.seal(plain), None),
-        (Frame::Push(plain, ticket), None) => (plain, ticket),
-        (Frame::Push(plain, ticket), Some(cipher)) => (cipher.seal_copy(&plain), ticket),
+/// Encodes an entry of the outbox in the session's protocol.
+pub(super) fn encode(item: Item, codec: &Codec, traffic: &Traffic) -> (Payload, Option<Ticket>) {
+    let encoded = match item {
+        Item::Reply(reply) => (codec.reply(&reply), None),
+        Item::Push(event, ticket) => (codec.push(&event), ticket),
     };
-    traffic.sent(sealed.0.len());
-    sealed
+    traffic.sent(encoded.0.bytes.len());
+    encoded
 }

@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn what_is_no_public_key_says_how_to_make_one() {
-        let private = crate::envelope::rsa::generate_key(2048).unwrap().private_pem;
+        let private = crate::protocol::seed::rsa::generate_key(2048).unwrap().private_pem;
         let private = String::from_utf8_lossy(private.as_bytes()).into_owned();
         assert_refused(&private, "it holds a private key");
         let certificate = RSA_PEM.replace("PUBLIC KEY", "CERTIFICATE");

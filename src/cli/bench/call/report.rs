@@ -11,7 +11,7 @@ use crate::cli::bench::process::{Generator, Process, Sample};
 use crate::cli::bench::traffic::generator::Outcome;
 use crate::cli::bench::traffic::tally::Tally;
 use crate::cli::failure::Failure;
-use crate::envelope::Code;
+use crate::protocol::Code;
 
 /// What a fixed rate may stay behind before it counts as not kept.
 const KEPT: f64 = 0.98;

@@ -14,9 +14,8 @@ use crate::cli::catalogue;
 use crate::cli::failure::Failure;
 use crate::cli::limits;
 use crate::client::raw::message::Template;
+use crate::protocol::seed::methods::KEEP_ALIVE;
 
-/// Is answered by the gateway itself, whatever its data is.
-const KEEP_ALIVE: &str = "/v1/conn/keepAlive";
 /// What a request takes besides its data: method, `reqId`, padding.
 const ENVELOPE: u64 = 128;
 

@@ -17,8 +17,8 @@ use crate::client::raw::RawSession;
 use crate::client::raw::frames::{self, Frame, Kind};
 use crate::client::raw::message::{self, Incoming, ReqId};
 use crate::client::{Closed, Transport};
-use crate::envelope::Cipher;
 use crate::proto::session::CommonResp;
+use crate::protocol::seed::Cipher;
 
 /// Bytes that are written at once, about.
 const OUTPUT: usize = 1 << 20;

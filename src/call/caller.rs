@@ -1,16 +1,15 @@
-//! Who a session belongs to, and what calls say of it.
+//! The caller: its identity, the state of its login, and the metadata that its
+//! calls share.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use super::request::Refusal;
-use super::{Client, metadata};
+use super::metadata;
 use crate::auth::{self, EachRequest, Judgement, Judgements};
-use crate::outbox::Outbox;
-use crate::proto::session::SetCxnParamsReq;
-use crate::registry::{Presence, SessionId};
+use crate::protocol::Description;
 use crate::routing::identity::{Layout, Member};
 use crate::trace::Parent;
 use crate::upstream::{Metadata, Rules};
@@ -22,9 +21,19 @@ const MAX_ENCODED: usize = 4;
 /// Upstreams with rules of their own whose metadata a session keeps.
 const MAX_CHANGED: usize = 8;
 
-/// The identity of one session: empty at first, filled by the handshake.
-pub(super) struct Identity {
-    id: SessionId,
+/// The origin of a connection.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// The client's address, that of no proxy.
+    pub remote_ip: IpAddr,
+    /// The `User-Agent` header; may be empty.
+    pub user_agent: String,
+    /// The trace that its calls continue, if it named one.
+    pub trace_parent: Option<Box<Parent>>,
+}
+
+/// A caller: anonymous at first, until it describes its device and logs in.
+pub struct Caller {
     session_id: Box<str>,
     ip: Arc<str>,
     user_agent: Box<str>,
@@ -38,8 +47,7 @@ pub(super) struct Identity {
     prepared: Option<Box<Prepared>>,
 }
 
-/// What setCxnParams told.
-#[derive(Default)]
+/// The client's description of its device.
 struct Device {
     package_id: Box<str>,
     platform: Arc<str>,
@@ -49,33 +57,49 @@ struct Device {
     app_version: Arc<str>,
     language: Arc<str>,
     network_used: Box<str>,
-    /// Why a later setCxnParams was refused; `None`: none was.
-    refused: Option<Refusal>,
 }
 
-/// What setUserParams told, once it was accepted.
+/// An accepted login.
 struct User {
     user_id: Arc<str>,
     token: Box<str>,
     expires_at: Option<SystemTime>,
 }
 
-/// What every call of the session shares.
+/// The parts of a logged-in caller that others may share.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownUser<'a> {
+    /// The user.
+    pub user_id: &'a Arc<str>,
+    /// `ios`, `web`, …
+    pub platform: &'a Arc<str>,
+    /// The device, as the client names it.
+    pub device_id: &'a Arc<str>,
+    /// The version of the client application.
+    pub app_version: &'a Arc<str>,
+    /// The client's language.
+    pub language: &'a Arc<str>,
+    /// The client's IP address.
+    pub remote_ip: &'a Arc<str>,
+    /// The time when the connection was opened.
+    pub connected_at: SystemTime,
+}
+
+/// The parts that all calls of the caller share.
 struct Prepared {
     metadata: Arc<Metadata>,
     /// The same under the rules of upstreams that have some.
     changed: Vec<(Arc<Rules>, Arc<Metadata>)>,
     encoded: Vec<(Arc<Layout>, Bytes)>,
-    /// What was said of its latest requests, where each is judged.
+    /// The latest results, where each request is verified.
     judgements: Judgements,
 }
 
-impl Identity {
-    pub(super) fn new(client: Client) -> Self {
-        let id = SessionId::random();
+impl Caller {
+    /// An anonymous caller. `session_id` may be empty: there is no session.
+    pub fn new(client: Client, session_id: String) -> Self {
         Self {
-            id,
-            session_id: id.to_string().into(),
+            session_id: session_id.into(),
             ip: client.remote_ip.to_string().into(),
             user_agent: client.user_agent.into(),
             device: None,
@@ -86,85 +110,72 @@ impl Identity {
         }
     }
 
-    pub(super) fn describe(&mut self, params: SetCxnParamsReq) {
+    /// Replaces the description of the device.
+    pub fn describe(&mut self, device: Description) {
         self.prepared = None;
         self.device = Some(Box::new(Device {
-            package_id: params.package_id.into(),
-            platform: params.platform.into(),
-            device_id: params.device_id.into(),
-            device_model: params.device_model.into(),
-            os_version: params.os_version.into(),
-            app_version: params.app_version.into(),
-            language: params.language.into(),
-            network_used: params.network_used.into(),
-            refused: None,
+            package_id: device.package_id.into(),
+            platform: device.platform.into(),
+            device_id: device.device_id.into(),
+            device_model: device.device_model.into(),
+            os_version: device.os_version.into(),
+            app_version: device.app_version.into(),
+            language: device.language.into(),
+            network_used: device.network_used.into(),
         }));
     }
 
-    /// A setCxnParams was refused; what was told before stays.
-    pub(super) fn refuse_device(&mut self, why: Refusal) {
-        self.device.get_or_insert_default().refused = Some(why);
-    }
-
-    /// Why the latest setCxnParams was refused; `None`: it was not.
-    pub(super) fn refused_device(&self) -> Option<Refusal> {
-        self.device.as_ref().and_then(|device| device.refused)
-    }
-
-    pub(super) fn log_in(&mut self, user_id: &str, token: &str, expires_at: Option<SystemTime>) {
+    /// The caller has logged in. `expires_at`: the end of the login; `None`: never.
+    pub fn log_in(&mut self, user_id: &str, token: &str, expires_at: Option<SystemTime>) {
         self.prepared = None;
         self.user =
             Some(Box::new(User { user_id: user_id.into(), token: token.into(), expires_at }));
     }
 
     /// The login was judged anew, and expires then.
-    pub(super) fn extend_login(&mut self, expires_at: Option<SystemTime>) {
+    pub fn extend_login(&mut self, expires_at: Option<SystemTime>) {
         if let Some(user) = &mut self.user {
             user.expires_at = expires_at;
         }
     }
 
     /// Whether there was a login, which may have expired.
-    pub(super) fn has_user(&self) -> bool {
+    pub fn has_user(&self) -> bool {
         self.user.is_some()
     }
 
     /// Whether the session is logged in, and the login has not expired.
-    pub(super) fn login(&self) -> Login {
+    pub fn login_at(&self, now: SystemTime) -> LoginState {
         match self.user.as_ref().map(|user| user.expires_at) {
-            None => Login::Missing,
-            Some(Some(at)) if at <= SystemTime::now() => Login::Expired,
-            Some(_) => Login::Valid,
+            None => LoginState::Missing,
+            Some(Some(at)) if at <= now => LoginState::Expired,
+            Some(_) => LoginState::Valid,
         }
     }
 
     /// Whether the client has said what a login needs to know of its device.
-    pub(super) fn has_device(&self) -> bool {
+    pub fn has_device(&self) -> bool {
         self.device
             .as_ref()
             .is_some_and(|device| !device.platform.is_empty() && !device.device_id.is_empty())
     }
 
-    /// The session as others may see it, once it is logged in.
-    pub(super) fn presence(&self, outbox: &Arc<Outbox>, encrypted: bool) -> Option<Presence> {
+    /// The address, the device and the user, once the caller has logged in.
+    pub fn user(&self) -> Option<KnownUser<'_>> {
         let (device, user) = (self.device.as_ref()?, self.user.as_ref()?);
-        Some(Presence {
-            session_id: self.id,
-            user_id: Arc::clone(&user.user_id),
-            platform: Arc::clone(&device.platform),
-            device_id: Arc::clone(&device.device_id),
-            app_version: Arc::clone(&device.app_version),
-            language: Arc::clone(&device.language),
-            remote_ip: Arc::clone(&self.ip),
-            encrypted,
+        Some(KnownUser {
+            user_id: &user.user_id,
+            platform: &device.platform,
+            device_id: &device.device_id,
+            app_version: &device.app_version,
+            language: &device.language,
+            remote_ip: &self.ip,
             connected_at: self.connected_at,
-            generation: 0,
-            outbox: Arc::clone(outbox),
         })
     }
 
     /// The session as those see it who judge logins, or are told of them.
-    pub(super) fn as_login(&self, worker: usize) -> auth::Login<'_> {
+    pub fn as_login(&self, worker: usize) -> auth::Login<'_> {
         auth::Login {
             user_id: self.value(Member::UserId),
             token: self.value(Member::Token),
@@ -190,16 +201,17 @@ impl Identity {
     }
 
     /// The trace that all calls of the session continue; `None`: each begins one.
-    pub(super) fn trace_parent(&self) -> Option<&Parent> {
+    pub fn trace_parent(&self) -> Option<&Parent> {
         self.trace_parent.as_deref()
     }
 
-    pub(super) fn session_id(&self) -> &str {
+    /// The id of the session; empty: there is none.
+    pub fn session_id(&self) -> &str {
         &self.session_id
     }
 
     /// The value of a member; empty if it is not known (yet).
-    pub(super) fn value(&self, member: Member) -> &str {
+    pub fn value(&self, member: Member) -> &str {
         let device = |field: fn(&Device) -> &str| self.device.as_deref().map_or("", field);
         let user = |field: fn(&User) -> &str| self.user.as_deref().map_or("", field);
         match member {
@@ -221,13 +233,13 @@ impl Identity {
     }
 
     /// Gives back what is made anew for the next call.
-    pub(super) fn rest(&mut self) {
+    pub fn rest(&mut self) {
         self.prepared = None;
     }
 
     /// The gRPC metadata that all calls of the session share, of an upstream with
     /// these rules.
-    pub(super) fn metadata(&mut self, rules: Option<&Arc<Rules>>) -> Arc<Metadata> {
+    pub fn metadata(&mut self, rules: Option<&Arc<Rules>>) -> Arc<Metadata> {
         let Prepared { metadata, changed, .. } = self.prepare();
         let Some(rules) = rules else { return Arc::clone(metadata) };
         if let Some((_, known)) = changed.iter().find(|(known, _)| Arc::ptr_eq(known, rules)) {
@@ -242,7 +254,7 @@ impl Identity {
     }
 
     /// The session's members as `layout` wants them, without the request's own.
-    pub(super) fn encoded(&mut self, layout: &Arc<Layout>) -> Bytes {
+    pub fn encoded(&mut self, layout: &Arc<Layout>) -> Bytes {
         let encoded = &self.prepare().encoded;
         if let Some((_, bytes)) = encoded.iter().find(|(known, _)| Arc::ptr_eq(known, layout)) {
             return bytes.clone();
@@ -257,7 +269,7 @@ impl Identity {
     }
 
     /// What is to be said of a request of this method.
-    pub(super) fn judge(&mut self, each: &EachRequest, worker: usize, method: &str) -> Judgement {
+    pub fn judge(&mut self, each: &EachRequest, worker: usize, method: &str) -> Judgement {
         let mut judgements = std::mem::take(&mut self.prepare().judgements);
         let judgement = each.judge(&self.as_login(worker), method, &mut judgements);
         self.prepare().judgements = judgements;
@@ -275,10 +287,13 @@ impl Identity {
     }
 }
 
-/// Whether a session may call methods that are not public.
+/// Whether a caller may call methods that are not public.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Login {
+pub enum LoginState {
+    /// Logged in.
     Valid,
+    /// Not logged in.
     Missing,
+    /// The login has expired.
     Expired,
 }

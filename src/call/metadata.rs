@@ -9,8 +9,8 @@
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 
-use super::identity::Identity;
-use crate::envelope::codec::Text;
+use super::caller::Caller;
+use crate::protocol::Text;
 use crate::routing::Route;
 use crate::routing::identity::Member;
 use crate::trace::{Parent, TRACEPARENT, TRACESTATE};
@@ -27,11 +27,11 @@ const X_METHOD: HeaderName = HeaderName::from_static("x-method");
 static OF_CALL: [HeaderName; OWN] = [X_REQUEST_ID, X_METHOD, TRACEPARENT];
 
 /// Longer tokens are refused at the login.
-pub(super) const MAX_TOKEN: usize = 4096;
+pub const MAX_TOKEN: usize = 4096;
 /// The same of user ids, as they are written in a header.
-pub(super) const MAX_USER_ID: usize = 512;
+pub const MAX_USER_ID: usize = 512;
 /// The same of device ids, refused by setCxnParams.
-pub(super) const MAX_DEVICE_ID: usize = 256;
+pub const MAX_DEVICE_ID: usize = 256;
 /// Longer request ids are cut in metadata, never in answers.
 const MAX_REQUEST_ID: usize = 256;
 /// An IPv6 address, and an IPv4 address within one.
@@ -64,7 +64,7 @@ pub fn most(rules: Option<&Rules>, platforms: &[String], method: &str) -> usize 
 }
 
 /// Whether a text takes no more than `most` bytes as a header's value.
-pub(super) fn fits(text: &str, most: usize) -> bool {
+pub fn fits(text: &str, most: usize) -> bool {
     text.len() <= most && encoded_len(text) <= most
 }
 
@@ -79,10 +79,10 @@ fn encoded_byte(byte: u8) -> usize {
 }
 
 /// What all calls of a session share, until it logs in again.
-pub(super) fn of_session(identity: &Identity) -> Metadata {
+pub(super) fn of_session(caller: &Caller) -> Metadata {
     let mut headers = HeaderMap::with_capacity(16);
     let mut set = |name, member, is_common: bool| {
-        let value = identity.value(member);
+        let value = caller.value(member);
         if !value.is_empty() {
             let mut value = header_value(value);
             // Not worth a place in a connection's table of headers.
@@ -95,13 +95,13 @@ pub(super) fn of_session(identity: &Identity) -> Metadata {
     set(X_DEVICE_ID, Member::DeviceId, false);
     set(X_PLATFORM, Member::Platform, true);
     set(X_FORWARDED_FOR, Member::Ip, false);
-    let token = identity.value(Member::Token);
+    let token = caller.value(Member::Token);
     if !token.is_empty()
         && let Some(bearer) = bearer(token)
     {
         headers.insert(AUTHORIZATION, bearer);
     }
-    if let Some(state) = identity.trace_parent().and_then(Parent::tracestate) {
+    if let Some(state) = caller.trace_parent().and_then(Parent::tracestate) {
         let mut state = state.clone();
         state.set_sensitive(true);
         headers.insert(TRACESTATE, state);

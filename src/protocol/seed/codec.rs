@@ -10,23 +10,9 @@
 use bytes::{Bytes, BytesMut};
 
 use super::cipher::sealed_len;
-use super::code::Code;
 use crate::proto::session::PushEvent;
+use crate::protocol::{Code, Request, Text};
 use crate::wire::{self, Value};
-
-/// UTF-8 text that shares its frame's bytes: a clone copies nothing.
-pub use bytestring::ByteString as Text;
-
-/// A client's request: one `RequestBody`, as slices of the frame it came in.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Request {
-    /// Chosen by the client, returned as it came.
-    pub req_id: Text,
-    /// Looks like an HTTP path: `/v1/msg/sendMsgList`.
-    pub method: Text,
-    /// The serialized request message of that method, not looked at.
-    pub data: Bytes,
-}
 
 /// A frame that is no `RequestBody`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -13,10 +13,10 @@ use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanKind;
 use tonic::Code as Status;
 
-use super::handshake::Asked;
-use super::identity::Identity;
-use crate::envelope::Code;
+use super::Arrival;
+use super::caller::Caller;
 use crate::metrics::status_label;
+use crate::protocol::{Code, RequestHead};
 use crate::routing::Route;
 use crate::trace::{Place, Span, Tracing};
 use crate::upstream::{Attempt, CallError, Destination, Trail};
@@ -33,21 +33,20 @@ pub(super) struct Spans {
 }
 
 impl Spans {
-    /// Begins to record, where that was decided. `encrypted`: the session is.
+    /// Begins to record, where that was decided.
     pub(super) fn begin(
         tracing: Option<&Arc<Tracing>>,
-        place: Place,
-        identity: &Identity,
-        asked: &Asked,
-        encrypted: bool,
+        Arrival { place, encrypted }: Arrival,
+        caller: &Caller,
+        head: &RequestHead,
     ) -> Option<Box<Self>> {
         let tracing = tracing?;
-        let parent = identity.trace_parent();
+        let parent = caller.trace_parent();
         let mut request = tracing.record(place, parent, "bridgehead.request", SpanKind::Server)?;
         let step = request.child("bridgehead.route", SpanKind::Internal);
-        request.set("session.id", identity.session_id().to_owned());
-        request.set("bridgehead.request.id", asked.logged_id().to_owned());
-        request.set("bridgehead.method", asked.logged_method().to_owned());
+        request.set("session.id", caller.session_id().to_owned());
+        request.set("bridgehead.request.id", head.logged_id().to_owned());
+        request.set("bridgehead.method", head.logged_method().to_owned());
         request.set("bridgehead.encrypted", encrypted);
         Some(Box::new(Self {
             tracing: Arc::clone(tracing),

@@ -12,8 +12,7 @@ use aws_lc_rs::hmac;
 use bytes::BytesMut;
 use prost::Message as _;
 
-use crate::envelope::cipher::{self, Iv};
-use crate::envelope::codec;
+use super::codec;
 use crate::proto::session::{AfterConnectBody, PushEvent};
 
 /// Bytes of the string, half as many as it has characters.
@@ -31,7 +30,7 @@ impl Default for ServerIvs {
 
 impl ServerIvs {
     /// The string of a session.
-    fn text(&self, session_id: &str) -> String {
+    pub(super) fn text(&self, session_id: &str) -> String {
         use fmt::Write as _;
         let tag = hmac::sign(&self.0, session_id.as_bytes());
         let mut text = String::with_capacity(2 * RANDOM);
@@ -41,17 +40,12 @@ impl ServerIvs {
         }
         text
     }
+}
 
-    /// What a session's client is told.
-    pub(super) fn announcement(&self, session_id: &str) -> BytesMut {
-        let body = AfterConnectBody { aes_iv: self.text(session_id) };
-        codec::push(PushEvent::AfterConnect as i32, &body.encode_to_vec())
-    }
-
-    /// A session's IV.
-    pub(super) fn iv(&self, session_id: &str) -> Iv {
-        cipher::iv_of(self.text(session_id).as_bytes())
-    }
+/// The message that brings the string to the client.
+pub(super) fn announcement(text: &str) -> BytesMut {
+    let body = AfterConnectBody { aes_iv: text.to_owned() };
+    codec::push(PushEvent::AfterConnect as i32, &body.encode_to_vec())
 }
 
 impl fmt::Debug for ServerIvs {
@@ -66,17 +60,15 @@ mod tests {
     use crate::proto::session::PushBody;
 
     #[test]
-    fn a_session_is_told_the_string_of_its_iv_and_no_two_have_the_same() {
+    fn a_session_gets_a_string_of_its_own_that_nobody_can_guess() {
         let ivs = ServerIvs::default();
-        let told = |ivs: &ServerIvs, id| {
-            let body = PushBody::decode(ivs.announcement(id).freeze()).unwrap();
-            assert_eq!(body.event, 3);
-            AfterConnectBody::decode(body.data).unwrap().aes_iv
-        };
-        let text = told(&ivs, "s1");
+        let text = ivs.text("s1");
+        let body = PushBody::decode(announcement(&text).freeze()).unwrap();
+        assert_eq!(body.event, 3);
+        assert_eq!(AfterConnectBody::decode(body.data).unwrap().aes_iv, text);
         assert_eq!(text.len(), 32);
-        assert_eq!(cipher::iv_of(text.as_bytes()), ivs.iv("s1"));
-        assert_ne!(text, told(&ivs, "s2"));
-        assert_ne!(text, told(&ServerIvs::default(), "s1"), "nobody can know it");
+        assert_eq!(text, ivs.text("s1"));
+        assert_ne!(text, ivs.text("s2"));
+        assert_ne!(text, ServerIvs::default().text("s1"), "the key differs");
     }
 }

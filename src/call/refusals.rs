@@ -1,11 +1,11 @@
-//! Requests that the gateway itself answers with `RequestError`. The protocol
-//! has no text for that code, so the client cannot be told why: the log is,
+//! The log of requests that the gateway itself refuses. The first protocol has
+//! no text for `RequestError`, so its clients do not get the reason: the log does,
 //! once a minute for each reason, since anybody can send such requests.
 
-use super::request::Refusal;
+use super::refusal::Refusal;
 use crate::seldom::Seldom;
 
-/// When each reason was logged last. Shared by all workers.
+/// The time when each reason was logged last. Shared by all workers.
 #[derive(Debug, Default)]
 pub struct Refusals {
     no_request: Seldom,

@@ -40,7 +40,7 @@ pub(super) struct State {
 /// What changes while the gateway runs.
 #[derive(Default)]
 pub(super) struct News {
-    /// The gateway is going away.
+    /// The gateway drains before it stops.
     draining: AtomicBool,
     /// Upstreams whose descriptors are not known yet, and why.
     pending: ArcSwap<Vec<(String, String)>>,
@@ -120,7 +120,7 @@ fn complaints(services: &Services) -> Vec<String> {
 
 impl State {
     fn readiness(&self) -> Vec<Check> {
-        let draining = self.news.is_draining().then(|| "the gateway is going away".to_owned());
+        let draining = self.news.is_draining().then(|| "the gateway is stopping".to_owned());
         let pending = self.news.pending.load();
         let reason = |(upstream, reason): &(String, String)| format!("{upstream}: {reason}");
         let mut checks = vec![

@@ -177,7 +177,7 @@ async fn exactly(stream: &mut TcpStream, bytes: &mut [u8]) -> Result<(), Broken>
 /// Parses a line, its end included.
 fn parse_v1(line: &[u8]) -> Result<Source, Broken> {
     let line = line.strip_suffix(b"\r\n").and_then(|line| std::str::from_utf8(line).ok());
-    let line = line.ok_or(Broken::Malformed("is no line of text that ends in CR LF"))?;
+    let line = line.ok_or(Broken::Malformed("is not a line of text that ends in CR LF"))?;
     let mut words = line.split(' ').skip(1);
     let family = words.next().unwrap_or_default();
     if family == "UNKNOWN" {

@@ -1,4 +1,4 @@
-//! Connections to gRPC services and the unary calls over them.
+//! Connections to gRPC services and the calls over them: unary ones, and streams.
 //!
 //! An [`Upstream`] is one service by its configured addresses. It keeps
 //! HTTP/2 connections to every endpoint behind them, separately for each
@@ -12,14 +12,16 @@
 //!
 //! A call goes down this list, and its answer up:
 //!
+//! - `open`: a stream's beginning; `response` and `requests`: the rest of it
 //! - `call`: the attempts a call has, and its deadline; `metadata`: their headers,
 //!   and `rules`, how those of an upstream differ; `trail`: what became of them
 //! - `pool`: one worker's connections; `balance` and `health` choose, `waiters`
 //!   queue, `retry` rations
 //! - `exchange`: one attempt; `framing`, `status` and `failure` speak gRPC,
 //!   `stream` HTTP/2
-//! - `linger`: what becomes of a call that nobody waits for any more
-//! - `connection`: one HTTP/2 connection; `liveness` judges by what `monitor` and
+//! - `linger`: what becomes of a call that nobody waits for any more, and `pace`:
+//!   how fast it is reset
+//! - `connection`: one HTTP/2 connection; `occupancy`: the calls on it; `liveness` judges by what `monitor` and
 //!   `tap` see of it whether it is alive
 //!
 //! Connections come from here:
@@ -48,12 +50,17 @@ mod linger;
 mod liveness;
 mod metadata;
 mod monitor;
+mod occupancy;
+mod open;
+mod pace;
 mod pool;
 mod probe;
 mod reconnect;
 pub mod reflection;
+mod requests;
 mod resolve;
 mod resolver;
+mod response;
 mod retry;
 mod rules;
 mod source;
@@ -72,6 +79,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use tonic::Status;
 
+use call::Unary;
 use journal::Journal;
 use pool::Pool;
 use source::Source;
@@ -82,7 +90,9 @@ pub use call::{Call, CallError, Origin};
 pub use journal::Counts;
 pub use metadata::{Metadata, OWN, Own, call_size, header_size};
 pub use probe::{Unfit, UnfitKind, probe};
+pub use requests::{Requests, Unsent};
 pub use resolver::{Lookup, Resolver, SystemResolver};
+pub use response::Response;
 pub use rules::{Destination, Rules};
 pub use tls::{Pem, TlsConfig, TlsError};
 pub use trail::{Attempt, Trail};
@@ -273,15 +283,9 @@ impl Upstream {
     ) -> impl Future<Output = Result<Bytes, CallError>> + Send + use<> {
         let upstream = Arc::clone(self);
         async move {
-            let Some(pool) = upstream.pool(worker).cloned() else {
-                return Err(CallError {
-                    status: Status::internal(format!("there is no worker {worker}")),
-                    origin: Origin::Gateway,
-                    endpoint: None,
-                });
-            };
+            let pool = upstream.pool_for(worker)?;
             drop(upstream);
-            call::make(&pool, &mut call).await
+            call::make(&pool, &mut call, &Unary).await
         }
     }
 
@@ -330,6 +334,14 @@ impl Upstream {
             ejected: 0,
             unresponsive: 0,
             problem: self.journal.problem(address),
+        })
+    }
+
+    fn pool_for(&self, worker: usize) -> Result<Arc<Pool>, CallError> {
+        self.pool(worker).cloned().ok_or_else(|| CallError {
+            status: Status::internal(format!("there is no worker {worker}")),
+            origin: Origin::Gateway,
+            endpoint: None,
         })
     }
 

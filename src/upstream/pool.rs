@@ -8,12 +8,13 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::balance::least_of_two;
-use super::connection::{Connection, Permit};
+use super::connection::Connection;
 use super::dial::Target;
 use super::endpoint::Endpoint;
 use super::failure::{Failure, Fault};
 use super::health::{self, Health, Share};
 use super::journal::Journal;
+use super::occupancy::Permit;
 use super::reconnect;
 use super::resolve;
 use super::retry::RetryBudget;

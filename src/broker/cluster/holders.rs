@@ -24,7 +24,6 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::sync::oneshot;
@@ -32,6 +31,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::asks::Arrival;
+use super::listening::Listening;
 use super::{Cluster, said};
 use crate::proto::cluster::{Answer, Holds, Left, Login, said::What};
 use crate::registry::{Behind, Change, Elsewhere, Event, Presence, Target, Watch};
@@ -326,7 +326,8 @@ impl Cluster {
     /// Hears what is said about a user.
     async fn listen_for(self: Arc<Self>, user: Arc<str>) {
         let subject = self.subjects.user(&user);
-        let Some(mut heard) = self.link.listen(subject.clone()).await else { return };
+        let Some(subscriber) = self.link.listen(subject.clone()).await else { return };
+        let mut heard = Listening::new(subscriber, &self, &user);
         // Said behind that: whatever answers it, NATS has both.
         let mut first = self.asks.open();
         let mut say_at = Instant::now();

@@ -21,6 +21,7 @@ mod asks;
 mod credentials;
 mod holders;
 mod link;
+mod listening;
 mod members;
 mod outcomes;
 mod relays;

@@ -110,10 +110,13 @@ impl Reloader {
         // A gateway that starts with a bad file would refuse to, so it is no success.
         let outcome = if are_files_good { "ok" } else { "refused" };
         self.metrics.reloads.with_label_values(&[outcome]).inc();
+        let routes = self.services.load().calls.routes.len();
         if are_files_good {
             self.news.is_good();
+            tracing::info!(routes, "configuration reloaded");
+        } else {
+            tracing::warn!(routes, "configuration reloaded, except for the refused files");
         }
-        tracing::info!(routes = self.services.load().calls.routes.len(), "configuration reloaded");
         self.log_pending();
     }
 
@@ -230,7 +233,7 @@ fn refused(diagnostics: &Diagnostics) {
     for line in diagnostics.lines() {
         tracing::error!(problem = %line, "configuration refused");
     }
-    tracing::error!("the configuration that was loaded before goes on");
+    tracing::error!("the previous configuration stays in use");
 }
 
 async fn received(signal: &mut Option<Signal>) {

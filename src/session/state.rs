@@ -384,7 +384,7 @@ impl State {
         }
         if credentials.token.len() > MAX_TOKEN {
             let reason = format!("token is too long: {MAX_TOKEN} bytes at most");
-            return self.login_refused(head, reason, fx);
+            return self.login_refused(head, &credentials.user_id, reason, fx);
         }
         if let Some(close) = self.undescribed(config) {
             return Err(close.into());
@@ -424,10 +424,12 @@ impl State {
             // It would end the user's other sessions for one that is over.
             Verdict::Accepted { .. } if fx.is_sealed() => {}
             Verdict::Accepted { expires_at } => self.logged_in(head, &credentials, expires_at, fx),
-            Verdict::Refused { reason } => return self.login_refused(head, reason, fx),
+            Verdict::Refused { reason } => {
+                return self.login_refused(head, &credentials.user_id, reason, fx);
+            }
             Verdict::Unavailable { cause } => {
-                let session = self.caller.session_id();
-                tracing::warn!(session, cause, "a login could not be judged");
+                let (session, user) = (self.caller.session_id(), &credentials.user_id);
+                tracing::warn!(session, user, cause, "a login could not be judged");
                 fx.count_login("unavailable");
                 fail(head, unavailable(), fx);
             }
@@ -456,9 +458,17 @@ impl State {
         fx.join(&self.caller);
     }
 
-    fn login_refused(&self, head: RequestHead, reason: String, fx: &mut impl Effects) -> Next {
+    /// `user`: as the client claims.
+    fn login_refused(
+        &self,
+        head: RequestHead,
+        user: &str,
+        reason: String,
+        fx: &mut impl Effects,
+    ) -> Next {
         fx.count_login("refused");
-        tracing::info!(session = self.caller.session_id(), reason, "login refused");
+        let (session, ip) = (self.caller.session_id(), self.caller.value(Member::Ip));
+        tracing::info!(session, user, ip, reason, "login refused");
         // They were meant for the user of the login before.
         fx.refuse_pushes();
         fail(head, Failure::new(Code::AUTH_ERROR, Status::Unauthenticated, reason), fx);

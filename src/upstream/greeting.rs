@@ -71,7 +71,7 @@ pub(super) fn explain(first: &[u8], ended: &Ended) -> String {
         return format!("the peer sends GOAWAY at once, with {reason:?}{words}");
     }
     let so_far = if first.is_empty() {
-        "before it said anything"
+        "before it sent any data"
     } else if is_http2(first) {
         "right after the beginning of HTTP/2"
     } else {
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_just_closes_is_not_said_to_speak_something_else() {
-        assert_eq!(closed(b""), "the peer closed the connection before it said anything");
+        assert_eq!(closed(b""), "the peer closed the connection before it sent any data");
         assert_eq!(
             closed(b"\0\0\0\x04\0\0\0\0\0"),
             "the peer closed the connection right after the beginning of HTTP/2"

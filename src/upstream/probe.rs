@@ -163,7 +163,7 @@ mod tests {
             (b"\x15\x03\x01\0\x02\x02\x46", "write https://"),
             (b"SSH-2.0-x\r\n", "it answered `SSH-2.0-x"),
             (b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0b", "ENHANCE_YOUR_CALM"),
-            (b"", "before it said anything"),
+            (b"", "before it sent any data"),
         ] {
             let error = greet(&mut peer(answer).await).await.unwrap_err();
             assert!(error.contains(says), "{error}");

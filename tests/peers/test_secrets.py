@@ -471,7 +471,7 @@ def test_a_file_that_breaks_in_a_running_gateway_is_explained_without_its_bytes(
 def wait_reload(gateway, begin):
     """Waits for a reload that began after all was written: the second of two, since the watcher may
     have looked in between."""
-    ends = ("the configuration that was loaded before goes on", "configuration reloaded")
+    ends = ("the previous configuration stays in use", "configuration reloaded")
     for _ in range(2):
         gateway.process.send_signal(signal.SIGHUP)
         gateway.wait_line(lambda line: any(end in line for end in ends), start=begin)
@@ -563,7 +563,7 @@ def test_a_push_token_is_read_again_when_its_file_changes(start_gateway, open_ba
     begin = len(gateway.lines)
     token.write_text("\n")
     gateway.wait_line(lambda line: "new tokens are refused" in line and "is empty" in line, start=begin)
-    gateway.wait_line(lambda line: "configuration that was loaded before goes on" in line, start=begin)
+    gateway.wait_line(lambda line: "the previous configuration stays in use" in line, start=begin)
     assert is_known("second-token") and not is_known("")
     # A token is let in whatever else is wrong with the configuration.
     gateway.write_config({**gateway.config, "nonsense": 1})

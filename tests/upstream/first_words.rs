@@ -81,7 +81,7 @@ async fn a_peer_that_just_closes_is_said_to_close() {
     let before = ["closed the connection before it said", "connection broke before it said"];
     assert!(before.iter().any(|text| deaf.contains(text)), "{deaf}");
     let polite = told(closing(b"")).await;
-    assert!(polite.contains("the peer closed the connection before it said anything"), "{polite}");
+    assert!(polite.contains("the peer closed the connection before it sent any data"), "{polite}");
     let settled = told(closing(SETTINGS)).await;
     assert!(
         settled.contains("closed the connection right after the beginning of HTTP/2"),

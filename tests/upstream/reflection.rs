@@ -106,7 +106,7 @@ async fn a_peer_that_does_not_speak_http2_is_told_for_what_it_is() {
     for (says, told) in [
         (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "but HTTP/1: it answered"),
         (b"\x15\x03\x03\0\x02\x02\x28", "but TLS: write https://"),
-        (b"", "closed the connection before it said anything"),
+        (b"", "closed the connection before it sent any data"),
     ] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

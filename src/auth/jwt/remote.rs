@@ -270,7 +270,7 @@ async fn keep(mut fetcher: Fetcher, shared: Arc<Shared>) {
                 counter.fetch_add(1, Ordering::Relaxed);
                 let (keys, from) =
                     (before.set.as_ref().map_or(0, |set| set.len()), &fetcher.source);
-                tracing::warn!(%from, %error, keys, "keys for logins could not be fetched; those that are known go on");
+                tracing::warn!(%from, %error, keys, "keys for logins could not be fetched; the known ones stay in use");
                 schedule.failed(Instant::now(), rand::random());
                 Known { failed: Some((began, error.to_string().into())), ..(*before).clone() }
             }

@@ -23,9 +23,9 @@
 //! - Pure core: [`websocket`], the frames of a connection; [`protocol`], what
 //!   clients say and are sent; [`routing`], which method goes where; [`callout`],
 //!   RPCs that the configuration makes up.
-//! - Leaves: [`metrics`], what is counted; [`pem`], the reader of keys and
-//!   certificates; [`proto`], generated messages; [`wire`], the protobuf wire
-//!   format.
+//! - Leaves: [`close`], the close codes; [`metrics`], what is counted; [`pem`], the
+//!   reader of keys and certificates; [`proto`], generated messages; [`wire`], the
+//!   protobuf wire format.
 //!
 //! The library is there for the binary and its tests; its interface is not
 //! stable.
@@ -64,6 +64,7 @@ pub mod routing;
 pub mod websocket;
 
 // leaves
+pub mod close;
 pub mod metrics;
 pub mod pem;
 pub mod proto;

@@ -14,7 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("activity", &["session", "call", "broker", "auth", "hooks"]),
     ("state and upstream I/O", &["upstream", "registry", "outbox", "trace", "seldom"]),
     ("pure core", &["protocol", "routing", "callout", "websocket"]),
-    ("leaves", &["metrics", "pem", "proto", "wire"]),
+    ("leaves", &["close", "metrics", "pem", "proto", "wire"]),
 ];
 
 /// The number of layers above the pure core.

@@ -18,7 +18,6 @@ mod document;
 mod failure;
 mod figures;
 mod gateway;
-mod hex;
 mod instructions;
 mod load;
 mod machine;

@@ -17,7 +17,7 @@ use super::resolve::{Problem, Reflection, Resolver};
 use super::{Read, log_warnings};
 use crate::broker::cluster::Cluster;
 use crate::config::{Config, Diagnostics, PushConfig};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ReloadOutcome};
 use crate::session::Services;
 use crate::tls::Tls;
 
@@ -108,8 +108,8 @@ impl Reloader {
         self.running = loaded.config;
         self.replace(resolved.services, resolved.pending);
         // A gateway that starts with a bad file would refuse to, so it is no success.
-        let outcome = if are_files_good { "ok" } else { "refused" };
-        self.metrics.reloads.with_label_values(&[outcome]).inc();
+        let outcome = if are_files_good { ReloadOutcome::Ok } else { ReloadOutcome::Refused };
+        self.metrics.reloads.inc(outcome);
         let routes = self.services.load().calls.routes.len();
         if are_files_good {
             self.news.is_good();
@@ -149,7 +149,7 @@ impl Reloader {
     }
 
     fn refuse(&self, diagnostics: &Diagnostics) {
-        self.metrics.reloads.with_label_values(&["refused"]).inc();
+        self.metrics.reloads.inc(ReloadOutcome::Refused);
         refused(diagnostics);
     }
 

@@ -100,7 +100,7 @@ impl Workers {
         let edge = Arc::new(parts.edge);
         let admission = Arc::new(Admission::new(edge.max_connections, edge.max_connections_per_ip));
         let warnings = Arc::<Warnings>::default();
-        let refusals = Arc::<Refusals>::default();
+        let refusals = Arc::new(Refusals::new(&parts.metrics));
         let mut workers = Self {
             sweepers: Vec::new(),
             hooks: Vec::new(),

@@ -18,6 +18,8 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::future::Either;
 
+use crate::metrics::LoginOutcome;
+
 pub use each_request::{EachRequest, Judgement, Judgements};
 pub use jwt::Jwt;
 pub use rpc::Rpc;
@@ -107,12 +109,12 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// What it is called where verdicts are counted.
-    pub fn label(&self) -> &'static str {
+    /// The outcome in metrics.
+    pub fn outcome(&self) -> LoginOutcome {
         match self {
-            Self::Accepted { .. } => "accepted",
-            Self::Refused { .. } => "refused",
-            Self::Unavailable { .. } => "unavailable",
+            Self::Accepted { .. } => LoginOutcome::Accepted,
+            Self::Refused { .. } => LoginOutcome::Refused,
+            Self::Unavailable { .. } => LoginOutcome::Unavailable,
         }
     }
 

@@ -8,6 +8,7 @@
 
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use percent_encoding::percent_encode_byte;
 
 use super::caller::Caller;
 use crate::protocol::Text;
@@ -161,7 +162,7 @@ fn header_value(text: &str) -> HeaderValue {
         if is_plain(byte) {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            encoded.push_str(percent_encode_byte(byte));
         }
     }
     HeaderValue::try_from(encoded).unwrap_or(HeaderValue::from_static(""))

@@ -40,7 +40,7 @@ pub struct Context {
     pub require_encryption: bool,
     /// Counters.
     pub metrics: Arc<Metrics>,
-    /// The log of refused requests: one for all workers.
+    /// Counts and logs refused requests: one for all workers.
     pub refusals: Arc<Refusals>,
     /// Records requests; `None`: none is recorded.
     pub tracing: Option<Arc<Tracing>>,

@@ -5,34 +5,36 @@ use std::borrow::Cow;
 use tonic::Code as Status;
 
 use super::Context;
+use crate::metrics::labels;
 use crate::protocol::{Code, Failure, RequestHead};
 
-/// The reason why a request leads to no call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// The message is not a request of the protocol.
-    NoRequest,
-    /// No route has that name.
-    UnknownMethod,
-    /// The upstream's descriptors are not known yet.
-    Unresolved,
-    /// The method needs a login.
-    NotLoggedIn,
-    /// The login has expired.
-    LoginExpired,
-    /// `auth.each_request` has refused it.
-    LoginRefused,
-    /// `auth.each_request` is not available.
-    LoginUnjudged,
-    /// Encryption is required.
-    NotEncrypted,
-    /// The data is not the method's request message.
-    Malformed,
+labels! {
+    /// The reason why a request leads to no call.
+    pub enum Refusal: "reason" {
+        /// The message is not a request of the protocol.
+        NoRequest = "no_request",
+        /// No route has that name.
+        UnknownMethod = "unknown_method",
+        /// The upstream's descriptors are not known yet.
+        Unresolved = "unresolved",
+        /// The method needs a login.
+        NotLoggedIn = "not_logged_in",
+        /// The login has expired.
+        LoginExpired = "login_expired",
+        /// `auth.each_request` has refused it.
+        LoginRefused = "login_refused",
+        /// `auth.each_request` is not available.
+        LoginUnjudged = "login_unjudged",
+        /// Encryption is required.
+        NotEncrypted = "not_encrypted",
+        /// The data is not the method's request message.
+        Malformed = "malformed",
+    }
 }
 
 impl Refusal {
     /// The code of the reply, and its gRPC status.
-    fn code(self) -> (Code, Status) {
+    pub(super) fn code(self) -> (Code, Status) {
         match self {
             Self::Unresolved | Self::LoginUnjudged => (Code::RETRY_ERROR, Status::Unavailable),
             Self::NotLoggedIn | Self::LoginExpired | Self::LoginRefused => {
@@ -41,21 +43,6 @@ impl Refusal {
             Self::UnknownMethod => (Code::REQUEST_ERROR, Status::Unimplemented),
             Self::NotEncrypted => (Code::REQUEST_ERROR, Status::FailedPrecondition),
             Self::NoRequest | Self::Malformed => (Code::REQUEST_ERROR, Status::InvalidArgument),
-        }
-    }
-
-    /// The label in metrics.
-    fn label(self) -> &'static str {
-        match self {
-            Self::NoRequest => "no_request",
-            Self::UnknownMethod => "unknown_method",
-            Self::Unresolved => "unresolved",
-            Self::NotLoggedIn => "not_logged_in",
-            Self::LoginExpired => "login_expired",
-            Self::LoginRefused => "login_refused",
-            Self::LoginUnjudged => "login_unjudged",
-            Self::NotEncrypted => "not_encrypted",
-            Self::Malformed => "malformed",
         }
     }
 }
@@ -87,7 +74,7 @@ impl Refused {
     /// Counts and logs the refusal, and gives the failure for the client.
     pub fn settle(self, context: &Context, session: &str, head: &RequestHead) -> Failure {
         let code = self.code();
-        context.metrics.requests.refuse(self.refusal.label(), code.number());
+        context.refusals.count(self.refusal);
         if let Some(left_out) = context.refusals.is_due(self.refusal) {
             tracing::info!(
                 session,

@@ -1,13 +1,16 @@
-//! The log of requests that the gateway itself refuses. The first protocol has
-//! no text for `RequestError`, so its clients do not get the reason: the log does,
-//! once a minute for each reason, since anybody can send such requests.
+//! Requests that the gateway itself refuses: their counters, and their log. The
+//! first protocol has no text for `RequestError`, so its clients do not get the
+//! reason: the log does, once a minute for each reason, since anybody can send
+//! such requests.
 
 use super::refusal::Refusal;
+use crate::metrics::{Counters, Metrics};
 use crate::seldom::Seldom;
 
-/// The time when each reason was logged last. Shared by all workers.
-#[derive(Debug, Default)]
+/// The counter of each reason, and the time when it was logged last. Shared by
+/// all workers.
 pub struct Refusals {
+    counted: Counters<Refusal>,
     no_request: Seldom,
     unknown_method: Seldom,
     not_encrypted: Seldom,
@@ -15,6 +18,22 @@ pub struct Refusals {
 }
 
 impl Refusals {
+    /// With nothing logged yet.
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            counted: metrics.requests.refused(|refusal: Refusal| refusal.code().0.number()),
+            no_request: Seldom::default(),
+            unknown_method: Seldom::default(),
+            not_encrypted: Seldom::default(),
+            malformed: Seldom::default(),
+        }
+    }
+
+    /// Counts a refused request.
+    pub(super) fn count(&self, refusal: Refusal) {
+        self.counted.inc(refusal);
+    }
+
     /// Whether to log this one, and how many were left out before.
     pub(super) fn is_due(&self, refusal: Refusal) -> Option<u64> {
         match refusal {

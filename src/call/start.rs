@@ -13,7 +13,7 @@ use super::refusal::{Refusal, Refused};
 use super::spans::Spans;
 use super::{Arrival, Context, Targets, outcome};
 use crate::auth::Verdict;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ReviewCause};
 use crate::protocol::{Reply, Request, RequestHead};
 
 /// A call under way. Dropping it is safe for others: see [`Upstream::call`].
@@ -96,7 +96,7 @@ fn run(
 
 /// The verdict of `auth.each_request` on a request.
 fn permitted(verdict: Verdict, metrics: &Metrics) -> Result<(), Refused> {
-    metrics.sessions.review("request", verdict.label());
+    metrics.sessions.reviews.inc((ReviewCause::Request, verdict.outcome()));
     match verdict {
         Verdict::Accepted { .. } => Ok(()),
         Verdict::Refused { reason } => Err(Refused::new(Refusal::LoginRefused, reason)),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::close::meaning;
+
 /// Why there is no session any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Closed {
@@ -66,34 +68,6 @@ impl fmt::Display for Closed {
 }
 
 impl std::error::Error for Closed {}
-
-/// What a close code of the protocol means, and what to do about it.
-fn meaning(code: u16) -> &'static str {
-    match code {
-        1000 => "finished",
-        1001 => "it is stopping; connect again",
-        1002 => "a violation of the WebSocket protocol",
-        1008 => "a frame that it cannot read, or abuse",
-        1009 => "a message over its size limit (edge.max_message)",
-        1013 => "it is full; connect again later",
-        3000 => "the login was refused, has expired (auth.grace), or was revoked (auth.recheck)",
-        3001 => {
-            "encryption failed: it has no private key (session.private_key), or one of another \
-             length than the public key's"
-        }
-        3002 => {
-            "the platform is missing or none of those it knows (session.platforms), or \
-             setCxnParams was refused"
-        }
-        3003 => "the device id is missing, or setCxnParams was refused",
-        3004 => "replaced by a newer connection of the same device",
-        3005 => "kicked by a service",
-        3006 => "too slow: frames piled up unread (session.outbox)",
-        3007 => "no valid setCxnParams in time (session.handshake_timeout)",
-        3008 => "idle: no frame and no pong in time (session.pong_timeout)",
-        _ => "",
-    }
-}
 
 #[cfg(test)]
 mod tests {

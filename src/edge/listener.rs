@@ -16,7 +16,7 @@ use super::proxy_protocol::{self, Broken, Source};
 use super::upgrade::{NotOpened, negotiate};
 use super::warnings::Warnings;
 use crate::call::Client;
-use crate::metrics::Sessions;
+use crate::metrics::{ConnectionRefusal, Sessions};
 use crate::protocol::Close;
 use crate::session::{self, Socket};
 use crate::tls::Tls;
@@ -100,7 +100,7 @@ impl Edge {
                 Ok(Some(introduced)) => introduced,
                 Ok(None) => return,
                 Err(_) => {
-                    self.counted().refuse("timeout");
+                    self.counted().refused.inc(ConnectionRefusal::Timeout);
                     tracing::debug!(%peer, "the PROXY header took too long");
                     return;
                 }
@@ -119,11 +119,11 @@ impl Edge {
         match timeout_at(deadline, tls.acceptor().accept(stream)).await {
             Ok(Ok(stream)) => self.serve(stream, from, permit, deadline).await,
             Ok(Err(error)) => {
-                self.counted().refuse("tls");
+                self.counted().refused.inc(ConnectionRefusal::Tls);
                 tracing::debug!(%peer, %error, "TLS handshake failed");
             }
             Err(_) => {
-                self.counted().refuse("timeout");
+                self.counted().refused.inc(ConnectionRefusal::Timeout);
                 tracing::debug!(%peer, "TLS handshake took too long");
             }
         }
@@ -152,14 +152,14 @@ impl Edge {
             Ok(_) | Err(Broken::Nothing) => return None,
             Err(wrong) => wrong,
         };
-        self.counted().refuse("proxy_protocol");
+        self.counted().refused.inc(ConnectionRefusal::ProxyProtocol);
         self.warnings.broken_header(peer.ip, &wrong);
         None
     }
 
     fn drop_unheard(&self, peer: IpAddr) {
         self.warnings.dropped(peer);
-        self.counted().refuse("dropped");
+        self.counted().refused.inc(ConnectionRefusal::Dropped);
     }
 
     async fn serve<S>(&self, stream: S, peer: Peer, mut permit: Permit, deadline: Instant)
@@ -170,15 +170,15 @@ impl Edge {
         let negotiated = Box::pin(negotiate(stream, peer, &self.config));
         let Ok(upgraded) = timeout_at(deadline, negotiated).await else {
             tracing::debug!(peer = %peer.ip, "HTTP handshake took too long");
-            self.counted().refuse("timeout");
+            self.counted().refused.inc(ConnectionRefusal::Timeout);
             return;
         };
         let upgraded = match upgraded {
             Ok(upgraded) => upgraded,
             Err(why) => {
-                self.counted().refuse(match why {
-                    NotOpened::Http => "http",
-                    NotOpened::Origin => "origin",
+                self.counted().refused.inc(match why {
+                    NotOpened::Http => ConnectionRefusal::Http,
+                    NotOpened::Origin => ConnectionRefusal::Origin,
                 });
                 return;
             }
@@ -188,9 +188,9 @@ impl Edge {
         let socket = Socket::new(upgraded.stream, &upgraded.read_ahead, max_message);
         match refusal {
             Some(why) => {
-                self.counted().refuse(match why {
-                    Refused::Full => "full",
-                    Refused::PerAddress => "per_ip",
+                self.counted().refused.inc(match why {
+                    Refused::Full => ConnectionRefusal::Full,
+                    Refused::PerAddress => ConnectionRefusal::PerIp,
                 });
                 self.warnings.refused(upgraded.remote_ip, why);
                 session::refuse(socket, &Close::Full(why.text())).await;

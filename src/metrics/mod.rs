@@ -6,10 +6,12 @@
 //! [sampled](Family) when somebody looks.
 //!
 //! Labels have few values: routes, upstreams, codes, outcomes. Nothing that a
-//! client can choose is one.
+//! client can choose is one. Those whose values are known are types
+//! ([`Label`]), and all of their series exist from the start.
 //!
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/>
 
+mod counters;
 mod labels;
 mod requests;
 mod samples;
@@ -21,7 +23,13 @@ use prometheus::{
     TextEncoder,
 };
 
-pub use labels::{status_label, status_text};
+pub use counters::{Counters, Histograms};
+pub(crate) use labels::labels;
+pub use labels::{
+    Asked, CloseCode, Confirmation, ConnectionRefusal, HandshakeOutcome, Label, Labels,
+    LoginOutcome, PushRefusal, ReceiptOutcome, ReloadOutcome, ReviewCause, status_label,
+    status_text,
+};
 pub use requests::{Requests, Route};
 pub use samples::{Family, Kind, Sample};
 
@@ -44,8 +52,8 @@ pub struct Metrics {
     pub pushes: Pushes,
     /// The gateway among others.
     pub cluster: Cluster,
-    /// Configurations that were read again: by `outcome`, `ok` or `refused`.
-    pub reloads: IntCounterVec,
+    /// Configurations that were read again.
+    pub reloads: Counters<ReloadOutcome>,
 }
 
 /// Connections and sessions.
@@ -55,33 +63,31 @@ pub struct Sessions {
     pub accepted: IntCounter,
     /// Sockets that the system did not hand over.
     pub failed: IntCounter,
-    /// Connections that did not become a session, by `reason`.
-    pub refused: IntCounterVec,
-    /// Sessions that have ended, by close code.
-    pub closed: IntCounterVec,
-    /// Logins by `outcome`: `accepted`, `refused`, `unavailable`.
-    pub logins: IntCounterVec,
-    /// Judgements of sessions that have logged in, by `cause` (`device`,
-    /// `recheck`, `request`) and `outcome`.
-    pub reviews: IntCounterVec,
-    /// Encrypted handshakes by `outcome`: `done`, `shed` for want of CPU,
-    /// `malformed`.
-    pub handshakes: IntCounterVec,
+    /// Connections that did not become a session.
+    pub refused: Counters<ConnectionRefusal>,
+    /// Sessions that have ended.
+    pub closed: Counters<CloseCode>,
+    /// Logins.
+    pub logins: Counters<LoginOutcome>,
+    /// Judgements of sessions that have logged in.
+    pub reviews: Counters<(ReviewCause, LoginOutcome)>,
+    /// Encrypted handshakes.
+    pub handshakes: Counters<HandshakeOutcome>,
 }
 
 /// The push API.
 #[derive(Clone)]
 pub struct Pushes {
-    /// Calls that were refused, by `reason`: `unauthenticated`, `invalid`.
-    pub refused: IntCounterVec,
+    /// Calls that were refused.
+    pub refused: Counters<PushRefusal>,
     /// Pushes whose receipts are not complete yet.
     pub in_progress: IntGauge,
     /// Pushes, by the confirmation that was asked for.
-    pub pushes: IntCounterVec,
-    /// Receipts, by outcome.
-    pub receipts: IntCounterVec,
-    /// From a push to each receipt that confirms it, by confirmation.
-    pub seconds: HistogramVec,
+    pub pushes: Counters<Confirmation>,
+    /// Receipts.
+    pub receipts: Counters<ReceiptOutcome>,
+    /// From a push to each receipt that confirms it.
+    pub seconds: Histograms<Confirmation>,
     /// Sessions that were kicked, here or elsewhere.
     pub kicked: IntCounter,
     /// Watches that are open.
@@ -119,49 +125,15 @@ impl Metrics {
         #[cfg(target_os = "linux")]
         add(&registry, prometheus::process_collector::ProcessCollector::for_self());
         let new = New(&registry);
-        let metrics = Self {
+        Arc::new(Self {
             sessions: new.sessions(),
             requests: Requests::new(&new),
             pushes: new.pushes(),
             cluster: new.cluster(),
-            reloads: new.counters(
-                "reloads_total",
-                "Reloads of the configuration, by their outcome.",
-                &["outcome"],
-            ),
+            reloads: new
+                .counters("reloads_total", "Reloads of the configuration, by their outcome."),
             registry,
-        };
-        metrics.begin();
-        Arc::new(metrics)
-    }
-
-    /// Series that are there from the start, so that the first event of a kind
-    /// is an increase.
-    fn begin(&self) {
-        let each = |counters: &IntCounterVec, values: &[&str]| {
-            for value in values {
-                counters.with_label_values(&[value]);
-            }
-        };
-        each(&self.sessions.refused, labels::CONNECTION_REFUSALS);
-        each(&self.sessions.logins, &["accepted", "refused", "unavailable"]);
-        for cause in ["device", "recheck", "request"] {
-            for outcome in ["accepted", "refused", "unavailable"] {
-                self.sessions.reviews.with_label_values(&[cause, outcome]);
-            }
-        }
-        each(&self.sessions.handshakes, &["done", "shed", "malformed"]);
-        each(&self.sessions.closed, labels::CLOSE_CODES);
-        for refusal in labels::REFUSALS {
-            self.requests.refused.with_label_values(refusal);
-        }
-        each(&self.pushes.refused, &["unauthenticated", "invalid"]);
-        each(&self.pushes.pushes, &["queued", "written", "acknowledged"]);
-        each(&self.pushes.receipts, labels::OUTCOMES);
-        each(&self.reloads, &["ok", "refused"]);
-        for confirm in ["queued", "written", "acknowledged"] {
-            self.pushes.seconds.with_label_values(&[confirm]);
-        }
+        })
     }
 
     /// Everything, with what was sampled, as Prometheus reads it.
@@ -178,25 +150,8 @@ impl Metrics {
     }
 }
 
-impl Sessions {
-    /// A session has ended.
-    pub fn close(&self, code: u16) {
-        self.closed.with_label_values(&[labels::close_label(code)]).inc();
-    }
-
-    /// A session that has logged in was judged, for this cause and with this outcome.
-    pub fn review(&self, cause: &str, outcome: &str) {
-        self.reviews.with_label_values(&[cause, outcome]).inc();
-    }
-
-    /// A connection did not become a session.
-    pub fn refuse(&self, reason: &str) {
-        self.refused.with_label_values(&[reason]).inc();
-    }
-}
-
 /// Makes series of one registry.
-pub(crate) struct New<'a>(&'a Registry);
+struct New<'a>(&'a Registry);
 
 impl New<'_> {
     fn sessions(&self) -> Sessions {
@@ -210,25 +165,21 @@ impl New<'_> {
                 "connections_refused_total",
                 "Connections that did not become a session: too many in all or from one address (closed \
                  with 1013, or dropped), TLS or HTTP that failed or took too long, or a foreign origin.",
-                &["reason"],
             ),
             closed: self.counters(
                 "sessions_closed_total",
                 "Sessions that have ended, by WebSocket close code.",
-                &["code"],
             ),
-            logins: self.counters("logins_total", "Logins, by their outcome.", &["outcome"]),
+            logins: self.counters("logins_total", "Logins, by their outcome."),
             reviews: self.counters(
                 "login_reviews_total",
                 "Judgements of sessions that have logged in: as another device, again after a while, \
                  or for a request; and their outcome.",
-                &["cause", "outcome"],
             ),
             handshakes: self.counters(
                 "encrypted_handshakes_total",
                 "Handshakes that turn encryption on: done, shed because too many wait for the RSA \
                  operation, or with a ciphertext of the wrong length.",
-                &["outcome"],
             ),
         }
     }
@@ -238,24 +189,17 @@ impl New<'_> {
             refused: self.counters(
                 "push_calls_refused_total",
                 "Calls of the push API without a valid token, or with invalid arguments.",
-                &["reason"],
             ),
             in_progress: self
                 .gauge("pushes_in_progress", "Pushes whose receipts are not complete yet."),
             pushes: self.counters(
                 "pushes_total",
                 "Pushes of backends, by the confirmation that they ask for.",
-                &["confirm"],
             ),
-            receipts: self.counters(
-                "push_receipts_total",
-                "Receipts of pushes, by outcome.",
-                &["outcome"],
-            ),
+            receipts: self.counters("push_receipts_total", "Receipts of pushes, by outcome."),
             seconds: self.histograms(
                 "push_confirmation_seconds",
                 "From a push to a receipt that confirms it.",
-                &["confirm"],
             ),
             kicked: self.counter("sessions_kicked_total", "Sessions that backends have kicked."),
             watches: self.gauge("watches", "Backends that watch sessions."),
@@ -263,22 +207,19 @@ impl New<'_> {
     }
 
     fn cluster(&self) -> Cluster {
-        let asked = self.counters(
+        let asked: Counters<Asked> = self.counters(
             "cluster_questions_total",
             "Pushes, kicks and lists that went to other gateways: to those that hold a user, or to all.",
-            &["to"],
         );
-        let heard = self.counters(
+        let heard: Counters<Asked> = self.counters(
             "cluster_questions_heard_total",
             "Pushes, kicks and lists of other gateways, as a holder of a user or as one of all.",
-            &["to"],
         );
-        let of = |counters: &IntCounterVec, to: &str| counters.with_label_values(&[to]);
         Cluster {
-            asked_holders: of(&asked, "holders"),
-            asked_all: of(&asked, "all"),
-            heard_as_holder: of(&heard, "holders"),
-            heard_as_all: of(&heard, "all"),
+            asked_holders: asked.of(Asked::Holders).clone(),
+            asked_all: asked.of(Asked::All).clone(),
+            heard_as_holder: heard.of(Asked::Holders).clone(),
+            heard_as_all: heard.of(Asked::All).clone(),
             answers: self.counter("cluster_answers_total", "Messages that answer other gateways."),
             logins: self.counter(
                 "cluster_logins_heard_total",
@@ -293,22 +234,31 @@ impl New<'_> {
         }
     }
 
-    pub(crate) fn counter(&self, name: &str, help: &str) -> IntCounter {
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
         let made = IntCounter::with_opts(opts(name, help));
         self.add(made.unwrap_or_else(|error| never(name, &error)))
     }
 
-    pub(crate) fn gauge(&self, name: &str, help: &str) -> IntGauge {
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
         let made = IntGauge::with_opts(opts(name, help));
         self.add(made.unwrap_or_else(|error| never(name, &error)))
     }
 
-    pub(crate) fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    fn counters<L: Labels>(&self, name: &str, help: &str) -> Counters<L> {
+        Counters::new(&self.counters_by(name, help, L::NAMES))
+    }
+
+    fn histograms<L: Labels>(&self, name: &str, help: &str) -> Histograms<L> {
+        Histograms::new(&self.histograms_by(name, help, L::NAMES))
+    }
+
+    /// Counters whose labels are not known yet, such as routes.
+    fn counters_by(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
         let made = IntCounterVec::new(opts(name, help), labels);
         self.add(made.unwrap_or_else(|error| never(name, &error)))
     }
 
-    pub(crate) fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
+    fn histograms_by(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
         let options = HistogramOpts::from(opts(name, help)).buckets(BUCKETS.into());
         let made = HistogramVec::new(options, labels);
         self.add(made.unwrap_or_else(|error| never(name, &error)))
@@ -343,8 +293,8 @@ mod tests {
     #[test]
     fn everything_that_is_counted_can_be_read() {
         let metrics = Metrics::new();
-        metrics.sessions.close(3004);
-        metrics.sessions.close(4711);
+        metrics.sessions.closed.inc(3004.into());
+        metrics.sessions.closed.inc(4711.into());
         metrics.requests.route("/v1/a", "msg").done(0, std::time::Duration::from_millis(3));
         let text = metrics.render(vec![Family {
             name: "sessions",

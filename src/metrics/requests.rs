@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
 
-use super::New;
-use super::labels::{CODES, STATUSES, code_label};
+use super::labels::{STATUSES, code_label};
+use super::{Counters, Label, New};
 
 /// The requests of all routes.
 #[derive(Clone)]
@@ -14,8 +14,8 @@ pub struct Requests {
     answered: IntCounterVec,
     seconds: HistogramVec,
     calls: IntCounterVec,
-    /// Requests that were answered without a call, by reason and code.
-    pub(super) refused: IntCounterVec,
+    /// By reason and code.
+    refused: IntCounterVec,
 }
 
 /// The requests of one route.
@@ -31,22 +31,22 @@ pub struct Route {
 impl Requests {
     pub(super) fn new(new: &New<'_>) -> Self {
         Self {
-            answered: new.counters(
+            answered: new.counters_by(
                 "requests_total",
                 "Requests that led to a call, by route and the code of their answer.",
                 &["route", "code"],
             ),
-            seconds: new.histograms(
+            seconds: new.histograms_by(
                 "request_duration_seconds",
                 "From a request's frame to its answer, by route.",
                 &["route"],
             ),
-            calls: new.counters(
+            calls: new.counters_by(
                 "upstream_calls_total",
                 "Calls by upstream and gRPC status, retries not counted.",
                 &["upstream", "status"],
             ),
-            refused: new.counters(
+            refused: new.counters_by(
                 "requests_refused_total",
                 "Requests that led to no call, by the reason and the code of their answer.",
                 &["reason", "code"],
@@ -56,7 +56,8 @@ impl Requests {
 
     /// The series of a route: looked for once.
     pub fn route(&self, route: &str, upstream: &str) -> Arc<Route> {
-        let answered = |code: usize| self.answered.with_label_values(&[route, CODES[code]]);
+        let code = |code: usize| i32::try_from(code).map_or("other", code_label);
+        let answered = |number| self.answered.with_label_values(&[route, code(number)]);
         let calls = |status: usize| self.calls.with_label_values(&[upstream, STATUSES[status]]);
         Arc::new(Route {
             answered: std::array::from_fn(answered),
@@ -65,9 +66,12 @@ impl Requests {
         })
     }
 
-    /// A request was answered without a call.
-    pub fn refuse(&self, reason: &str, code: i32) {
-        self.refused.with_label_values(&[reason, code_label(code)]).inc();
+    /// Counters of requests that are answered without a call, by reason. `code` is
+    /// the code of the answer for each reason.
+    pub fn refused<L: Label>(&self, code: impl Fn(L) -> i32) -> Counters<L> {
+        Counters::with(|reason: L| {
+            self.refused.with_label_values(&[reason.label(), code_label(code(reason))])
+        })
     }
 }
 

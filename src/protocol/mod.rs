@@ -4,12 +4,11 @@
 //! - [`event`]: pushes, in no protocol.
 //! - [`codec`]: the protocol of one session, by which it reads and writes.
 //! - [`seed`]: the first protocol: its frames, its reserved methods, its encryption.
-//! - [`code`]: the codes that replies carry; [`close`]: those that sessions end with.
+//! - [`code`]: the codes that replies carry; [`Close`]: those that sessions end with.
 //!
 //! All of it is pure: bytes in, bytes out. Sessions, calls and deliveries use
 //! the vocabulary; they never see a protocol's bytes.
 
-pub mod close;
 pub mod code;
 pub mod codec;
 pub mod event;
@@ -18,7 +17,7 @@ mod lines;
 pub mod message;
 pub mod seed;
 
-pub use close::Close;
+pub use crate::close::Close;
 pub use code::Code;
 pub use codec::{Codec, Payload, Protocol, Shared, Unreadable};
 pub use event::Event;

@@ -6,10 +6,10 @@ use std::time::Duration;
 use tonic::Status;
 
 use crate::broker;
+use crate::close::MAX_REASON;
 use crate::outbox::Confirm;
 use crate::proto::push::{self, KickRequest, PushRequest};
 use crate::proto::session::PushEvent;
-use crate::protocol::close::MAX_REASON;
 use crate::registry::Target;
 
 /// Bytes of a `push_id`: every receipt repeats it.

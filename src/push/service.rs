@@ -70,10 +70,10 @@ impl PushService for Service {
         let (target, reason) = self.counted.checked(requests::kick(request.into_inner()))?;
         let kicked = self.broker.kick(&target, &reason).await.map_err(|incomplete| {
             let kicked = incomplete.kicked;
-            self.counted.kicked.inc_by(kicked as u64);
+            self.counted.kicked(kicked as u64);
             Status::unavailable(format!("{incomplete}; {kicked} were kicked elsewhere"))
         })?;
-        self.counted.kicked.inc_by(kicked as u64);
+        self.counted.kicked(kicked as u64);
         let kicked = u32::try_from(kicked).unwrap_or(u32::MAX);
         Ok(Response::new(KickResponse { kicked }))
     }

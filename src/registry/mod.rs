@@ -28,7 +28,7 @@ use std::time::SystemTime;
 
 use parking_lot::MutexGuard;
 
-use crate::protocol::Close;
+use crate::close::{ABNORMAL, Close};
 use shards::{Shards, Table, remove};
 use target::By;
 use watch::Watcher;
@@ -37,10 +37,6 @@ pub use clock::Clock;
 pub use presence::{NoSessionId, Presence, SessionId};
 pub use target::Target;
 pub use watch::{Behind, Change, Event, Watch};
-
-/// The close code of a session that ended without a close frame (RFC 6455,
-/// section 7.4.1).
-const ABNORMAL: u16 = 1006;
 
 /// Which earlier sessions a login ends.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -5,6 +5,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use base16ct::lower;
+
 use crate::outbox::Outbox;
 
 /// The name of a session: 128 random bits, written as 32 hexadecimal digits.
@@ -25,11 +27,9 @@ impl SessionId {
     /// Its 32 digits, all of ASCII. Written for every receipt, so it had better
     /// be quick.
     pub fn digits(self) -> [u8; 32] {
-        let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble };
         let mut text = [0; 32];
-        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0.to_be_bytes()) {
-            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
-        }
+        // An error would mean that there is no room for them.
+        let _fits = lower::encode(&self.0.to_be_bytes(), &mut text);
         text
     }
 
@@ -56,11 +56,11 @@ impl FromStr for SessionId {
 
     /// Only what [`Display`](fmt::Display) writes, so that a session has one name.
     fn from_str(text: &str) -> Result<Self, NoSessionId> {
-        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        if text.len() != 32 || !text.bytes().all(is_digit) {
-            return Err(NoSessionId);
+        let mut bytes = [0; 16];
+        match lower::decode(text, &mut bytes) {
+            Ok(read) if read.len() == 16 => Ok(Self(u128::from_be_bytes(bytes))),
+            _ => Err(NoSessionId),
         }
-        u128::from_str_radix(text, 16).map(Self).map_err(|_| NoSessionId)
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use super::keys;
 use super::sweeper::Stage;
 use crate::call::{Caller, Refused};
+use crate::metrics::LoginOutcome;
 use crate::protocol::seed::{Cipher, KeyExchange};
 use crate::protocol::{Close, Credentials, Description, Failure, Reply, Request, RequestHead};
 
@@ -77,8 +78,8 @@ pub(super) trait Effects {
     /// unless there is an earlier one.
     fn close(&mut self, why: Close) -> Close;
 
-    /// Counts the result of a login: `accepted`, `refused` or `unavailable`.
-    fn count_login(&mut self, result: &'static str);
+    /// Counts a login that was verified.
+    fn count_login(&mut self, outcome: LoginOutcome);
 
     /// Counts a key exchange that has succeeded.
     fn count_handshake(&mut self);

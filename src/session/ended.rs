@@ -4,13 +4,8 @@ use std::borrow::Cow;
 use std::io;
 
 use super::socket::ReadError;
-use crate::protocol::Close;
+use crate::close::{ABNORMAL, Close, NO_STATUS};
 use crate::websocket::{CloseFrame, Violation};
-
-/// The close code of a close frame without one (RFC 6455, section 7.4.1).
-const NO_STATUS: u16 = 1005;
-/// The close code of a session that ended without a close frame.
-const ABNORMAL: u16 = 1006;
 
 /// Why the loop was left.
 #[derive(Debug)]

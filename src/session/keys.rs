@@ -13,6 +13,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use crate::metrics::HandshakeOutcome;
 use crate::protocol::seed::rsa::{PrivateKey, WrongLength};
 use crate::protocol::seed::{Cipher, KeyExchange, WrappedIv};
 
@@ -50,11 +51,11 @@ pub enum Refused {
 }
 
 impl Refused {
-    /// The label in metrics.
-    pub(super) fn label(self) -> &'static str {
+    /// The outcome in metrics.
+    pub(super) fn outcome(self) -> HandshakeOutcome {
         match self {
-            Self::WrongLength => "malformed",
-            Self::Busy => "shed",
+            Self::WrongLength => HandshakeOutcome::Malformed,
+            Self::Busy => HandshakeOutcome::Shed,
         }
     }
 }

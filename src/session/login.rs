@@ -11,6 +11,7 @@ use super::Worker;
 use crate::auth::{self, Verdict};
 use crate::broker::cluster::Expected;
 use crate::call::Caller;
+use crate::metrics::ReviewCause;
 use crate::protocol::{Credentials, Description};
 
 /// Logins of one worker that may be verified again at once. They share the
@@ -73,7 +74,7 @@ pub(super) fn verify_change(
     let metrics = Arc::clone(&worker.calls.metrics);
     let verified = async move {
         let verdict = verdict.await;
-        metrics.sessions.review("device", verdict.label());
+        metrics.sessions.reviews.inc((ReviewCause::Device, verdict.outcome()));
         verdict
     };
     Some(verified.boxed())
@@ -88,7 +89,7 @@ pub(super) fn review(worker: &Worker, caller: &Caller) -> Review {
         // An error would mean that it was closed, which it never is.
         let _turn = reviews.acquire().await;
         let verdict = verdict.await;
-        metrics.sessions.review("recheck", verdict.label());
+        metrics.sessions.reviews.inc((ReviewCause::Recheck, verdict.outcome()));
         verdict
     }
     .boxed()

@@ -17,6 +17,7 @@ use super::sweeper::Stage;
 use crate::auth::Verdict;
 use crate::call::{Caller, LoginState, MAX_DEVICE_ID, MAX_TOKEN, MAX_USER_ID};
 use crate::call::{Refusal, Refused, fits};
+use crate::metrics::LoginOutcome;
 use crate::protocol::seed::{Cipher, KeyExchange, KeyOffer, WrappedIv};
 use crate::protocol::{
     Close, Code, Control, Credentials, Description, Failure, Incoming, Malformed, Outcome, Reply,
@@ -430,7 +431,7 @@ impl State {
             Verdict::Unavailable { cause } => {
                 let (session, user) = (self.caller.session_id(), &credentials.user_id);
                 tracing::warn!(session, user, cause, "a login could not be judged");
-                fx.count_login("unavailable");
+                fx.count_login(LoginOutcome::Unavailable);
                 fail(head, unavailable(), fx);
             }
         }
@@ -445,7 +446,7 @@ impl State {
         fx: &mut impl Effects,
     ) {
         let Credentials { user_id, token } = credentials;
-        fx.count_login("accepted");
+        fx.count_login(LoginOutcome::Accepted);
         tracing::debug!(session = self.caller.session_id(), user = user_id, "logged in");
         self.caller.log_in(user_id, token, expires_at);
         self.cancel_review(fx);
@@ -466,7 +467,7 @@ impl State {
         reason: String,
         fx: &mut impl Effects,
     ) -> Next {
-        fx.count_login("refused");
+        fx.count_login(LoginOutcome::Refused);
         let (session, ip) = (self.caller.session_id(), self.caller.value(Member::Ip));
         tracing::info!(session, user, ip, reason, "login refused");
         // They were meant for the user of the login before.

@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use super::run;
 use crate::auth::Authenticator;
 use crate::broker::{Broker, Lane, Push};
-use crate::call::{Client, Context, Targets};
+use crate::call::{Client, Context, Refusals, Targets};
 use crate::demo::{self, PushApi};
 use crate::hooks::{Dispatcher, Hooks};
 use crate::metrics::Metrics;
@@ -70,12 +70,13 @@ async fn worker() -> Arc<Worker> {
     let minute = Duration::from_mins(1);
     let timeouts =
         Timeouts { handshake: minute, login: minute, ping_interval: minute, pong: minute };
+    let metrics = Metrics::new();
     Arc::new(Worker {
         calls: Context {
             worker: 0,
             require_encryption: false,
-            metrics: Metrics::new(),
-            refusals: Arc::default(),
+            refusals: Arc::new(Refusals::new(&metrics)),
+            metrics,
             tracing: None,
         },
         config: Config {

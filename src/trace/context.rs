@@ -5,6 +5,7 @@
 
 use std::str::FromStr;
 
+use base16ct::lower;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
@@ -71,18 +72,15 @@ impl Parent {
 
 /// Makes a traceparent. Neither id may be zero.
 pub(super) fn traceparent(trace_id: TraceId, span_id: SpanId, is_sampled: bool) -> HeaderValue {
+    let mut digits = [0; 32];
     let mut text = Vec::with_capacity(LENGTH);
     text.extend(b"00-");
-    put_hex(&mut text, &trace_id.to_bytes());
+    // Errors would mean that the digits have no room.
+    text.extend(lower::encode(&trace_id.to_bytes(), &mut digits).unwrap_or_default());
     text.push(b'-');
-    put_hex(&mut text, &span_id.to_bytes());
+    text.extend(lower::encode(&span_id.to_bytes(), &mut digits).unwrap_or_default());
     text.extend(if is_sampled { b"-01" } else { b"-00" });
     HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static(""))
-}
-
-fn put_hex(text: &mut Vec<u8>, bytes: &[u8]) {
-    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble };
-    text.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
 }
 
 /// Trace id, span id and flags. Of a version to come, what version 00 knows.
@@ -110,18 +108,9 @@ fn fields(value: &[u8]) -> Option<[&[u8]; 4]> {
 
 /// Exactly `N` bytes from lowercase hexadecimal digits.
 fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
-    let value = |digit: &u8| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    };
-    let (pairs, []) = digits.as_chunks::<2>() else { return None };
-    let pairs = <&[[u8; 2]; N]>::try_from(pairs).ok()?;
     let mut bytes = [0; N];
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        *byte = value(high)? << 4 | value(low)?;
-    }
-    Some(bytes)
+    let read = lower::decode(digits, &mut bytes).ok()?.len();
+    (read == N).then_some(bytes)
 }
 
 /// The tracestate of all its headers, cut behind a whole entry.

@@ -7,6 +7,7 @@
 //! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#responses>
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
@@ -17,6 +18,8 @@ const DETAILS: &str = "grpc-status-details-bin";
 /// The longest message, in bytes; more of it is cut off. It ends up in logs, and
 /// with clients where errors are exposed.
 const MAX_MESSAGE: usize = 4 * 1024;
+/// The ASCII that is escaped in a message; all other scripts are anyway.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 /// How much of a `grpc-status` that is none is shown.
 const MAX_SHOWN: usize = 32;
 
@@ -85,48 +88,18 @@ fn code(status: &[u8]) -> Option<Code> {
 /// A percent-encoded message. What is not encoded as it should be stays as it
 /// is, and what is not UTF-8 becomes U+FFFD, as gRPC wants it.
 fn decode(encoded: &[u8]) -> String {
-    let mut bytes = Vec::with_capacity(encoded.len().min(MAX_MESSAGE));
-    let mut rest = encoded;
-    while let Some((&first, behind)) = rest.split_first() {
-        if bytes.len() >= MAX_MESSAGE {
-            break;
-        }
-        let escaped = match (first, behind) {
-            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)),
-            _ => None,
-        };
-        match escaped {
-            Some((high, low)) => {
-                bytes.push(high << 4 | low);
-                rest = rest.get(3..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(first);
-                rest = behind;
-            }
-        }
-    }
+    let mut decoded = percent_decode(encoded);
+    let bytes: Vec<u8> = decoded.by_ref().take(MAX_MESSAGE).collect();
     let mut text = String::from_utf8_lossy(&bytes).into_owned();
-    if !rest.is_empty() || text.len() > MAX_MESSAGE {
+    if decoded.next().is_some() || text.len() > MAX_MESSAGE {
         text.truncate(text.floor_char_boundary(MAX_MESSAGE));
         text.push('…');
     }
     text
 }
 
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
-}
-
 fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b' '..=b'~' if byte != b'%' => encoded.push(char::from(byte)),
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
+    utf8_percent_encode(text, ESCAPED).to_string()
 }
 
 #[cfg(test)]

@@ -230,7 +230,7 @@ def test_public_text_is_never_a_secret(start_gateway, connect, services, signing
         new.write_bytes(text)
         new.replace(file)
         event = gateway.wait_event(lambda event: event.get("message") == "configuration refused", start=start)
-        said = ("auth.jwt.secret", "UTF-8", "no comments", "PEM", "line breaks", "not text", "no secret")
+        said = ("auth.jwt.secret", "UTF-8", "no comments", "PEM", "line breaks", "not text", "not a secret")
         assert any(text in event["problem"] for text in said), event["problem"]
         for secret in (text, text.strip(), text.removeprefix(BOM)):
             assert_refused(*login(connect, gateway, jwt(hs256(secret), claims())))

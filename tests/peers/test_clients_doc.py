@@ -91,7 +91,7 @@ def test_every_close_code_has_a_row():
     """Those of the contract and of the source, and what clients see without a close frame."""
     contract = (ROOT / "docs" / "protocol.md").read_text().split("\n## Close codes\n")[1].split("\n## ")[0]
     codes = set(re.findall(r"^\| (\d{4}) \|", contract, re.MULTILINE))
-    source = (ROOT / "src" / "protocol" / "close.rs").read_text()
+    source = (ROOT / "src" / "close.rs").read_text()
     codes |= set(re.findall(r"=> (\d{4}),", source))
     assert len(codes) > 14
     assert {row[0] for row in table(section("Close codes"), 3)} == codes | {"1006"}

@@ -337,7 +337,9 @@ def test_without_the_key_a_header_is_no_beginning_and_the_log_says_so(
         assert not answer or answer.startswith(b"\x15" if over_tls else b"HTTP/1.1 400"), answer
     warning = gateway.wait_event(lambda event: "edge.proxy_protocol is off" in event.get("message", ""))
     assert (warning["level"], warning["peer"]) == ("WARN", BALANCER)
-    lines = [line for line in gateway.lines if "begins with a PROXY header" in line]
+    says_so = "begins with a PROXY header"
+    gateway.wait_event(lambda event: event["level"] == "DEBUG" and says_so in event.get("message", ""))
+    lines = [line for line in gateway.lines if says_so in line]
     assert [as_event(line)["level"] for line in lines] == ["WARN", "DEBUG"]
 
 

@@ -280,7 +280,7 @@ SAID = {
     "PKCS#12": "PKCS#12",
     "half": "no `-----END",
     "a key with its last line missing": "is cut off",
-    "a key with a wrong character": "no base64",
+    "a key with a wrong character": "not base64",
     "a key that ends as another": "begins as `PRIVATE KEY` and ends as `PUBLIC KEY`",
     "a key of another label": "is `PRIVATE KEY`",
     "a key labelled a certificate": "holds a certificate",

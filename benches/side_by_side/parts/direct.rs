@@ -53,7 +53,7 @@ pub(super) fn run(arguments: &[String]) -> Result<(), Failure> {
     let warm_up = Duration::from_millis(argument(arguments, 2, "milliseconds to warm up")?);
     let measure = Duration::from_millis(argument(arguments, 3, "milliseconds to measure")?);
     let request: String = argument(arguments, 4, "the request in hexadecimal")?;
-    let request = crate::hex::decode(&request).context("the request is no hexadecimal")?;
+    let request = base16ct::lower::decode_vec(&request).context("the request is no hexadecimal")?;
     let message = GetFriendListReq::decode(&*request).context("the request is none")?;
     let run = Run {
         message: Arc::new(message),

@@ -44,7 +44,7 @@ pub(super) fn run() -> Result<(), Failure> {
 fn note(request: &GetFriendListReq) {
     static TOLD: OnceLock<()> = OnceLock::new();
     TOLD.get_or_init(|| {
-        let request = crate::hex::encode(&request.encode_to_vec());
+        let request = base16ct::lower::encode_string(&request.encode_to_vec());
         if let Err(error) = say(&Seen { request }) {
             eprintln!("{error}");
         }

@@ -1,7 +1,6 @@
 //! How a push that a client got is printed.
 
-use std::fmt::Write as _;
-
+use base16ct::lower::encode_string;
 use prost_reflect::{DynamicMessage, MessageDescriptor, Value as Field};
 use serde_json::{Map, Value, json};
 
@@ -40,7 +39,7 @@ pub(super) fn line(push: &Push, events: &Events<'_>) -> String {
         None => {
             let text = readable(&push.data);
             line.extend(text.map(|text| ("text".to_owned(), json!(text))));
-            line.insert("hex".to_owned(), json!(hex(&push.data)));
+            line.insert("hex".to_owned(), json!(encode_string(&push.data)));
         }
     }
     Value::Object(line).to_string()
@@ -64,14 +63,6 @@ fn readable(bytes: &[u8]) -> Option<&str> {
     let is_text = |c: char| !c.is_control() || c == '\n' || c == '\t';
     let text = str::from_utf8(bytes).ok()?;
     (!text.is_empty() && text.chars().all(is_text)).then_some(text)
-}
-
-fn hex(data: &[u8]) -> String {
-    data.iter().fold(String::with_capacity(data.len() * 2), |mut hex, byte| {
-        // Writing into a text cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }
 
 #[cfg(test)]

@@ -157,6 +157,7 @@ mod tests {
             let spelt = of(&format!("{{ paths: {{ /ws: {{}}, {other}: {{}} }} }}"));
             assert_eq!(spelt, [format!("`{other}` is another spelling of a path")]);
         }
+        assert_eq!(of("{ paths: { /%0F: {}, /%+F: {} } }"), Vec::<String>::new());
         let cased = of("{ paths: { /%e4: {}, /%E4: {} } }");
         assert_eq!(cased, ["`/%E4` is another spelling of a path"]);
         let many: Vec<_> = (0..17).map(|n| format!("/{n}: {{}}")).collect();

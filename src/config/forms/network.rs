@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::{IpNet, Ipv4Net};
+use percent_encoding::percent_encode_byte;
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
 use super::{Complaint, FilePath, Form, form};
@@ -63,8 +64,9 @@ pub(in crate::config) fn normal_path(path: &str) -> String {
         rest = behind;
         let encoded = behind.split_first_chunk::<2>().filter(|_| *byte == b'%');
         let decoded = encoded.and_then(|(digits, behind)| {
-            let digits = str::from_utf8(digits).ok()?;
-            Some((u8::from_str_radix(digits, 16).ok()?, behind))
+            let mut byte = [0];
+            base16ct::mixed::decode(digits, &mut byte).ok()?;
+            Some((byte[0], behind))
         });
         match decoded {
             Some((byte, behind)) => {
@@ -72,7 +74,7 @@ pub(in crate::config) fn normal_path(path: &str) -> String {
                 if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
                     text.push(byte);
                 } else {
-                    text.extend_from_slice(format!("%{byte:02X}").as_bytes());
+                    text.extend_from_slice(percent_encode_byte(byte).as_bytes());
                 }
             }
             None => text.push(*byte),

@@ -133,16 +133,10 @@ impl Cipher {
 fn hex_md5(secret: &[u8]) -> Zeroizing<[u8; 32]> {
     let mut digest = Md5::digest(secret);
     let mut hex = Zeroizing::new([0; 32]);
-    for (pair, byte) in hex.chunks_exact_mut(2).zip(&digest) {
-        pair.copy_from_slice(&[hex_digit(byte >> 4), hex_digit(byte & 0xf)]);
-    }
+    // An error would mean that there is no room for it.
+    let _fits = base16ct::lower::encode(&digest, &mut *hex);
     digest.as_mut_slice().zeroize();
     hex
-}
-
-/// The character of a number below 16.
-const fn hex_digit(nibble: u8) -> u8 {
-    if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble }
 }
 
 impl Drop for Keyed {
@@ -181,10 +175,7 @@ mod tests {
     }
 
     fn unhex(hex: &str) -> Vec<u8> {
-        hex.as_bytes()
-            .chunks(2)
-            .map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap())
-            .collect()
+        base16ct::lower::decode_vec(hex).unwrap()
     }
 
     #[test]

@@ -31,14 +31,8 @@ impl Default for ServerIvs {
 impl ServerIvs {
     /// The string of a session.
     pub(super) fn text(&self, session_id: &str) -> String {
-        use fmt::Write as _;
         let tag = hmac::sign(&self.0, session_id.as_bytes());
-        let mut text = String::with_capacity(2 * RANDOM);
-        for byte in tag.as_ref().iter().take(RANDOM) {
-            // Writing into a string does not fail.
-            let _written = write!(text, "{byte:02x}");
-        }
-        text
+        base16ct::lower::encode_string(tag.as_ref().get(..RANDOM).unwrap_or_default())
     }
 }
 

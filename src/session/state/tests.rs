@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::call::Client;
+use crate::metrics::Label as _;
 use crate::protocol::Request;
 use crate::session::sweeper::Timeouts;
 
@@ -119,8 +120,8 @@ impl Effects for Recorder {
     fn close(&mut self, why: Close) -> Close {
         self.closing.clone().unwrap_or(why)
     }
-    fn count_login(&mut self, result: &'static str) {
-        self.note(format!("login {result}"));
+    fn count_login(&mut self, outcome: LoginOutcome) {
+        self.note(format!("login {}", outcome.label()));
     }
     fn count_handshake(&mut self) {
         self.note("handshake");

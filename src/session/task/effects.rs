@@ -10,6 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use crate::auth::Verdict;
 use crate::broker::cluster::Expected;
 use crate::call::{self, Arrival, Caller, InFlight, KnownUser, Refused};
+use crate::metrics::{HandshakeOutcome, LoginOutcome};
 use crate::outbox::{Reader, Rejected};
 use crate::protocol::seed::{Cipher, KeyExchange};
 use crate::protocol::{
@@ -143,13 +144,7 @@ impl Effects for Surroundings {
     fn unwrap(&mut self, exchange: KeyExchange) -> Result<(), Unwrapping> {
         let keys = self.worker.keys.as_ref().ok_or(Unwrapping::Unavailable)?;
         let cipher = keys.submit(exchange).map_err(|refused| {
-            self.worker
-                .calls
-                .metrics
-                .sessions
-                .handshakes
-                .with_label_values(&[refused.label()])
-                .inc();
+            self.worker.calls.metrics.sessions.handshakes.inc(refused.outcome());
             Unwrapping::Refused(refused)
         })?;
         self.deciding = Some(cipher.map(|cipher| Decided::Key(cipher.ok())).boxed());
@@ -212,11 +207,11 @@ impl Effects for Surroundings {
         self.outbox.outbox().close(why)
     }
 
-    fn count_login(&mut self, result: &'static str) {
-        self.worker.calls.metrics.sessions.logins.with_label_values(&[result]).inc();
+    fn count_login(&mut self, outcome: LoginOutcome) {
+        self.worker.calls.metrics.sessions.logins.inc(outcome);
     }
 
     fn count_handshake(&mut self) {
-        self.worker.calls.metrics.sessions.handshakes.with_label_values(&["done"]).inc();
+        self.worker.calls.metrics.sessions.handshakes.inc(HandshakeOutcome::Done);
     }
 }

@@ -159,7 +159,7 @@ where
     async fn end(&mut self, ended: Ended) {
         let Self { socket, state, fx, confirmations, .. } = self;
         let (code, reason) = ended.told();
-        fx.worker.calls.metrics.sessions.close(code);
+        fx.worker.calls.metrics.sessions.closed.inc(code.into());
         fx.handle.set_stage(Stage::Closing);
         fx.end_membership(state.caller(), code, &reason);
         fx.outbox.seal();

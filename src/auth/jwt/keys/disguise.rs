@@ -12,6 +12,7 @@
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use percent_encoding::percent_decode_str;
 
 /// Encodings within encodings that are looked through.
 const DEPTH: usize = 3;
@@ -174,7 +175,7 @@ fn encoded(text: &str) -> Vec<Vec<u8>> {
         found.extend((0..4).filter_map(|from| base64(run.get(from..)?)));
     }
     if text.contains('%') {
-        found.push(percent(text.as_bytes()));
+        found.push(percent_decode_str(&text).collect());
     }
     found
 }
@@ -184,9 +185,7 @@ fn runs(text: &str, of: impl Fn(u8) -> bool) -> impl Iterator<Item = &[u8]> {
 }
 
 fn hexadecimal(digits: &[u8]) -> Option<Vec<u8>> {
-    let value = |digit: u8| char::from(digit).to_digit(16).and_then(|it| u8::try_from(it).ok());
-    let pairs = digits.as_chunks::<2>().0.iter();
-    pairs.map(|[high, low]| Some(value(*high)? << 4 | value(*low)?)).collect()
+    base16ct::mixed::decode_vec(digits.as_chunks::<2>().0.as_flattened()).ok()
 }
 
 fn base64(digits: &[u8]) -> Option<Vec<u8>> {
@@ -203,23 +202,6 @@ fn base64(digits: &[u8]) -> Option<Vec<u8>> {
         other => *other,
     };
     LENIENT.decode(digits.iter().map(standard).collect::<Vec<_>>()).ok()
-}
-
-fn percent(text: &[u8]) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((first, behind)) = rest.split_first() {
-        rest = behind;
-        let byte = behind.get(..2).filter(|_| *first == b'%').and_then(hexadecimal);
-        match byte.as_deref() {
-            Some([byte]) => {
-                decoded.push(*byte);
-                rest = behind.get(2..).unwrap_or_default();
-            }
-            _ => decoded.push(*first),
-        }
-    }
-    decoded
 }
 
 #[cfg(test)]

@@ -1,10 +1,69 @@
 //! Why a session ends, as the client sees it: the close codes.
 //!
+//! [`Close`] has the codes that the gateway sends, and their reasons. [`KNOWN`]
+//! has all codes that a session may end with: metrics take their labels from it,
+//! and `client` its explanations.
+//!
 //! Codes below 3000 are those of RFC 6455, section 7.4.1, and its registry;
 //! the others are the session protocol's own.
 
 /// Bytes of a close frame's reason: what RFC 6455 leaves of a control frame.
 pub const MAX_REASON: usize = 123;
+
+/// The code of a close frame without one.
+pub const NO_STATUS: u16 = 1005;
+/// The code of a session that ended without a close frame.
+pub const ABNORMAL: u16 = 1006;
+
+/// A close code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// The number.
+    pub code: u16,
+    /// The number, as text.
+    pub label: &'static str,
+    /// The explanation for the user of a client, with the keys of the
+    /// configuration that matter; empty where the reason says it all.
+    pub meaning: &'static str,
+}
+
+macro_rules! known {
+    ($($code:literal $meaning:literal,)+) => {
+        [$(Known { code: $code, label: stringify!($code), meaning: $meaning }),+]
+    };
+}
+
+/// The gateway's own codes, and the usual ones of clients.
+pub const KNOWN: [Known; 21] = known! {
+    1000 "finished",
+    1001 "it is stopping; connect again",
+    1002 "a violation of the WebSocket protocol",
+    1003 "",
+    1005 "",
+    1006 "",
+    1007 "",
+    1008 "a frame that it cannot read, or abuse",
+    1009 "a message over its size limit (edge.max_message)",
+    1011 "",
+    1012 "",
+    1013 "it is full; connect again later",
+    3000 "the login was refused, has expired (auth.grace), or was revoked (auth.recheck)",
+    3001 "encryption failed: it has no private key (session.private_key), or one of another \
+          length than the public key's",
+    3002 "the platform is missing or none of those it knows (session.platforms), or \
+          setCxnParams was refused",
+    3003 "the device id is missing, or setCxnParams was refused",
+    3004 "replaced by a newer connection of the same device",
+    3005 "kicked by a service",
+    3006 "too slow: frames piled up unread (session.outbox)",
+    3007 "no valid setCxnParams in time (session.handshake_timeout)",
+    3008 "idle: no frame and no pong in time (session.pong_timeout)",
+};
+
+/// The explanation of a close code; empty where there is none.
+pub fn meaning(code: u16) -> &'static str {
+    KNOWN.iter().find(|known| known.code == code).map_or("", |known| known.meaning)
+}
 
 /// Why the gateway closes a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,5 +166,57 @@ impl Close {
     /// Whether calls in flight are answered before the session is closed.
     pub const fn waits_for_calls(&self) -> bool {
         matches!(self, Self::GoingAway)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The variant to test after this one, beginning with `Kicked`. A `match`, so that
+    /// a variant that is added cannot be left out.
+    const fn next(close: &Close) -> Option<Close> {
+        Some(match close {
+            Close::GoingAway => Close::Stopping,
+            Close::Stopping => Close::FramingError,
+            Close::FramingError => Close::InvalidText,
+            Close::InvalidText => Close::ProtocolError,
+            Close::ProtocolError => Close::TooBig,
+            Close::TooBig => Close::Full(""),
+            Close::Full(_) => Close::AuthenticationFailed,
+            Close::AuthenticationFailed => Close::LoginExpired,
+            Close::LoginExpired => Close::LoginRevoked,
+            Close::LoginRevoked => Close::EncryptionUnavailable(""),
+            Close::EncryptionUnavailable(_) => Close::Platform,
+            Close::Platform => Close::PlatformRefused(""),
+            Close::PlatformRefused(_) => Close::DeviceIdRefused(""),
+            Close::DeviceIdRefused(_) => Close::DeviceId,
+            Close::DeviceId => Close::PackageId,
+            Close::PackageId => Close::Replaced,
+            Close::Replaced => return None,
+            Close::Kicked(_) => Close::TooSlow,
+            Close::TooSlow => Close::HandshakeTimeout(""),
+            Close::HandshakeTimeout(_) => Close::Idle,
+            Close::Idle => Close::GoingAway,
+        })
+    }
+
+    #[test]
+    fn every_code_that_the_gateway_sends_is_known() {
+        let all = std::iter::successors(Some(Close::Kicked("".into())), next);
+        let codes: Vec<_> = all.map(|close| close.code()).collect();
+        assert_eq!(codes.len(), 21);
+        for code in codes {
+            assert!(KNOWN.iter().any(|known| known.code == code), "{code} is not in KNOWN");
+        }
+    }
+
+    #[test]
+    fn known_codes_are_in_order() {
+        assert!(KNOWN.is_sorted_by(|a, b| a.code < b.code));
+        for code in [NO_STATUS, ABNORMAL] {
+            assert!(KNOWN.iter().any(|known| known.code == code));
+        }
+        assert_eq!(KNOWN.map(|known| known.label.parse()), KNOWN.map(|known| Ok(known.code)));
     }
 }

@@ -85,7 +85,6 @@ const KNOWN: &[&[&str]] = &[
         "auth/jwt/keys/secret.rs",
         "auth/jwt/keys.rs",
     ],
-    &["auth/jwt.rs", "auth/mod.rs", "auth/rpc.rs"],
     &[
         "broker/cluster/asking.rs",
         "broker/cluster/holders.rs",

@@ -92,7 +92,6 @@ const KNOWN: &[&[&str]] = &[
         "broker/watching.rs",
     ],
     &["broker/cluster/credentials.rs", "broker/cluster/link.rs"],
-    &["call/caller.rs", "call/metadata.rs"],
     &[
         "callout/doubt.rs",
         "callout/fields.rs",

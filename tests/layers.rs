@@ -92,7 +92,6 @@ const KNOWN: &[&[&str]] = &[
         "broker/watching.rs",
     ],
     &["broker/cluster/credentials.rs", "broker/cluster/link.rs"],
-    &["cli/completions.rs", "cli/mod.rs"],
     &["cli/token/new_key.rs", "cli/token.rs"],
     &["client/connection.rs", "client/session.rs"],
     &[

@@ -5,10 +5,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Command, CommandFactory as _};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::Cli;
 use super::failure::Failure;
 use super::output::print;
 
@@ -23,9 +22,10 @@ pub(super) struct Completions {
 }
 
 impl Completions {
-    pub(super) fn run(self) -> Result<(), Failure> {
+    /// `program`: the command with all below it.
+    pub(super) fn run(self, mut program: Command) -> Result<(), Failure> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "bridgehead", &mut script);
+        clap_complete::generate(self.shell, &mut program, "bridgehead", &mut script);
         print(String::from_utf8_lossy(&script).trim_end())
     }
 }
@@ -39,8 +39,9 @@ pub(super) struct Man {
 }
 
 impl Man {
-    pub(super) fn run(self) -> Result<(), Failure> {
-        let mut command = Cli::command().disable_help_subcommand(true);
+    /// `program`: the command with all below it.
+    pub(super) fn run(self, program: Command) -> Result<(), Failure> {
+        let mut command = program.disable_help_subcommand(true);
         command.build();
         let unwritten = |error: &io::Error| Failure::failed(format!("cannot write pages: {error}"));
         match self.out {

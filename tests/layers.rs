@@ -92,7 +92,6 @@ const KNOWN: &[&[&str]] = &[
         "broker/watching.rs",
     ],
     &["broker/cluster/credentials.rs", "broker/cluster/link.rs"],
-    &["client/connection.rs", "client/session.rs"],
     &[
         "config/forms/mod.rs",
         "config/forms/names.rs",

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::forms;
+use super::own_metadata::OwnMetadata;
 use super::secret::SecretSource;
 
 /// What gRPC metadata the calls of an upstream carry, other than usual.
@@ -33,60 +34,4 @@ pub enum Authorization {
     Pass,
     /// It does not: for services that take every token for one of their own.
     Drop,
-}
-
-/// The names of the gateway's own metadata.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
-pub enum OwnMetadata {
-    /// The user who is logged in.
-    XUserId,
-    /// The gateway's name for the session.
-    XSessionId,
-    /// The device, as the client names it.
-    XDeviceId,
-    /// `ios`, `web`, …
-    XPlatform,
-    /// The client's IP address.
-    XForwardedFor,
-    /// The request's id, as the client names it.
-    XRequestId,
-    /// The client's name for the method.
-    XMethod,
-    /// Where the call stands in a trace.
-    Traceparent,
-    /// What tracing systems tell each other besides.
-    Tracestate,
-}
-
-impl OwnMetadata {
-    /// Each of them.
-    pub const ALL: [Self; 9] = [
-        Self::XUserId,
-        Self::XSessionId,
-        Self::XDeviceId,
-        Self::XPlatform,
-        Self::XForwardedFor,
-        Self::XRequestId,
-        Self::XMethod,
-        Self::Traceparent,
-        Self::Tracestate,
-    ];
-
-    /// The name as it stands in a call.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::XUserId => "x-user-id",
-            Self::XSessionId => "x-session-id",
-            Self::XDeviceId => "x-device-id",
-            Self::XPlatform => "x-platform",
-            Self::XForwardedFor => "x-forwarded-for",
-            Self::XRequestId => "x-request-id",
-            Self::XMethod => "x-method",
-            Self::Traceparent => "traceparent",
-            Self::Tracestate => "tracestate",
-        }
-    }
 }

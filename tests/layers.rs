@@ -92,8 +92,6 @@ const KNOWN: &[&[&str]] = &[
         "broker/watching.rs",
     ],
     &["broker/cluster/credentials.rs", "broker/cluster/link.rs"],
-    &["protocol/codec.rs", "protocol/seed/mod.rs"],
-    &["protocol/message.rs", "protocol/seed/methods.rs"],
     &["push/mod.rs", "push/service.rs", "push/stream.rs"],
     &["registry/mod.rs", "registry/watch.rs"],
     &[

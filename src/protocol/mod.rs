@@ -3,6 +3,7 @@
 //! - [`message`]: a client's messages and the replies to them, in no protocol.
 //! - [`event`]: pushes, in no protocol.
 //! - [`codec`]: the protocol of one session, by which it reads and writes.
+//! - [`payload`]: messages of a WebSocket.
 //! - [`seed`]: the first protocol: its frames, its reserved methods, its encryption.
 //! - [`code`]: the codes that replies carry; [`close`]: those that sessions end with.
 //!
@@ -16,13 +17,15 @@ pub mod event;
 #[cfg(test)]
 mod lines;
 pub mod message;
+pub mod payload;
 pub mod seed;
 
 pub use close::Close;
 pub use code::Code;
-pub use codec::{Codec, Payload, Protocol, Shared, Unreadable};
+pub use codec::{Codec, Protocol, Shared};
 pub use event::Event;
 pub use message::{
     Author, Control, Credentials, Description, Failure, Incoming, Outcome, Reply, Request,
     RequestHead, Text, Verdict,
 };
+pub use payload::{Payload, Unreadable};

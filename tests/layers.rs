@@ -92,7 +92,6 @@ const KNOWN: &[&[&str]] = &[
         "broker/watching.rs",
     ],
     &["broker/cluster/credentials.rs", "broker/cluster/link.rs"],
-    &["registry/mod.rs", "registry/watch.rs"],
     &[
         "routing/builder.rs",
         "routing/identity.rs",

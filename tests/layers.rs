@@ -93,15 +93,6 @@ const KNOWN: &[&[&str]] = &[
     ],
     &["broker/cluster/credentials.rs", "broker/cluster/link.rs"],
     &[
-        "routing/builder.rs",
-        "routing/identity.rs",
-        "routing/nest.rs",
-        "routing/response.rs",
-        "routing/route.rs",
-        "routing/splice.rs",
-        "routing/table.rs",
-    ],
-    &[
         "routing/descriptors/files.rs",
         "routing/descriptors/imports.rs",
         "routing/descriptors/sets.rs",

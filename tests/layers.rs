@@ -92,12 +92,6 @@ const KNOWN: &[&[&str]] = &[
         "broker/watching.rs",
     ],
     &["broker/cluster/credentials.rs", "broker/cluster/link.rs"],
-    &[
-        "routing/descriptors/files.rs",
-        "routing/descriptors/imports.rs",
-        "routing/descriptors/sets.rs",
-        "routing/descriptors.rs",
-    ],
     &["trace/export.rs", "trace/mod.rs", "trace/span.rs"],
     &[
         "upstream/call.rs",

@@ -92,7 +92,6 @@ const KNOWN: &[&[&str]] = &[
         "broker/watching.rs",
     ],
     &["broker/cluster/credentials.rs", "broker/cluster/link.rs"],
-    &["trace/export.rs", "trace/mod.rs", "trace/span.rs"],
     &[
         "upstream/call.rs",
         "upstream/exchange.rs",

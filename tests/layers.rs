@@ -78,21 +78,18 @@ const APART: &[(&str, &[&str])] =
     &[("call", &["session", "outbox", "registry", "edge", "websocket", "broker"])];
 
 /// Circles that are known. The list shrinks: an entry that is no circle any more fails.
-const KNOWN: &[&[&str]] = &[
-    &[
-        "upstream/call.rs",
-        "upstream/exchange.rs",
-        "upstream/failure.rs",
-        "upstream/metadata.rs",
-        "upstream/mod.rs",
-        "upstream/monitor.rs",
-        "upstream/pool.rs",
-        "upstream/reconnect.rs",
-        "upstream/resolve.rs",
-        "upstream/rules.rs",
-    ],
-    &["upstream/connection.rs", "upstream/endpoint.rs", "upstream/journal.rs"],
-];
+const KNOWN: &[&[&str]] = &[&[
+    "upstream/call.rs",
+    "upstream/exchange.rs",
+    "upstream/failure.rs",
+    "upstream/metadata.rs",
+    "upstream/mod.rs",
+    "upstream/monitor.rs",
+    "upstream/pool.rs",
+    "upstream/reconnect.rs",
+    "upstream/resolve.rs",
+    "upstream/rules.rs",
+]];
 
 #[test]
 fn every_module_has_its_layer() {

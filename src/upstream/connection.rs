@@ -10,12 +10,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use h2::client::{Builder, SendRequest};
-use h2::{Ping, PingPong, Reason};
+use h2::{Ping, PingPong};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
+use super::closed::Closed;
 use super::dial::Io;
 use super::endpoint::Endpoint;
 use super::framing::Payload;
@@ -135,15 +136,6 @@ pub(super) struct Opened {
     pub(super) pings: Option<PingPong>,
     /// Whether the peer has answered the first one.
     pub(super) ponged: bool,
-}
-
-/// Why a connection takes no new calls.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Closed {
-    /// The peer said goodbye (GOAWAY without an error): calls in flight finish.
-    Goodbye,
-    /// It broke.
-    Broken(String),
 }
 
 /// How a connection is to be spoken over.
@@ -397,16 +389,6 @@ impl Connection {
     fn wake_if_room(&self) {
         if !self.waiters.is_empty() && self.room().is_some() {
             self.waiters.wake_one();
-        }
-    }
-}
-
-impl From<h2::Error> for Closed {
-    fn from(error: h2::Error) -> Self {
-        if error.is_go_away() && error.reason() == Some(Reason::NO_ERROR) {
-            Self::Goodbye
-        } else {
-            Self::Broken(error.to_string())
         }
     }
 }

@@ -35,6 +35,7 @@ mod address;
 mod backoff;
 mod balance;
 mod call;
+mod closed;
 mod connection;
 mod dial;
 mod endpoint;

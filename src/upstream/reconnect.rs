@@ -10,7 +10,8 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::backoff::Backoff;
-use super::connection::{Closed, Connection, Opened};
+use super::closed::Closed;
+use super::connection::{Connection, Opened};
 use super::dial::CONNECT_TIMEOUT;
 use super::endpoint::{Endpoint, Phase};
 use super::liveness::{LOOK, Renewals, Standing};

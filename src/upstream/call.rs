@@ -13,7 +13,7 @@ use tonic::{Code, Status};
 use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::exchange::{InFlight, LAST};
-use super::failure::{Failure, Fate};
+use super::failure::{Failure, Fate, Origin};
 use super::metadata::{Metadata, Own, Timeout};
 use super::pool::{Pool, Unavailable};
 use super::trail::Trail;
@@ -65,16 +65,6 @@ pub struct CallError {
     pub origin: Origin,
     /// The address the call was last sent to, if it was sent at all.
     pub endpoint: Option<Arc<str>>,
-}
-
-/// Where a status came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// The service answered with it.
-    Service,
-    /// The gateway made it: the service did not answer in time, or at all, or
-    /// not in gRPC.
-    Gateway,
 }
 
 /// Makes a call; see [`super::Upstream::call`].

@@ -18,9 +18,10 @@
 //!   sessions.
 //! - State and upstream I/O: [`registry`], who is connected; [`outbox`], what
 //!   waits to be written to a client; [`upstream`], connections to services;
-//!   [`trace`], what is recorded for a collector.
+//!   [`trace`], what is recorded for a collector; `seldom`, how often strangers
+//!   may cause a warning.
 //! - Pure core: [`websocket`], the frames of a connection; [`protocol`], what
-//!   clients say and are sent, in each protocol; [`routing`], which method goes where; [`callout`],
+//!   clients say and are sent; [`routing`], which method goes where; [`callout`],
 //!   RPCs that the configuration makes up.
 //! - Leaves: [`metrics`], what is counted; [`pem`], the reader of keys and
 //!   certificates; [`proto`], generated messages; [`wire`], the protobuf wire
@@ -52,6 +53,7 @@ pub mod session;
 // state and upstream I/O
 pub mod outbox;
 pub mod registry;
+mod seldom;
 pub mod trace;
 pub mod upstream;
 

@@ -22,7 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("composition", &["main", "lib", "cli", "app", "config", "client", "demo"]),
     ("edges", &["admin", "edge", "push", "tls"]),
     ("activity", &["session", "call", "broker", "auth", "hooks"]),
-    ("state and upstream I/O", &["upstream", "registry", "outbox", "trace"]),
+    ("state and upstream I/O", &["upstream", "registry", "outbox", "trace", "seldom"]),
     ("pure core", &["protocol", "routing", "callout", "websocket"]),
     ("leaves", &["metrics", "pem", "proto", "wire"]),
 ];

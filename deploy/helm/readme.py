@@ -1,7 +1,7 @@
 """Writes the table of values in the chart's README from the comments of values.yaml.
 
-A comment that begins with `# --` describes the key below it, and with it what is inside of it;
-every key needs one. `--check` only tells whether the table is current; `--chart` names another
+A comment that begins with `# --` describes the key below it and the keys inside of it;
+every key needs one. `--check` only reports whether the table is current; `--chart` names another
 folder than this chart's. `make chart` runs this.
 """
 

@@ -40,7 +40,7 @@ fuzz_target!(|text: &str| {
     }
     // Rendering thousands of diagnostics takes its time and shows nothing new.
     if diagnostics.errors() + diagnostics.warnings() < 50 {
-        let rendered = diagnostics.render(text.len() % 2 == 0);
+        let rendered = diagnostics.render(text.len().is_multiple_of(2));
         let lines: Vec<String> = diagnostics.lines().collect();
         if !text.contains(SECRET) {
             assert!(!rendered.contains(SECRET) && !lines.concat().contains(SECRET), "{rendered}");

@@ -30,7 +30,8 @@ fuzz_target!(|frame: &[u8]| {
 
     if let Some(request) = opened {
         let code = frame.first().map_or(0, |byte| i32::from(byte.cast_signed()));
-        let answer = codec::answer(&request.req_id, &request.method, Code::new(code), &request.data);
+        let answer =
+            codec::answer(&request.req_id, &request.method, Code::new(code), &request.data);
         assert_eq!(answer, encode_with_prost(&request, code));
     }
 });

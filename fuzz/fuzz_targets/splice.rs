@@ -67,7 +67,8 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn prepare_nested(route: &Route<()>, data: &[u8]) {
     let data_bytes = Bytes::copy_from_slice(data);
-    let own = |data: &Bytes| route.prepare(data, |layout| layout.encode(member), member(Member::ReqId));
+    let own =
+        |data: &Bytes| route.prepare(data, |layout| layout.encode(member), member(Member::ReqId));
     let Ok(prepared) = own(&data_bytes) else { return };
     assert_eq!(own(&prepared).as_ref(), Ok(&prepared), "what is filled stays as it is");
     // What cannot be decoded no service reads.
@@ -91,7 +92,9 @@ fn fill(message: &mut DynamicMessage) {
         match message.get_field_mut(&field) {
             Value::Message(inner) => fill(inner),
             Value::List(inner) => inner.iter_mut().filter_map(Value::as_message_mut).for_each(fill),
-            Value::Map(inner) => inner.values_mut().filter_map(Value::as_message_mut).for_each(fill),
+            Value::Map(inner) => {
+                inner.values_mut().filter_map(Value::as_message_mut).for_each(fill)
+            }
             _ => {}
         }
     }

@@ -51,7 +51,7 @@ fn read_by_tungstenite(bytes: &[u8]) -> Vec<Message> {
     while let Ok(message) = socket.read() {
         messages.push(match message {
             Theirs::Binary(payload) => Message::Binary(payload),
-            Theirs::Text(_) => Message::Text,
+            Theirs::Text(text) => Message::Text(text.as_str().into()),
             Theirs::Ping(payload) => Message::Ping(payload),
             Theirs::Pong(payload) => Message::Pong(payload),
             Theirs::Close(_) | Theirs::Frame(_) => return messages,

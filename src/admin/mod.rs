@@ -28,6 +28,7 @@ pub use readiness::Check;
 
 use crate::edge::host;
 use crate::metrics;
+use crate::seldom::Seldom;
 
 /// Connections at once; further ones wait.
 const MAX_CONNECTIONS: usize = 64;
@@ -74,6 +75,7 @@ impl Drop for Server {
 
 async fn accept(listener: TcpListener, sources: Arc<Sources>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let warnings = Seldom::default();
     loop {
         // The semaphore is never closed.
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -86,7 +88,12 @@ async fn accept(listener: TcpListener, sources: Arc<Sources>) {
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept an admin connection");
+                if let Some(left_out) = warnings.is_due() {
+                    tracing::warn!(
+                        %error, left_out,
+                        "cannot accept an admin connection; the next such warning in a minute"
+                    );
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

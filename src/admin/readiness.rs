@@ -55,7 +55,8 @@ mod tests {
     #[test]
     fn what_is_needed_decides_and_the_rest_is_told() {
         let well = Check::needed("listeners", vec![]);
-        let alone = Check::wanted("cluster", vec!["NATS cannot be reached".into()]);
+        let alone =
+            Check::wanted("cluster", vec!["no connection to NATS: nats:4222: refused".into()]);
         let pending = Check::needed("routes", vec!["msg: down".into()]);
         let told = |checks: &[&Check]| {
             let checks: Vec<_> = checks.iter().map(|check| (*check).clone()).collect();
@@ -67,7 +68,10 @@ mod tests {
         let (is_ready, value) = told(&[&well, &alone]);
         assert!(is_ready);
         assert_eq!(value["status"], "degraded");
-        assert_eq!(value["checks"]["cluster"]["reasons"][0], "NATS cannot be reached");
+        assert_eq!(
+            value["checks"]["cluster"]["reasons"][0],
+            "no connection to NATS: nats:4222: refused"
+        );
         assert_eq!(value["checks"]["listeners"], serde_json::json!({ "ok": true }));
         let (is_ready, value) = told(&[&pending, &well]);
         assert!(!is_ready);

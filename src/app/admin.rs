@@ -40,7 +40,7 @@ pub(super) struct State {
 /// What changes while the gateway runs.
 #[derive(Default)]
 pub(super) struct News {
-    /// The gateway is going away.
+    /// The gateway drains before it stops.
     draining: AtomicBool,
     /// Upstreams whose descriptors are not known yet, and why.
     pending: ArcSwap<Vec<(String, String)>>,
@@ -120,7 +120,7 @@ fn complaints(services: &Services) -> Vec<String> {
 
 impl State {
     fn readiness(&self) -> Vec<Check> {
-        let draining = self.news.is_draining().then(|| "the gateway is going away".to_owned());
+        let draining = self.news.is_draining().then(|| "the gateway is stopping".to_owned());
         let pending = self.news.pending.load();
         let reason = |(upstream, reason): &(String, String)| format!("{upstream}: {reason}");
         let mut checks = vec![
@@ -143,8 +143,8 @@ impl State {
         // A service that is away is away for all gateways: see below.
         checks.push(Check::wanted("upstreams", complaints(&self.services.load())));
         if let Some(cluster) = self.broker.cluster() {
-            let alone = "NATS cannot be reached: other gateways' sessions are not";
-            let reasons = (!cluster.is_connected()).then(|| alone.to_owned());
+            // Sessions of other gateways cannot be reached meanwhile.
+            let reasons = cluster.problem().map(|why| format!("no connection to NATS: {why}"));
             // Without NATS all gateways would be taken out at once.
             checks.push(Check::wanted("cluster", reasons.into_iter().collect()));
         }

@@ -23,7 +23,6 @@ pub(super) async fn broker(
     let local = Arc::new(Local::new(node, registry));
     let cluster =
         Cluster::start(&link(config), Arc::clone(&local), metrics.cluster.clone()).await?;
-    tracing::info!(node = &**local.node(), cluster = config.name, "in a cluster");
     Ok(Broker::clustered(local, cluster))
 }
 

@@ -10,7 +10,9 @@ fn is_colourful() -> bool {
 }
 
 /// Starts logging for the whole process; later calls change nothing. The level
-/// is that of Bridgehead's own events; libraries speak up from `warn` on.
+/// is that of Bridgehead's own events; libraries speak up from `warn` on, except
+/// the NATS client: it writes an error with every attempt to connect, without
+/// the server's name. `broker::cluster` logs its failures instead.
 pub fn start(config: &LogConfig) {
     let level = match config.level {
         LogLevel::Error => "error",
@@ -20,7 +22,7 @@ pub fn start(config: &LogConfig) {
         LogLevel::Trace => "trace",
     };
     let libraries = if level == "error" { "error" } else { "warn" };
-    let filter = EnvFilter::new(format!("{libraries},bridgehead={level}"));
+    let filter = EnvFilter::new(format!("{libraries},async_nats=off,bridgehead={level}"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second start (several gateways in one process) keeps the first.
     let _kept = match config.format {

@@ -179,12 +179,16 @@ impl Reloader {
         self.pending = pending;
     }
 
+    /// Also at a reload: a wrong address is a mistake that no check finds.
     fn log_pending(&self) {
         for (upstream, reason) in &self.pending {
+            let address = self.running.upstreams.get(upstream).map(|it| it.address.join(", "));
             tracing::warn!(
                 upstream,
+                address,
                 reason,
-                "descriptors are not known yet; its routes answer RetryError until they are"
+                "descriptors are not known yet, since the service does not answer at this address; \
+                 its routes answer RetryError until it does"
             );
         }
     }

@@ -39,7 +39,7 @@ impl State {
             ),
             Family::gauge(
                 "draining",
-                "1 while the gateway is going away.",
+                "1 while the gateway drains before it stops.",
                 vec![Sample::of(f64::from(self.news.is_draining()))],
             ),
             Family::gauge(

@@ -13,9 +13,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::broker::cluster::Cluster;
-use crate::call;
+use crate::call::{self, Refusals};
 use crate::edge::admission::Admission;
-use crate::edge::{self, Edge};
+use crate::edge::{self, Edge, Warnings};
 use crate::hooks::{Dispatcher, Event, Outcome};
 use crate::metrics::Metrics;
 use crate::protocol::Shared;
@@ -99,6 +99,8 @@ impl Workers {
         let (halt, halted) = watch::channel(false);
         let edge = Arc::new(parts.edge);
         let admission = Arc::new(Admission::new(edge.max_connections, edge.max_connections_per_ip));
+        let warnings = Arc::<Warnings>::default();
+        let refusals = Arc::<Refusals>::default();
         let mut workers = Self {
             sweepers: Vec::new(),
             hooks: Vec::new(),
@@ -116,6 +118,7 @@ impl Workers {
                     worker: index,
                     require_encryption: parts.session.require_encryption,
                     metrics: Arc::clone(&parts.metrics),
+                    refusals: Arc::clone(&refusals),
                     tracing: parts.tracing.clone(),
                 },
                 config: parts.session.clone(),
@@ -133,6 +136,7 @@ impl Workers {
             let edge = Edge::new(
                 Arc::clone(&edge),
                 Arc::clone(&admission),
+                Arc::clone(&warnings),
                 parts.tls.clone(),
                 Arc::clone(&worker),
             );

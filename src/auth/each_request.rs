@@ -73,7 +73,8 @@ impl EachRequest {
     /// long as some request waits for it.
     pub fn judge(&self, login: &Login<'_>, method: &str, known: &mut Judgements) -> Judgement {
         let Some(rpc) = &self.rpc else {
-            let cause = "the descriptors of the RPC that judges requests are not known yet".into();
+            let cause =
+                "the descriptors of the RPC that verifies requests are not known yet".into();
             return ready(Verdict::Unavailable { cause }).boxed().shared();
         };
         let value = |name: &str| if name == METHOD { method } else { login.value(name) };

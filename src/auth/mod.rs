@@ -93,7 +93,7 @@ impl Authenticator {
             Self::Rpc(rpc) => Either::Right(Either::Right(rpc.judge(login))),
             Self::None => Either::Left(ready(Verdict::Accepted { expires_at: None })),
             Self::Pending => Either::Left(ready(Verdict::Unavailable {
-                cause: "what judges logins is not known yet".into(),
+                cause: "the RPC or the keys that verify logins are not known yet".into(),
             })),
         }
     }

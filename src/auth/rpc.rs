@@ -12,6 +12,7 @@ use tonic::{Code, Status};
 
 use super::{Login, Verdict};
 use crate::callout::{Answer, Call, Callout};
+use crate::metrics::{status_label, status_text};
 
 /// What a client is told when the service gives no reason of its own.
 pub(super) const REFUSED: &str = "login refused";
@@ -84,10 +85,11 @@ fn judge_status(status: &Status, rpc: &str) -> Verdict {
         | Code::NotFound
         | Code::InvalidArgument
         | Code::FailedPrecondition => {
-            tracing::info!(code = ?status.code(), error = status.message(), rpc, "login refused");
+            let code = status_label(status.code() as i32);
+            tracing::info!(code, error = status.message(), rpc, "login refused");
             Verdict::refused(REFUSED)
         }
-        code => Verdict::Unavailable { cause: format!("{code:?}: {}", status.message()) },
+        _ => Verdict::Unavailable { cause: status_text(status) },
     }
 }
 

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use crate::metrics::status_label;
 use crate::protocol::{Author, Code, Failure, Outcome, RequestHead, Verdict};
 use crate::routing::Route;
 use crate::upstream::{CallError, Destination};
@@ -26,7 +27,7 @@ pub(super) fn of(
                 method = &*route.name,
                 upstream = route.upstream.name(),
                 code = %failure.code,
-                status = ?error.status.code(),
+                status = status_label(error.status.code() as i32),
                 error = error.status.message(),
                 origin = ?error.origin,
                 "call failed"

@@ -1,11 +1,8 @@
-//! Requests that lead to no call.
-
-use std::borrow::Cow;
+//! Why requests lead to no call.
 
 use tonic::Code as Status;
 
-use crate::metrics::Metrics;
-use crate::protocol::{Code, Failure, RequestHead};
+use crate::protocol::Code;
 
 /// The reason why a request leads to no call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +29,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// The code of the reply, and its gRPC status.
-    fn code(self) -> (Code, Status) {
+    pub(super) fn code(self) -> (Code, Status) {
         match self {
             Self::Unresolved | Self::LoginUnjudged => (Code::RETRY_ERROR, Status::Unavailable),
             Self::NotLoggedIn | Self::LoginExpired | Self::LoginRefused => {
@@ -45,7 +42,7 @@ impl Refusal {
     }
 
     /// The label in metrics.
-    fn label(self) -> &'static str {
+    pub(super) fn label(self) -> &'static str {
         match self {
             Self::NoRequest => "no_request",
             Self::UnknownMethod => "unknown_method",
@@ -57,57 +54,5 @@ impl Refusal {
             Self::NotEncrypted => "not_encrypted",
             Self::Malformed => "malformed",
         }
-    }
-}
-
-/// A request that leads to no call.
-#[derive(Debug)]
-pub struct Refused {
-    refusal: Refusal,
-    /// For the log, and for the client where its protocol has room for it.
-    text: Cow<'static, str>,
-}
-
-impl Refused {
-    /// Refuses a request.
-    pub fn new(refusal: Refusal, text: impl Into<Cow<'static, str>>) -> Self {
-        Self { refusal, text: text.into() }
-    }
-
-    /// The data is not the method's request message.
-    pub fn malformed(text: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(Refusal::Malformed, text)
-    }
-
-    /// Counts and logs the refusal, and gives the failure for the client.
-    pub fn settle(self, metrics: &Metrics, session: &str, head: &RequestHead) -> Failure {
-        let code = self.code();
-        metrics.requests.refuse(self.refusal.label(), code.number());
-        tracing::debug!(
-            target: "bridgehead::access",
-            session,
-            request = head.logged_id(),
-            method = head.logged_method(),
-            %code,
-            reason = &*self.text,
-            "refused"
-        );
-        self.failure()
-    }
-
-    /// The failure for the client.
-    pub fn failure(self) -> Failure {
-        let (code, status) = self.refusal.code();
-        Failure::new(code, status, self.text)
-    }
-
-    /// The code of the reply.
-    pub(super) fn code(&self) -> Code {
-        self.refusal.code().0
-    }
-
-    /// The reason in words.
-    pub(super) fn text(&self) -> &str {
-        &self.text
     }
 }

@@ -9,7 +9,8 @@ use tonic::Code as Status;
 
 use super::admit::{Admitted, admit};
 use super::caller::Caller;
-use super::refusal::{Refusal, Refused};
+use super::refusal::Refusal;
+use super::refused::Refused;
 use super::spans::Spans;
 use super::{Arrival, Context, Targets, outcome};
 use crate::auth::Verdict;
@@ -56,15 +57,15 @@ fn run(
         route.counted.get_or_init(|| context.metrics.requests.route(&route.name, upstream.name())),
     );
     let result = upstream.call(context.worker, call);
-    let judgement = judgement.map(|judgement| (judgement, Arc::clone(&context.metrics)));
+    let judgement = judgement.map(|judgement| (judgement, context.clone()));
     async move {
-        if let Some((judgement, metrics)) = judgement
-            && let Err(refused) = permitted(judgement.await, &metrics)
+        if let Some((judgement, context)) = judgement
+            && let Err(refused) = permitted(judgement.await, &context.metrics)
         {
             if let Some(spans) = spans {
                 spans.refused(refused.code(), refused.text());
             }
-            let failure = refused.settle(&metrics, &session, &head);
+            let failure = refused.settle(&context, &session, &head);
             return Reply { head, outcome: failure.into() };
         }
         let result = result.await;

@@ -68,11 +68,11 @@ pub(super) fn of(
     Some(Doubt {
         path: "accept_when",
         message: format!(
-            "an empty response is a yes, and so is one that says why not in `{name}`: that field is \
-             not named here"
+            "an empty response is accepted, and so is a refusal whose reason is in `{name}`: that \
+             field is not named here"
         ),
         help: format!(
-            "add `{}`, if the field is empty in a yes; else say with `reject_when` what a refusal is",
+            "add `{}`, if accepted responses have it empty; else describe refusals with `reject_when`",
             written(reason.path())
         ),
     })

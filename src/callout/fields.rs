@@ -28,8 +28,16 @@ pub enum FieldProblem {
         /// The field and its type.
         field: String,
     },
+    /// No value of the placeholders makes the text a value of the field.
+    #[error("does not fit {field}: {reason}")]
+    NeverFits {
+        /// The field and its type.
+        field: String,
+        /// What the placeholders stand for.
+        reason: String,
+    },
     /// Braces around a name that nothing is known by.
-    #[error("`{{{name}}}` stands for nothing; {hint}")]
+    #[error("`{{{name}}}` is not a placeholder; {hint}")]
     UnknownPlaceholder {
         /// The name.
         name: String,
@@ -46,7 +54,7 @@ pub enum FieldProblem {
     #[error("a field of bytes cannot be filled by a placeholder")]
     PlaceholderInBytes,
     /// Everything fits by itself, but not together.
-    #[error("is no {message}: its fields do not go together")]
+    #[error("is not a valid {message}: its fields exclude each other")]
     WrongMessage {
         /// The message's full name.
         message: String,
@@ -58,7 +66,7 @@ pub enum FieldProblem {
     )]
     RefusesAll,
     /// A path goes on behind something that has no fields.
-    #[error("`{before}` has nothing to be a field of: what stands before it is no message")]
+    #[error("`{before}` cannot be a field: the part before it is not a message")]
     NoMessage {
         /// The first name that leads nowhere.
         before: String,
@@ -159,7 +167,12 @@ pub(super) fn read(
 
 /// A value that does not fit the field.
 pub(super) fn wrong_value(field: &FieldDescriptor) -> FieldProblem {
-    FieldProblem::WrongValue { field: format!("{} ({})", field.full_name(), type_name(field)) }
+    FieldProblem::WrongValue { field: described(field) }
+}
+
+/// The field and its type, for messages.
+pub(super) fn described(field: &FieldDescriptor) -> String {
+    format!("{} ({})", field.full_name(), type_name(field))
 }
 
 /// Whether a message is one of those that have a notation of their own in JSON.

@@ -15,6 +15,7 @@ mod doubt;
 mod fields;
 mod pattern;
 mod placeholders;
+mod samples;
 mod template;
 mod text;
 
@@ -105,7 +106,7 @@ impl fmt::Display for Because {
 
 /// A response that cannot be read as the method's.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the response is no {message}: {source}")]
+#[error("the response is not a valid {message}: {source}")]
 pub struct NoResponse {
     message: String,
     source: prost::DecodeError,
@@ -403,7 +404,7 @@ mod tests {
     fn a_response_that_is_none_is_an_error() {
         let callout = Callout::new(config(), NAMES).unwrap();
         let error = callout.read(Bytes::from_static(b"\xff")).unwrap_err();
-        assert!(error.to_string().starts_with("the response is no im.BeforeConnectResp"));
+        assert!(error.to_string().starts_with("the response is not a valid im.BeforeConnectResp"));
     }
 
     #[test]
@@ -421,7 +422,7 @@ mod tests {
             errors,
             [
                 "request.connParam.userid: im.ConnParam has no field `userid`; did you mean `userId`?",
-                "request.uid: `{usr_id}` stands for nothing; did you mean `user_id`?",
+                "request.uid: `{usr_id}` is not a placeholder; did you mean `user_id`?",
                 "accept_when.cod: im.BeforeConnectResp has no field `cod`; did you mean `code`?",
                 "reject_when.msgg: im.BeforeConnectResp has no field `msgg`; did you mean `msg`?",
                 "reason: im.BeforeConnectResp.Detail has no field `txt`; did you mean `text`?",
@@ -450,7 +451,7 @@ mod tests {
         for (reason, says) in [
             ("detail", "is a im.BeforeConnectResp.Detail"),
             ("roles", "is a repeated string"),
-            ("msg.x", "`x` has nothing to be a field of"),
+            ("msg.x", "`x` cannot be a field"),
             ("limits", "is a map"),
         ] {
             let config = Config { reason: Some(reason.to_owned()), ..config() };

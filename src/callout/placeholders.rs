@@ -48,12 +48,19 @@ fn next_placeholder(text: &str) -> (&str, Option<&str>, &str) {
     found.unwrap_or((text, None, ""))
 }
 
+/// The names of a text's placeholders.
+pub(super) fn names(text: &str) -> impl Iterator<Item = &str> {
+    pieces(text).filter_map(|piece| match piece {
+        Piece::Literal(_) => None,
+        Piece::Placeholder(name) => Some(name),
+    })
+}
+
 /// Whether a text has any placeholders; an error if one of them is not among
 /// the `known`.
 pub(super) fn has_placeholders(text: &str, known: &[&str]) -> Result<bool, FieldProblem> {
     let mut found = false;
-    for piece in pieces(text) {
-        let Piece::Placeholder(name) = piece else { continue };
+    for name in names(text) {
         found = true;
         if !known.contains(&name) {
             let hint = fields::hint(name, known.iter().copied());

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::canonical::is_canonical;
 use super::fields::{self, ConfigError, FieldProblem, Place};
 use super::placeholders::{fill, has_placeholders};
+use super::samples::misfit;
 use crate::routing::canonical::wrapped;
 
 /// A message in JSON whose texts may contain placeholders such as `{user_id}`.
@@ -162,7 +163,16 @@ impl Check<'_> {
     /// One value of a field; of a list or a map, one of those in it.
     fn value(&mut self, of: &FieldDescriptor, kind: &Kind, value: Value, at: Place<'_>) -> Node {
         match (kind, value) {
-            (_, Value::String(text)) => self.text(text, kind, at),
+            (_, Value::String(text)) => {
+                let node = self.text(text, kind, at);
+                if let Node::Text(text, _) = &node
+                    && let Some(reason) = misfit(kind, text)
+                {
+                    let field = fields::described(of);
+                    self.errors.push(at.error(FieldProblem::NeverFits { field, reason }));
+                }
+                node
+            }
             (Kind::Message(message), Value::Object(json)) => match message.full_name() {
                 "google.protobuf.Any" => self.any(of, json, at),
                 "google.protobuf.Struct" | "google.protobuf.Value" => {
@@ -439,13 +449,16 @@ mod tests {
             (json!({"any": {"@type": "x/im.Gone", "a": 1}}), "request.any: does not fit"),
             (
                 json!({"labels": {"a": "{nobody}"}}),
-                "request.labels.a: `{nobody}` stands for nothing",
+                "request.labels.a: `{nobody}` is not a placeholder",
             ),
             (
                 json!({"labels": {"{token}": "a"}}),
                 "request.labels.{token}: placeholders are filled in values, not in keys",
             ),
-            (json!({"ticket": "a", "trusted": true}), "request: is no im.BeforeConnectReq"),
+            (
+                json!({"ticket": "a", "trusted": true}),
+                "request: is not a valid im.BeforeConnectReq",
+            ),
         ] {
             let errors = errors(template);
             assert!(errors[0].starts_with(says), "{errors:?}");

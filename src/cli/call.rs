@@ -20,7 +20,7 @@ use super::catalogue::{self, Catalogue};
 use super::failure::Failure;
 use super::files::{file, unusable};
 use super::output::{note, print};
-use super::{json, runtime};
+use super::{json, limits, runtime};
 use crate::client::{Options, Pushes, Session, Tls};
 use crate::protocol::seed::PublicKey;
 use pushed::Events;
@@ -34,14 +34,20 @@ pub(super) struct Call {
     /// The request in JSON; `-`: standard input, `@FILE`: a file.
     #[arg(default_value = "{}")]
     json: String,
-    /// Where the gateway is.
+    /// The gateway's URL.
     #[arg(long, env = "BRIDGEHEAD_URL", default_value = "ws://127.0.0.1:8080/ws")]
     url: String,
     /// Log in as this user before the call.
     #[arg(long)]
     user: Option<String>,
     /// The token of that user.
-    #[arg(long, env = "BRIDGEHEAD_TOKEN", hide_env_values = true, default_value = "")]
+    #[arg(
+        long,
+        env = "BRIDGEHEAD_TOKEN",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true
+    )]
     token: String,
     /// Encrypt the session, with the gateway's public key.
     #[arg(long, value_name = "PUBLIC_KEY.pem")]
@@ -66,7 +72,7 @@ pub(super) struct Call {
     #[arg(long)]
     device: Option<String>,
     /// How long connecting and calling may take, each.
-    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "10s", value_parser = limits::time_limit)]
     timeout: Duration,
     #[command(flatten)]
     source: catalogue::Source,
@@ -196,9 +202,13 @@ async fn listen(
 }
 
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let (name, value) = text.split_once(':').ok_or("it has no colon, as in 'Name: value'")?;
-    let name = name.trim().parse().map_err(|_| format!("`{}` is no header name", name.trim()))?;
-    let value = value.trim().parse().map_err(|_| "a header's value is visible ASCII text")?;
+    let (name, value) = text.split_once(':').ok_or("it has no colon: expected 'Name: value'")?;
+    let name = name
+        .trim()
+        .parse()
+        .map_err(|_| format!("`{}` is not the name of a header", name.trim()))?;
+    let value =
+        value.trim().parse().map_err(|_| "the value of a header must be visible ASCII text")?;
     Ok((name, value))
 }
 

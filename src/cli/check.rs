@@ -1,6 +1,7 @@
 //! `bridgehead check`: whether a configuration can be used, and what it means.
 
 mod checked;
+mod connections;
 mod report;
 
 use std::path::PathBuf;
@@ -8,53 +9,51 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::failure::Failure;
-use super::output::{Output, print};
+use super::output::{Output, print, print_with_verdict};
 use super::{diagnose, runtime};
 use crate::app::{self, Problem, Reflection, Resolved, Resolver};
-use crate::config;
+use crate::config::{self, Config};
 use checked::Checked;
 use report::Report;
 
 /// Check the configuration, resolve every route and print the table.
 ///
-/// The exit code is 64 where the file is wrong, also if something that was asked
-/// failed besides; 1 where the file is right as far as can be known, and something
-/// that was asked failed: a server for its descriptors, an identity provider for its
-/// keys; and 0 otherwise, warnings or not.
+/// The exit code is 64 if the file has an error. It is 1 if the file has none, and a
+/// service cannot be connected to or does not describe its methods, or an identity
+/// provider does not send its keys. Otherwise it is 0, with or without warnings.
 #[derive(Debug, Args)]
 pub(super) struct Check {
     /// The configuration file.
     #[arg(short, long, value_name = "FILE", default_value = "routes.yaml")]
     config: PathBuf,
-    /// Ask no server for descriptors and no identity provider for keys.
+    /// Connect to no service and to no identity provider.
     ///
-    /// Routes of upstreams that use reflection are not resolved then.
+    /// Routes of upstreams that use reflection are not resolved then, and no address is
+    /// tried.
     #[arg(long)]
     offline: bool,
     /// Print the effective configuration, in place of the table.
     ///
-    /// It has the defaults and the environment filled in, and is YAML that can be
-    /// used as a configuration again, but for its secrets: each is masked. JSON of any
+    /// Defaults and environment variables are filled in, and secrets are masked. Apart
+    /// from these it is YAML that can be used as a configuration again. JSON of any
     /// shape, such as the request of `auth.rpc`, keeps its variables.
     #[arg(long, conflicts_with = "output")]
     print: bool,
-    /// How the outcome is printed.
+    /// The format of the result.
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Output::Text)]
     output: Output,
 }
 
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
-        if !self.config.exists() && self.output == Output::Text {
-            let missing = format!("{} does not exist", self.config.display());
-            return Err(Failure::usage(missing).help("name the configuration with -c"));
+        if self.output == Output::Text {
+            diagnose::must_exist(&self.config)?;
         }
         let checked = runtime::block_on(async { Ok(self.check().await) })?;
         let verdict = checked.verdict();
         if self.output == Output::Json {
             let report = Report::new(&self.config, &checked, verdict.is_ok());
-            print(&report.json()?)?;
-            return verdict;
+            return print_with_verdict(&report.json()?, verdict);
         }
         diagnose::print(&checked.all());
         verdict?;
@@ -66,7 +65,10 @@ impl Check {
         }
         let logins = report::logins(&loaded.config.auth.judge, resolved);
         let clients = report::clients(&loaded.config.edge).join(", ");
-        print(&format!("{}\nclients: {clients}\nlogins: {logins}", report::table(resolved)))
+        print(&format!(
+            "{}\nclients: {clients}\nlogins: {logins}",
+            report::table(resolved, &loaded.config)
+        ))
     }
 
     async fn check(&self) -> Checked {
@@ -88,7 +90,7 @@ impl Check {
         }
         file.tidy();
         let mut asked = loaded.diagnostics();
-        for problem in self.unanswered(&resolved) {
+        for problem in self.unanswered(&loaded.config, &resolved).await {
             if !loaded.has_error_at(&problem.path(), &before) {
                 problem.report(&loaded, &mut asked);
             }
@@ -97,17 +99,16 @@ impl Check {
         Checked { loaded: Some(loaded), resolved: Some(resolved), file, asked: Some(asked) }
     }
 
-    fn unanswered(&self, resolved: &Resolved) -> Vec<Problem> {
-        let pending = resolved.pending.iter().filter(|_| !self.offline);
-        let unreachable = pending.map(|(upstream, reason)| Problem {
-            path: vec!["upstreams".into(), upstream.clone(), "address".into()],
-            message: reason.clone(),
-            help: Some("start the service, or leave it out of this check: --offline".into()),
-        });
-        let unfetched = resolved.unfetched.iter().map(|problem| Problem {
+    /// What servers and identity providers did not answer.
+    async fn unanswered(&self, config: &Config, resolved: &Resolved) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if !self.offline {
+            problems = connections::problems(config, resolved).await;
+        }
+        problems.extend(resolved.unfetched.iter().map(|problem| Problem {
             help: Some("leave it out of this check: --offline".to_owned()),
             ..problem.clone()
-        });
-        unreachable.chain(unfetched).collect()
+        }));
+        problems
     }
 }

@@ -1,11 +1,7 @@
-//! `bridgehead completions` and `bridgehead man`: what shells and `man` want to
-//! know of the commands, made from the same declarations that parse arguments.
+//! `bridgehead completions`: scripts for shells, made from the same declarations
+//! that parse arguments.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
-
-use clap::{Args, Command};
+use clap::{Arg, Args, Command, ValueHint};
 use clap_complete::Shell;
 
 use super::failure::Failure;
@@ -14,7 +10,7 @@ use super::output::print;
 /// Print a completion script for a shell.
 ///
 /// For bash: `bridgehead completions bash > /etc/bash_completion.d/bridgehead`, or
-/// `source <(bridgehead completions bash)` for the shell at hand.
+/// `source <(bridgehead completions bash)` in the current shell.
 #[derive(Debug, Args)]
 pub(super) struct Completions {
     /// The shell.
@@ -23,51 +19,68 @@ pub(super) struct Completions {
 
 impl Completions {
     /// `program`: the command with all below it.
-    pub(super) fn run(self, mut program: Command) -> Result<(), Failure> {
+    pub(super) fn run(self, program: Command) -> Result<(), Failure> {
         let mut script = Vec::new();
+        let mut program = with_hints(program);
         clap_complete::generate(self.shell, &mut program, "bridgehead", &mut script);
         print(String::from_utf8_lossy(&script).trim_end())
     }
 }
 
-/// Print the manual page, or write those of all commands.
-#[derive(Debug, Args)]
-pub(super) struct Man {
-    /// Write a page for each command into this folder, which is made if need be.
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
+/// The commands, with what each value is: only a file or a folder is completed
+/// with the names of files. The generators take any other value for a file as
+/// well, unless it is declared not to be one.
+fn with_hints(command: Command) -> Command {
+    command.mut_args(with_hint).mut_subcommands(with_hints)
 }
 
-impl Man {
-    /// `program`: the command with all below it.
-    pub(super) fn run(self, program: Command) -> Result<(), Failure> {
-        let mut command = program.disable_help_subcommand(true);
-        command.build();
-        let unwritten = |error: &io::Error| Failure::failed(format!("cannot write pages: {error}"));
-        match self.out {
-            None => {
-                let page = page(&command, "bridgehead").map_err(|error| unwritten(&error))?;
-                print(String::from_utf8_lossy(&page).trim_end())
-            }
-            Some(folder) => pages(&command, "bridgehead", &folder)
-                .map_err(|error| unwritten(&error).of(&folder.display().to_string())),
+fn with_hint(argument: Arg) -> Arg {
+    if !argument.get_action().takes_values() {
+        return argument;
+    }
+    let is_folder = argument.get_value_names() == Some(&["DIR".into()]);
+    match argument.get_value_hint() {
+        // That of a path, where nothing else is declared.
+        ValueHint::AnyPath if is_folder => argument.value_hint(ValueHint::DirPath),
+        ValueHint::AnyPath => argument.value_hint(ValueHint::FilePath),
+        ValueHint::Unknown => argument.value_hint(ValueHint::Other),
+        _ => argument,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    fn hints(command: &Command, found: &mut Vec<(String, ValueHint)>) {
+        for argument in command.get_arguments().filter(|it| it.get_action().takes_values()) {
+            let name = format!("{} {}", command.get_name(), argument.get_id());
+            found.push((name, argument.get_value_hint()));
+        }
+        for below in command.get_subcommands() {
+            hints(below, found);
         }
     }
-}
 
-fn page(command: &Command, name: &str) -> io::Result<Vec<u8>> {
-    let mut page = Vec::new();
-    let name: &'static str = name.to_owned().leak(); // once for each command
-    clap_mangen::Man::new(command.clone().name(name)).render(&mut page)?;
-    Ok(page)
-}
-
-/// Writes the pages of a command and of all below it.
-fn pages(command: &Command, name: &str, folder: &Path) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
-    fs::write(folder.join(format!("{name}.1")), page(command, name)?)?;
-    for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
-        pages(below, &format!("{name}-{}", below.get_name()), folder)?;
+    #[test]
+    fn only_files_and_folders_are_completed_with_file_names() {
+        let mut command = with_hints(Cli::command());
+        command.build();
+        let mut found = Vec::new();
+        hints(&command, &mut found);
+        let of = |name: &str| found.iter().find(|(it, _)| it == name).map(|(_, hint)| *hint);
+        for file in ["serve config", "call ca", "token key", "keygen out", "idle encrypt"] {
+            assert_eq!(of(file), Some(ValueHint::FilePath), "{file}");
+        }
+        for folder in ["token out", "man out", "demo key_dir"] {
+            assert_eq!(of(folder), Some(ValueHint::DirPath), "{folder}");
+        }
+        for other in ["push event", "call method", "call timeout", "health url", "token user"] {
+            assert_eq!(of(other), Some(ValueHint::Other), "{other}");
+        }
+        assert!(found.iter().all(|(_, hint)| *hint != ValueHint::Unknown), "{found:?}");
     }
-    Ok(())
 }

@@ -145,7 +145,7 @@ fn hint(
     };
     let public = public.display();
     let admin = admin.map_or_else(String::new, |admin| {
-        format!("how the gateway is: http://{admin}/readyz, and http://{admin}/metrics\n")
+        format!("health: http://{admin}/readyz, and http://{admin}/metrics\n")
     });
     format!(
         r#"

@@ -4,9 +4,12 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::failure::Failure;
+use crate::config::EdgeConfig;
 
 /// What a process needs besides its connections.
 const OTHERS: u64 = 64;
+/// A limit below this is one for programs with few connections.
+const LOW: u64 = 10_000;
 
 /// Raises the limit as far as this process may.
 pub(super) fn allow_all() {
@@ -15,18 +18,26 @@ pub(super) fn allow_all() {
     let _tried = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
-/// Says so in the log where the limit is below what the configuration allows:
-/// clients beyond it would not be told that the gateway is full.
+/// Warns where the limit is below what the configuration allows: clients beyond
+/// it would not be told that the gateway is full. Nobody has chosen the default
+/// of `edge.max_connections`, so below that only a limit that is low is worth it.
 pub(super) fn warn_below(connections: u32) {
-    let limit = getrlimit(Resource::Nofile).current;
-    if let Some(limit) = limit.filter(|limit| *limit < u64::from(connections) + OTHERS) {
+    let Some(limit) = getrlimit(Resource::Nofile).current else { return };
+    if matters(limit, connections) {
         tracing::warn!(
             limit,
             max_connections = connections,
-            "file descriptors will run out before edge.max_connections is reached; raise the hard \
-             limit of open files (ulimit -Hn), or lower max_connections"
+            "this process may have fewer files open than edge.max_connections, and each connection \
+             takes one: clients beyond the limit are not accepted, and not told that the gateway is \
+             full; raise the limit of open files (`ulimit -Hn`, LimitNOFILE= of systemd, --ulimit \
+             nofile= of docker), or set edge.max_connections below it"
         );
     }
+}
+
+fn matters(limit: u64, connections: u32) -> bool {
+    let is_chosen = connections != EdgeConfig::default().max_connections;
+    limit < u64::from(connections) + OTHERS && (is_chosen || limit < LOW)
 }
 
 /// The same as [`allow_all`], where so many connections are needed.
@@ -42,5 +53,25 @@ pub(super) fn allow(connections: u64) -> Result<(), Failure> {
             .help(format!("raise the hard limit (ulimit -Hn), or open {most} sessions at most")))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_warned_of_where_it_is_low_or_below_what_was_chosen() {
+        let default = EdgeConfig::default().max_connections;
+        for (limit, connections, is_warned_of) in [
+            (1024, default, true),
+            (20_000, default, false),
+            (20_000, 50_000, true),
+            (20_000, 19_936, false),
+            (20_000, 19_937, true),
+            (1024, 500, false),
+        ] {
+            assert_eq!(matters(limit, connections), is_warned_of, "{limit} for {connections}");
+        }
     }
 }

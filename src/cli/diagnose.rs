@@ -1,6 +1,7 @@
 //! What is wrong with a configuration, for people at a terminal.
 
 use std::io::{self, Write as _};
+use std::path::Path;
 
 use super::failure::Failure;
 use super::output::is_colourful;
@@ -13,6 +14,19 @@ pub(super) fn print(diagnostics: &Diagnostics) {
         // Nowhere to say so, if even this cannot be printed.
         drop(writeln!(err, "{}", diagnostics.render(is_colourful()).trim_end()));
     }
+}
+
+/// Refuses a configuration file that does not exist. Only commands can name
+/// another one: a running gateway that misses its file says less.
+pub(super) fn must_exist(path: &Path) -> Result<(), Failure> {
+    if !matches!(path.try_exists(), Ok(false)) {
+        return Ok(());
+    }
+    let missing = format!("the configuration file {} does not exist", path.display());
+    Err(Failure::usage(missing).help(
+        "name the file with -c; `bridgehead schema` describes its contents, and `bridgehead demo` \
+         needs none",
+    ))
 }
 
 /// Prints diagnostics; the failure has nothing to add to them.

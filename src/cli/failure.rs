@@ -3,6 +3,8 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+/// The exit code where the reader of standard output has closed it.
+const READ_ENOUGH: u8 = 0;
 /// The exit code of what ran and failed.
 const FAILED: u8 = 1;
 /// The exit code of what could not run: `EX_USAGE` of `sysexits.h`.
@@ -48,14 +50,18 @@ impl Failure {
         Self { message: format!("{what}: {}", self.message), ..self }
     }
 
-    /// Standard output is gone. Whoever read it has seen enough, and needs no
-    /// message.
+    /// Standard output cannot be written. A reader that closed it, such as `head`,
+    /// has read enough: the command ends early, which is a success.
     pub(super) fn unprintable(error: &io::Error) -> Self {
-        let message = match error.kind() {
-            io::ErrorKind::BrokenPipe => String::new(),
-            _ => format!("cannot write to standard output: {error}"),
-        };
-        Self { code: FAILED, message, help: None }
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self { code: READ_ENOUGH, message: String::new(), help: None };
+        }
+        Self::failed(format!("cannot write to standard output: {error}"))
+    }
+
+    /// Whether the reader of standard output has closed it.
+    pub(super) fn is_end_of_reader(&self) -> bool {
+        self.code == READ_ENOUGH
     }
 
     /// Prints it to standard error.

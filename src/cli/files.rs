@@ -13,7 +13,7 @@ pub(super) fn file(path: &Path) -> Result<Vec<u8>, Failure> {
         .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))
 }
 
-/// What is in a file; `-` is standard input.
+/// The content of a file; `-` is standard input.
 pub(super) fn file_or_stdin(path: &Path) -> Result<Vec<u8>, Failure> {
     if path != Path::new("-") {
         return file(path);
@@ -27,8 +27,12 @@ pub(super) fn file_or_stdin(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// Writes a new file, or, where it may `replace` one, a whole one in the place
-/// of the old one. From its first byte on only `mode` lets anybody read it.
+/// of the old one. From its first byte on only `mode` lets anybody read it. Its
+/// folder is made if it does not exist.
 pub(super) fn write(path: &Path, mode: u32, content: &[u8], replace: bool) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
     if !replace {
         return create(path, mode, content);
     }

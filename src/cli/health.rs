@@ -3,6 +3,8 @@
 //! For images without a shell or curl: what a container engine's health check
 //! runs. What healthy means is decided by the listener that is asked, not here.
 
+use std::fmt::Display;
+use std::io;
 use std::time::Duration;
 
 use clap::Args;
@@ -16,17 +18,30 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::failure::Failure;
-use super::output::{Output, print};
-use super::runtime;
+use super::output::{Output, print, print_with_verdict};
+use super::{limits, runtime};
 
 /// How much of an answer is shown, in bytes.
 const ANSWER: usize = 16 * 1024;
+/// The path that is asked where the URL has none.
+const READINESS: &str = "/readyz";
+
+const NOT_RUNNING: &str = "is the gateway running (`bridgehead serve`), and does its configuration \
+     have an `admin` section? Its address is admin.listen; name it with --url";
+const NO_SUCH_HOST: &str = "is the host's name right? Name the address of the admin listener \
+     (admin.listen of `bridgehead serve`) with --url";
+const NOT_HTTP: &str = "something that does not speak plain HTTP/1.1 listens there: name the admin \
+     listener (admin.listen of `bridgehead serve`, by default port 9901) with --url";
+const ANOTHER_SERVER: &str = "is it the admin listener (admin.listen of `bridgehead serve`, by \
+     default port 9901)? It answers at /readyz and /healthz; name it with --url";
+const SLOW: &str = "a longer --timeout may help; is it the admin listener (admin.listen of \
+     `bridgehead serve`)? Name it with --url";
 
 /// Ask a running gateway whether it is ready: exit code 0 or 1.
 #[derive(Debug, Args)]
 pub(super) struct Health {
-    /// What to ask: `/readyz` (may clients be sent here?) or `/healthz` (is it
-    /// alive?) of the admin listener.
+    /// The admin listener, with `/readyz` (may clients be sent here?) or `/healthz`
+    /// (is it alive?); without a path, `/readyz` is meant.
     #[arg(
         long,
         value_name = "URL",
@@ -35,7 +50,7 @@ pub(super) struct Health {
     )]
     url: Uri,
     /// How long the whole answer may take, such as 500ms or 2s.
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = limits::time_limit)]
     timeout: Duration,
     /// How the answer is printed.
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Output::Text)]
@@ -55,54 +70,119 @@ struct Report {
     answer: Option<serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// What may help, where there is something to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<&'static str>,
+}
+
+/// What came back.
+struct Answer {
+    status: StatusCode,
+    text: String,
+}
+
+/// There is no answer.
+#[derive(Debug)]
+struct NoAnswer {
+    reason: String,
+    help: &'static str,
+}
+
+impl NoAnswer {
+    fn unreachable(error: &io::Error) -> Self {
+        let help = match error.kind() {
+            io::ErrorKind::ConnectionRefused => NOT_RUNNING,
+            _ => NO_SUCH_HOST,
+        };
+        Self { reason: format!("cannot connect: {error}"), help }
+    }
+
+    fn not_http(error: &dyn Display) -> Self {
+        Self { reason: format!("no answer: {error}"), help: NOT_HTTP }
+    }
+}
+
+impl Answer {
+    /// A gateway that is not ready says why. Other statuses are those of other servers.
+    fn help(&self) -> Option<&'static str> {
+        let is_gateways = self.status.is_success() || self.status.as_u16() == 503;
+        (!is_gateways).then_some(ANOTHER_SERVER)
+    }
 }
 
 impl Health {
-    /// Prints what came of it as JSON.
-    fn report(&self, place: &Place) -> Result<(), Failure> {
+    pub(super) fn run(mut self) -> Result<(), Failure> {
+        self.url = with_path(self.url);
+        let place = Place::of(&self.url)?;
         let answered = runtime::block_on(async {
-            Ok(match timeout(self.timeout, answer(place, &self.url)).await {
-                Ok(answered) => answered,
-                Err(_) => {
-                    let limit = humantime::format_duration(self.timeout);
-                    Err(format!("no answer within {limit}"))
-                }
-            })
+            let limit = humantime::format_duration(self.timeout);
+            let silence = || NoAnswer { reason: format!("no answer within {limit}"), help: SLOW };
+            let asked = timeout(self.timeout, ask(&place, &self.url)).await;
+            Ok(asked.unwrap_or_else(|_| Err(silence())))
         })?;
-        let url = self.url.to_string();
-        let report = match answered {
-            Ok((status, text)) => {
-                let json = serde_json::from_str(&text);
-                let answer = json.unwrap_or_else(|_| text.trim_end().into());
-                let healthy = status.is_success();
-                let (status, answer) = (Some(status.as_u16()), Some(answer));
-                Report { url, healthy, status, answer, error: None }
-            }
-            Err(error) => {
-                Report { url, healthy: false, status: None, answer: None, error: Some(error) }
-            }
-        };
-        print(&serde_json::to_string_pretty(&report).map_err(Failure::failed)?)?;
-        if report.healthy { Ok(()) } else { Err(Failure::failed("")) }
+        match self.output {
+            Output::Json => self.report(answered),
+            Output::Text => print(self.good_news(answered)?.trim_end()),
+        }
     }
 
-    pub(super) fn run(self) -> Result<(), Failure> {
-        let place = Place::of(&self.url)?;
-        if self.output == Output::Json {
-            return self.report(&place);
-        }
-        let answer = runtime::block_on(async {
-            match timeout(self.timeout, ask(&place, &self.url)).await {
-                Ok(answer) => answer,
-                Err(_) => Err(Failure::failed(format!(
-                    "{}: no answer within {}",
-                    self.url,
-                    humantime::format_duration(self.timeout)
-                ))),
-            }
+    /// The text of an answer that is good news.
+    fn good_news(&self, answered: Result<Answer, NoAnswer>) -> Result<String, Failure> {
+        let url = &self.url;
+        let answer = answered.map_err(|NoAnswer { reason, help }| {
+            Failure::failed(format!("{url}: {reason}")).help(help)
         })?;
-        print(answer.trim_end())
+        if answer.status.is_success() {
+            return Ok(answer.text);
+        }
+        let help = answer.help();
+        let text = match answer.text.trim() {
+            "" => String::new(),
+            text => format!(": {text}"),
+        };
+        let failure = Failure::failed(format!("{url}: {}{text}", answer.status));
+        Err(help.into_iter().fold(failure, Failure::help))
     }
+
+    /// Prints what came of it as JSON.
+    fn report(&self, answered: Result<Answer, NoAnswer>) -> Result<(), Failure> {
+        let url = self.url.to_string();
+        let report = match answered {
+            Ok(answer) => Report {
+                url,
+                healthy: answer.status.is_success(),
+                status: Some(answer.status.as_u16()),
+                help: answer.help(),
+                answer: Some(
+                    serde_json::from_str(&answer.text)
+                        .unwrap_or_else(|_| answer.text.trim_end().into()),
+                ),
+                error: None,
+            },
+            Err(NoAnswer { reason, help }) => Report {
+                url,
+                healthy: false,
+                status: None,
+                answer: None,
+                error: Some(reason),
+                help: Some(help),
+            },
+        };
+        let verdict = if report.healthy { Ok(()) } else { Err(Failure::failed("")) };
+        let text = serde_json::to_string_pretty(&report).map_err(Failure::failed)?;
+        print_with_verdict(&text, verdict)
+    }
+}
+
+/// The URL of what is asked: without a path, whether the gateway is ready.
+fn with_path(url: Uri) -> Uri {
+    if url.path() != "/" {
+        return url;
+    }
+    let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let mut parts = url.clone().into_parts();
+    parts.path_and_query = format!("{READINESS}{query}").parse().ok();
+    Uri::from_parts(parts).unwrap_or(url)
 }
 
 /// Where to connect to.
@@ -124,29 +204,17 @@ impl Place {
     }
 }
 
-/// What the listener answers, if it is good news.
-async fn ask(place: &Place, url: &Uri) -> Result<String, Failure> {
-    let (status, text) =
-        answer(place, url).await.map_err(|why| Failure::failed(why).of(&url.to_string()))?;
-    if status.is_success() {
-        return Ok(text);
-    }
-    let text = text.trim();
-    let what = if text.is_empty() { String::new() } else { format!(": {text}") };
-    Err(Failure::failed(format!("{url}: {status}{what}")))
-}
-
 /// Makes one request over a connection of its own. Dropping the future closes it.
-async fn answer(place: &Place, url: &Uri) -> Result<(StatusCode, String), String> {
+async fn ask(place: &Place, url: &Uri) -> Result<Answer, NoAnswer> {
     let stream = TcpStream::connect((place.host.as_str(), place.port))
         .await
-        .map_err(|error| format!("cannot connect: {error}"))?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| format!("cannot connect: {error}"))?;
+        .map_err(|error| NoAnswer::unreachable(&error))?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| NoAnswer::not_http(&error))?;
     let exchange = async {
-        let response = sender.send_request(request(url)?).await;
-        read(response.map_err(|error| format!("no answer: {error}"))?).await
+        let request = request(url).map_err(|error| NoAnswer::not_http(&error))?;
+        let response = sender.send_request(request).await;
+        read(response.map_err(|error| NoAnswer::not_http(&error))?).await
     };
     tokio::pin!(exchange);
     tokio::select! {
@@ -156,7 +224,7 @@ async fn answer(place: &Place, url: &Uri) -> Result<(StatusCode, String), String
     }
 }
 
-fn request(url: &Uri) -> Result<Request<Empty<Bytes>>, String> {
+fn request(url: &Uri) -> Result<Request<Empty<Bytes>>, http::Error> {
     let path = url.path_and_query().map_or("/", |path| path.as_str());
     let host = url.authority().map_or("", |authority| authority.as_str());
     Request::get(path)
@@ -164,16 +232,16 @@ fn request(url: &Uri) -> Result<Request<Empty<Bytes>>, String> {
         .header(header::USER_AGENT, concat!("bridgehead-health/", env!("CARGO_PKG_VERSION")))
         .header(header::CONNECTION, "close")
         .body(Empty::new())
-        .map_err(|error| error.to_string())
 }
 
-async fn read(response: Response<Incoming>) -> Result<(StatusCode, String), String> {
+async fn read(response: Response<Incoming>) -> Result<Answer, NoAnswer> {
     let (head, body) = response.into_parts();
-    let body = Limited::new(body, ANSWER)
-        .collect()
-        .await
-        .map_err(|error| format!("{}, but its text cannot be read: {error}", head.status))?;
-    Ok((head.status, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
+    let body = Limited::new(body, ANSWER).collect().await.map_err(|error| NoAnswer {
+        reason: format!("{}, but its text cannot be read: {error}", head.status),
+        help: ANOTHER_SERVER,
+    })?;
+    let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+    Ok(Answer { status: head.status, text })
 }
 
 #[cfg(test)]
@@ -227,8 +295,9 @@ mod tests {
         health(url).unwrap();
         served.join().unwrap();
         let (url, served) = listener("HTTP/1.0 200 OK\r\n\r\nyes", Duration::ZERO);
-        let answer = runtime::block_on(ask(&Place::of(&url).unwrap(), &url)).unwrap();
-        assert_eq!(answer, "yes");
+        let answer =
+            runtime::block_on(async { Ok(ask(&Place::of(&url).unwrap(), &url).await.unwrap()) });
+        assert_eq!(answer.unwrap().text, "yes");
         served.join().unwrap();
     }
 
@@ -251,6 +320,7 @@ mod tests {
         drop(listener);
         let (text, usage) = health(url).unwrap_err().text();
         assert!(text.contains("cannot connect"), "{text}");
+        assert!(text.contains("`bridgehead serve`") && text.contains("--url"), "{text}");
         assert!(!usage);
     }
 
@@ -281,7 +351,26 @@ mod tests {
     fn something_else_is_no_http() {
         let (url, served) = listener("SSH-2.0-x\r\n", Duration::ZERO);
         let (text, _) = health(url).unwrap_err().text();
-        assert!(text.contains("no answer"), "{text}");
+        assert!(text.contains("no answer") && text.contains("--url"), "{text}");
+        served.join().unwrap();
+    }
+
+    #[test]
+    fn without_a_path_readiness_is_asked_for() {
+        let url = |text: &str| with_path(text.parse().unwrap()).to_string();
+        assert_eq!(url("http://a:9901"), "http://a:9901/readyz");
+        assert_eq!(url("http://a:9901/"), "http://a:9901/readyz");
+        assert_eq!(url("http://a:9901/?x"), "http://a:9901/readyz?x");
+        assert_eq!(url("http://a:9901/healthz"), "http://a:9901/healthz");
+        assert_eq!(url("a:9901"), "a:9901", "not a URL; refused later");
+    }
+
+    #[test]
+    fn another_server_is_recognised_by_its_status() {
+        let (url, served) =
+            listener("HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\nno", Duration::ZERO);
+        let (text, _) = health(url).unwrap_err().text();
+        assert!(text.contains("404 Not Found: no") && text.contains("--url"), "{text}");
         served.join().unwrap();
     }
 

@@ -28,7 +28,7 @@ pub(super) fn to_message(text: &str, message: &MessageDescriptor) -> Result<Byte
         .and_then(|message| json.end().map(|()| message.encode_to_vec().into()))
         .map_err(|error| {
             let name = message.full_name();
-            Failure::usage(format!("the JSON is no {name}: {error}"))
+            Failure::usage(format!("the JSON is not a valid {name}: {error}"))
                 .help(format!("{name} has {}", fields(message)))
         })
 }
@@ -49,7 +49,7 @@ pub(super) fn from_message(data: Bytes, message: MessageDescriptor) -> Result<Va
     DynamicMessage::decode(message, data)
         .map_err(|error| error.to_string())
         .and_then(|message| with_defaults(&message))
-        .map_err(|error| Failure::failed(format!("the response is no {name}: {error}")))
+        .map_err(|error| Failure::failed(format!("the response is not a valid {name}: {error}")))
 }
 
 /// A message as JSON, with all of its fields.

@@ -21,6 +21,8 @@ mod hex;
 mod json;
 mod keygen;
 mod kick;
+mod limits;
+mod man;
 mod output;
 mod push;
 mod push_api;
@@ -33,9 +35,11 @@ mod token;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use failure::{Failure, USAGE};
+use output::note;
 
 /// A WebSocket edge for gRPC services.
 #[derive(Debug, Parser)]
@@ -60,14 +64,15 @@ enum Command {
     Schema(schema::Schema),
     Health(health::Health),
     Completions(completions::Completions),
-    Man(completions::Man),
+    Man(man::Man),
 }
 
 /// Does what the arguments, the program's name first, ask for.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let outcome = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    let outcome = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli.command.run(),
-        Err(error) => return explain(&error),
+        Err(error) => return explain(&error, &arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -97,16 +102,30 @@ impl Command {
 }
 
 /// Prints what clap has to say: help and version are no failures.
-fn explain(error: &clap::Error) -> ExitCode {
+fn explain(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     // Nowhere to say so, if even this cannot be printed.
     drop(error.print());
+    if error.kind() == ErrorKind::InvalidSubcommand {
+        note(&format!("\ncommands: {}", commands_where(arguments).join(", ")));
+    }
     if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+}
+
+/// The commands that there are where one was not recognised.
+fn commands_where(arguments: &[OsString]) -> Vec<String> {
+    let root = Cli::command();
+    let mut command = &root;
+    for argument in arguments.iter().skip(1) {
+        let Some(below) = argument.to_str().and_then(|name| command.find_subcommand(name)) else {
+            break;
+        };
+        command = below;
+    }
+    command.get_subcommands().map(|below| below.get_name().to_owned()).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn exit_code(arguments: &[&str]) -> ExitCode {

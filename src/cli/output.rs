@@ -31,6 +31,15 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
         .map_err(|error| Failure::unprintable(&error))
 }
 
+/// Prints the result of a command that ends with `verdict`. A reader that closes
+/// standard output early does not change the verdict.
+pub(super) fn print_with_verdict(text: &str, verdict: Result<(), Failure>) -> Result<(), Failure> {
+    match print(text) {
+        Err(failure) if !failure.is_end_of_reader() => Err(failure),
+        printed => verdict.and(printed),
+    }
+}
+
 /// Prints a line to standard error: what is no result, but good to know.
 pub(super) fn note(text: &str) {
     // Nowhere to say so, if even this cannot be printed.

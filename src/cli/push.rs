@@ -11,16 +11,17 @@ use tokio::time::timeout;
 use super::failure::Failure;
 use super::output::{note, print};
 use super::push_api::{Connection, Format, Gateway, JsonLines, Targets};
-use super::runtime;
+use super::{limits, runtime};
 use crate::proto::push::{self, PushRequest};
+use crate::proto::session::PushEvent;
 use data::Data;
 use receipts::{Summary, line};
 
 /// Push an event to sessions, and print the receipts.
 ///
-/// A line for each session that is selected, and for each user who is named and
-/// not there, as soon as it is known. The exit code is 0 when the gateway has
-/// done its part, whatever the receipts say, unless --require is given.
+/// Prints a line for each selected session, and for each named user without a
+/// session, as soon as its outcome is known. The exit code is 0 if the gateway has
+/// handled the push, whatever the outcomes are, unless --require is given.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   bridgehead push --user alice --text 'hello'
@@ -32,21 +33,21 @@ pub(super) struct Push {
     #[command(flatten)]
     data: Data,
     /// The event's number, or messages (0) or notices (1).
-    #[arg(long, help_heading = "What to push", default_value = "0", value_parser = event, allow_negative_numbers = true)]
+    #[arg(long, help_heading = "Data", default_value = "0", value_parser = event, allow_negative_numbers = true)]
     event: i32,
-    /// What a receipt waits for.
+    /// The stage of the delivery that receipts confirm.
     #[arg(long, value_enum, default_value_t = Confirm::Written, help_heading = "Receipts")]
     confirm: Confirm,
     /// How long receipts are waited for, up to 10m.
     #[arg(long, help_heading = "Receipts", value_name = "DURATION", default_value = "5s",
-          value_parser = humantime::parse_duration)]
+          value_parser = limits::deadline)]
     deadline: Duration,
     /// The id that the receipts carry [default: a new one].
     #[arg(long, value_name = "ID", help_heading = "Receipts", hide_short_help = true)]
     push_id: Option<String>,
-    /// Fail unless each receipt is what --confirm asks for.
+    /// Fail unless every receipt confirms the stage of --confirm.
     ///
-    /// The exit code is 1 then, and where there is no receipt at all.
+    /// The exit code is 1 then, and also if there is no receipt at all.
     #[arg(long, help_heading = "Receipts")]
     require: bool,
     /// How receipts are printed.
@@ -80,8 +81,7 @@ impl From<Confirm> for push::Confirm {
 impl Push {
     pub(super) fn run(self) -> Result<(), Failure> {
         let target = self.targets.target()?;
-        let deadline =
-            self.deadline.try_into().map_err(|_| Failure::usage("--deadline is too long"))?;
+        let deadline = self.deadline.try_into().map_err(Failure::usage)?;
         runtime::block_on(async {
             let request = PushRequest {
                 push_id: self.push_id.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>())),
@@ -118,21 +118,40 @@ async fn push(
     let lines = JsonLines::of("PushReceipt")?;
     let mut columns = receipts::columns();
     let mut receipts = gateway.answer(gateway.client.clone().push(request)).await?;
+    let mut is_read = true;
     while let Some(receipt) = gateway.next(&mut receipts).await? {
         summary.count(&receipt);
-        print(&match output {
+        if !is_read {
+            continue;
+        }
+        let printed = print(&match output {
             Format::Json => lines.line(&receipt)?,
             Format::Text => line(&receipt, &mut columns),
-        })?;
+        });
+        match printed {
+            // The summary, and what is required, count all receipts.
+            Err(failure) if failure.is_end_of_reader() => is_read = false,
+            printed => printed?,
+        }
     }
     Ok(())
 }
+
+/// `PushEvent::PushResponseBody`: no event that is pushed may have it.
+const ANSWERS: i32 = PushEvent::PushResponseBody as i32;
 
 fn event(text: &str) -> Result<i32, String> {
     match text {
         "messages" => Ok(0),
         "notices" => Ok(1),
-        _ => text.parse().map_err(|_| "it is a number, or `messages` or `notices`".to_owned()),
+        _ => match text.parse() {
+            // The gateway refuses it as well.
+            Ok(ANSWERS) => {
+                Err("the gateway answers requests with event 2: choose another number".to_owned())
+            }
+            Ok(event) => Ok(event),
+            Err(_) => Err("expected a number, `messages` or `notices`".to_owned()),
+        },
     }
 }
 
@@ -146,6 +165,8 @@ mod tests {
         assert_eq!(event("notices"), Ok(1));
         assert_eq!(event("77"), Ok(77));
         assert_eq!(event("-1"), Ok(-1));
-        assert!(event("message").unwrap_err().contains("`messages`"));
+        for wrong in ["message", "2", "2147483648", ""] {
+            assert!(event(wrong).is_err(), "{wrong}");
+        }
     }
 }

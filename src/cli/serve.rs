@@ -22,6 +22,7 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
+        diagnose::must_exist(&self.config)?;
         let path = self.config.clone();
         let read = move || config::load(&path, &config::process_environment);
         // How to log is said in the file: it is read once for that.

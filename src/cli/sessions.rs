@@ -25,9 +25,9 @@ const ENDED: &str = "the gateway has ended the watch";
 pub(super) struct Sessions {
     #[command(flatten)]
     filters: Filters,
-    /// Stay, and print sessions as they come and go, until Ctrl-C.
+    /// Stay, and print sessions as they begin and end, until Ctrl-C.
     ///
-    /// Begins with those that are there.
+    /// Begins with the sessions that exist.
     #[arg(short, long, help_heading = "Output")]
     watch: bool,
     /// How sessions and events are printed.

@@ -14,6 +14,7 @@ use jsonwebtoken::{Algorithm, Header};
 use serde_json::{Map, Value};
 
 use super::failure::Failure;
+use super::limits;
 use super::output::print;
 use new_key::{Kind, NewKey};
 use signing::SigningKey;
@@ -28,7 +29,7 @@ pub(super) struct Token {
     #[arg(long, value_name = "FILE", conflicts_with = "secret")]
     #[arg(required_unless_present_any = ["new_key", "secret"])]
     key: Option<PathBuf>,
-    /// The file of the secret to sign with by HMAC, as `auth.jwt.secret` has it.
+    /// The file of the secret to sign with by HMAC, as configured in `auth.jwt.secret`.
     #[arg(long, value_name = "FILE")]
     secret: Option<PathBuf>,
     /// The algorithm, of those that the key is for [default: RS256, ES256,
@@ -47,13 +48,13 @@ pub(super) struct Token {
     /// How long the token is valid; `never`: it does not expire.
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = expires)]
     expires: Expires,
-    /// The claim that names the user, as `auth.jwt.user_claim` has it.
+    /// The claim that names the user, as configured in `auth.jwt.user_claim`.
     #[arg(long, value_name = "NAME", default_value = "sub")]
     user_claim: String,
     /// A further claim; the value is JSON, or else a text.
     #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = claim)]
     claims: Vec<(String, Value)>,
-    /// Make a new key instead: jwt.pem (private), jwt.pub.pem and jwks.json
+    /// Make a new key, and no token: jwt.pem (private), jwt.pub.pem and jwks.json
     /// (public), or jwt.secret.
     #[arg(long, value_name = "KIND")]
     #[arg(conflicts_with_all = ["user", "key", "secret", "algorithm", "issuer", "audience", "claims"])]
@@ -126,9 +127,7 @@ fn expires(text: &str) -> Result<Expires, String> {
     if text == "never" {
         return Ok(Expires::Never);
     }
-    humantime::parse_duration(text)
-        .map(Expires::After)
-        .map_err(|error| format!("{error}: write such as 1h or 90s, or never"))
+    limits::lifetime(text).map(Expires::After).map_err(|error| format!("{error}; or `never`"))
 }
 
 fn claim(text: &str) -> Result<(String, Value), String> {

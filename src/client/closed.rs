@@ -81,8 +81,11 @@ fn meaning(code: u16) -> &'static str {
             "encryption failed: it has no private key (session.private_key), or one of another \
              length than the public key's"
         }
-        3002 => "the platform is missing or none of those it knows (session.platforms)",
-        3003 => "the device id is missing",
+        3002 => {
+            "the platform is missing or none of those it knows (session.platforms), or \
+             setCxnParams was refused"
+        }
+        3003 => "the device id is missing, or setCxnParams was refused",
         3004 => "replaced by a newer connection of the same device",
         3005 => "kicked by a service",
         3006 => "too slow: frames piled up unread (session.outbox)",

@@ -205,7 +205,7 @@ impl Connection {
         // A wrong key gets past the padding once in 256 frames.
         match self.cipher() {
             Some(_) => Closed::Undecryptable,
-            None => Closed::Garbled(format!("a frame that is no {message}: {error}")),
+            None => Closed::Garbled(format!("a frame that is not a {message}: {error}")),
         }
     }
 

@@ -36,7 +36,7 @@ mod tls;
 pub use closed::Closed;
 pub use connection::{Push, Pushes};
 pub use options::Options;
-pub use place::{DialError, Transport};
+pub use place::{DialError, Transport, is_plain};
 pub use session::{CallError, ConnectError, Refusal, Session};
 pub use tls::{Tls, TlsError};
 

@@ -9,6 +9,7 @@ use hyper::http::{StatusCode, Uri};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio_rustls::rustls::{self, InvalidMessage};
 
 use super::tls::TlsError;
 
@@ -20,8 +21,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
-    /// The URL is none, or not one of this kind.
-    #[error("`{url}` is no URL such as {example}: {reason}")]
+    /// The URL cannot be used, or is one of another kind.
+    #[error("`{url}` is not a usable URL: {reason}; expected a URL such as {example}")]
     Url {
         /// The URL as it was given.
         url: String,
@@ -39,7 +40,7 @@ pub enum DialError {
         source: io::Error,
     },
     /// The TLS handshake failed.
-    #[error("no TLS with {address}: {}", crate::pem::handshake(source))]
+    #[error("the TLS handshake with {address} failed: {}", crate::pem::handshake(source))]
     Tls {
         /// `host:port`.
         address: String,
@@ -50,7 +51,7 @@ pub enum DialError {
     #[error(transparent)]
     TlsSetup(#[from] TlsError),
     /// A web server answered, but not with a WebSocket.
-    #[error("{url} is no WebSocket: the server answers {status}")]
+    #[error("{url} is not a WebSocket endpoint: the server answers {status}")]
     Http {
         /// The URL as it was given.
         url: String,
@@ -60,13 +61,13 @@ pub enum DialError {
         path: Option<String>,
     },
     /// Whoever answered speaks HTTP/2 and nothing else, as gRPC servers do.
-    #[error("{url} is no WebSocket: a gRPC server answers")]
+    #[error("{url} is not a WebSocket endpoint: a gRPC server answers")]
     Grpc {
         /// The URL as it was given.
         url: String,
     },
     /// Whoever answered does not speak WebSocket.
-    #[error("no WebSocket at {url}: {reason}")]
+    #[error("the WebSocket handshake with {url} failed: {reason}")]
     WebSocket {
         /// The URL as it was given.
         url: String,
@@ -74,7 +75,7 @@ pub enum DialError {
         reason: String,
     },
     /// Whoever answered does not speak HTTP/2.
-    #[error("no HTTP/2 with {address}: {reason}")]
+    #[error("the HTTP/2 handshake with {address} failed: {reason}")]
     Http2 {
         /// `host:port`.
         address: String,
@@ -89,6 +90,13 @@ pub enum DialError {
         /// The limit.
         limit: Duration,
     },
+}
+
+/// Whether a TLS handshake failed because the server does not speak TLS: its
+/// first byte is not that of a TLS record.
+pub fn is_plain(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(inner, Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)))
 }
 
 /// What a URL must look like.
@@ -127,7 +135,11 @@ impl Place {
             return Err(bad_url(url, scheme, &"it names no host"));
         }
         if is_secure && ServerName::try_from(host).is_err() {
-            return Err(bad_url(url, scheme, &"its host is no name that a certificate can carry"));
+            return Err(bad_url(
+                url,
+                scheme,
+                &"its host is not a name that a certificate can have",
+            ));
         }
         let (plain, secure) = scheme.ports;
         let port = uri.port_u16().unwrap_or(if is_secure { secure } else { plain });

@@ -38,7 +38,7 @@ pub enum ConnectError {
     #[error(transparent)]
     Dial(#[from] DialError),
     /// There is a WebSocket, but no gateway behind it.
-    #[error("{url} is no gateway: it said {said} instead of `{GREETING}`")]
+    #[error("{url} is not a gateway: its first message is {said}, expected `{GREETING}`")]
     NotAGateway {
         /// The URL as it was given.
         url: String,

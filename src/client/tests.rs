@@ -386,7 +386,7 @@ async fn a_server_that_is_no_gateway_is_told_by_its_greeting() {
     })
     .await;
     let error = Session::connect(options).await.err().unwrap();
-    assert!(error.to_string().contains("it said `welcome to the chat`"), "{error}");
+    assert!(error.to_string().contains("its first message is `welcome to the chat`"), "{error}");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use super::forms::{FilePath, KeysPlace, MethodName, NonEmpty};
 use super::units::Delay;
 use crate::auth::jwt::KeysUrl;
 
-/// Who decides whether a login is believed, and for how long it holds.
+/// How logins are verified, and how long a login is valid.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(try_from = "AuthSection")]
 pub struct Auth {
@@ -20,7 +20,7 @@ pub struct Auth {
     pub judge: Judge,
     /// How long a session whose login has expired may go on without a new one.
     pub grace: Duration,
-    /// How often the login of an open session is judged again; zero: never.
+    /// How often the login of an open session is verified again; zero: never.
     pub recheck: Duration,
     /// Judges each request, beside the login.
     pub each_request: Option<EachRequest>,
@@ -33,7 +33,7 @@ pub enum Judge {
     Jwt(JwtConfig),
     /// An existing RPC is asked.
     Rpc(RpcCall),
-    /// Every token is believed.
+    /// Every token is accepted.
     None(NoneConfig),
 }
 
@@ -45,22 +45,21 @@ pub enum Judge {
 struct AuthSection {
     /// The token is a JWT, checked by the gateway itself.
     jwt: Option<JwtConfig>,
-    /// Any existing RPC can judge a login.
+    /// An RPC of an existing service verifies logins.
     rpc: Option<RpcCall>,
-    /// Every token is believed. Refused unless `edge.listen` is a loopback
-    /// address or `insecure: true` is said here. Write `none: {}`.
+    /// Every token is accepted. An error unless `edge.listen` is a loopback address or
+    /// `insecure: true` is set here. Write `none: {}`.
     none: Option<NoneConfig>,
     /// How long a session whose login has expired may go on without a new one,
     /// before it is closed with 3000. Meanwhile it gets no pushes, and its
     /// calls are refused.
     #[serde(default = "default_grace", with = "Delay")]
     grace: Duration,
-    /// How often the login of an open session is judged again; `0s`: never. A
-    /// session whose login is refused is closed with 3000.
+    /// How often the login of an open session is verified again; `0s`: never. A session
+    /// whose login is refused is closed with 3000.
     #[serde(default, with = "Delay")]
     recheck: Duration,
-    /// An RPC that judges each request that needs a login, for services that
-    /// judge every request themselves. Absent: the login is enough.
+    /// An RPC that verifies each request that needs a login. Absent: the login is enough.
     each_request: Option<EachRequest>,
 }
 
@@ -83,18 +82,18 @@ impl TryFrom<AuthSection> for Auth {
     }
 }
 
-/// An RPC that judges each request that needs a login. What it accepts goes to
-/// the service; what it refuses is answered with `AuthError`, and a judge that
-/// cannot be asked with `RetryError`. In its request, `{method}` stands for the
-/// client's method.
+/// An RPC that verifies each request that needs a login. A request that it accepts
+/// goes to the service; one that it refuses is answered with `AuthError`, and with
+/// `RetryError` if the RPC cannot be called. In its request, `{method}` stands for
+/// the client's method.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[schemars(extend("additionalProperties" = false), transform = seal)]
 pub struct EachRequest {
     /// The call.
     #[serde(flatten)]
     pub call: RpcCall,
-    /// How long a verdict holds for further requests of the same session for
-    /// which the RPC would be asked the same; `0s`: it is asked each time.
+    /// How long a result is used for further requests of the same session that would send
+    /// the RPC the same message; `0s`: it is called each time.
     #[serde(default = "default_cache", with = "Delay")]
     pub cache: Duration,
 }
@@ -127,12 +126,12 @@ pub struct JwtConfig {
     /// the server that keys are fetched from. Absent: the public web's.
     #[schemars(with = "Option<FilePath>")]
     pub ca: Option<PathBuf>,
-    /// The `iss` claim that tokens must have. Absent: not looked at. Without
-    /// `keys` and `secret` it is a URL, whose OpenID Connect discovery document
-    /// says where the keys are.
+    /// The `iss` claim that tokens must have. Absent: not checked. Without `keys` and
+    /// `secret` it is a URL, whose OpenID Connect discovery document says where the keys
+    /// are.
     #[schemars(with = "Option<NonEmpty>")]
     pub issuer: Option<String>,
-    /// The `aud` claim that tokens must have. Absent: not looked at.
+    /// The `aud` claim that tokens must have. Absent: not checked.
     #[schemars(with = "Option<NonEmpty>")]
     pub audience: Option<String>,
     /// The claim that must equal the `userId` of the login: its name, or a path
@@ -186,37 +185,37 @@ pub struct RpcCall {
     /// `{reason}`.
     #[serde(default)]
     pub request: Map<String, Value>,
-    /// What the JSON response must contain for the call to count as a yes: the
-    /// login is accepted, the hook is delivered. A field that the response does
-    /// not have counts as its default, so `{ code: 0, msg: "" }` is also an empty
-    /// response. For a field that is no message, `{ not: value }` stands for
-    /// every other value. A hook whose response does not match is called again,
-    /// as after any failure. `auth.rpc` needs this or `reject_when`; a hook
-    /// without both takes any response for a yes, and so does `{}`.
+    /// The fields and values that the JSON response must have for the login to be
+    /// accepted, or for the hook to count as delivered. A field that the response does
+    /// not have counts as its default, so `{ code: 0, msg: "" }` matches an empty
+    /// response, too. For a field that is not a message, `{ not: value }` matches every
+    /// other value. A hook whose response does not match is called again, as after any
+    /// failure. `auth.rpc` needs this or `reject_when`; a hook without both accepts any
+    /// response, and so does `{}`.
     pub accept_when: Option<Map<String, Value>>,
-    /// What makes a JSON response no yes, for services that are easier described
-    /// by their refusals: `{ msg: { not: "" } }`. It is written like
-    /// `accept_when`, and all of its fields must match. With both, a yes matches
-    /// `accept_when` and does not match this.
+    /// The fields and values that make a JSON response a refusal, for services whose
+    /// refusals are easier to describe: `{ msg: { not: "" } }`. It is written like
+    /// `accept_when`, and all of its fields must match. With both, an accepted response
+    /// matches `accept_when` and does not match this.
     pub reject_when: Option<Map<String, Value>>,
-    /// The response's field that says why it is no yes: `auth` tells it to the
-    /// client, a hook writes it to the log.
+    /// The response's field with the reason of a refusal: `auth` sends it to the client,
+    /// a hook writes it to the log.
     #[schemars(with = "Option<NonEmpty>")]
     pub reason: Option<String>,
 }
 
-/// Every token is believed.
+/// Every token is accepted.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct NoneConfig {
-    /// Believe every token even though other machines can connect.
+    /// Accept every token even though other machines can connect.
     pub insecure: bool,
 }
 
-/// RPCs that are told of sessions as they come and go, in that order for each
-/// session. They never hold up a session. One that fails is called again, with
-/// backoff, until what it is to be told is a minute old; a service may be told
-/// the same twice. A call may take as long as the upstream's `timeout`.
+/// RPCs that are called when sessions begin and end, in that order for each session.
+/// They never delay a session. A call that fails is repeated, with backoff, until its
+/// event is a minute old; a service may get the same event twice. A call may take as
+/// long as the upstream's `timeout`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HooksConfig {

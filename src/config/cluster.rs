@@ -25,12 +25,12 @@ pub struct ClusterConfig {
     #[serde(deserialize_with = "NatsUrl::one_or_many")]
     #[schemars(with = "OneOrMany<NatsUrl>", extend("x-stand-in" = []))]
     pub nats: Vec<String>,
-    /// What the cluster is called: gateways with the same name on the same NATS
-    /// act as one. All NATS subjects begin with it.
+    /// The cluster's name: gateways with the same name on the same NATS act as one. All
+    /// NATS subjects begin with it.
     #[schemars(with = "SubjectPrefix")]
     pub name: String,
-    /// What this gateway is called where sessions and gateways are listed. Absent:
-    /// the name of its machine, which in Kubernetes is that of its pod.
+    /// This gateway's name in lists of sessions and gateways. Absent: the name of its
+    /// machine, which in Kubernetes is that of its pod.
     #[schemars(with = "Option<NodeName>")]
     pub node: Option<String>,
     /// A `.creds` file: a NATS user's JWT and its key. Read again when it changes.
@@ -78,8 +78,8 @@ impl Default for ClusterConfig {
     }
 }
 
-/// How the gateway shows itself to NATS and whom it believes. The files are read
-/// again when they change.
+/// The gateway's certificate for NATS, and the authorities that it trusts. The files
+/// are read again when they change.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("dependentRequired" = {"cert": ["key"], "key": ["cert"]}))]

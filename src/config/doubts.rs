@@ -66,7 +66,7 @@ fn platforms(document: &Document, diagnostics: &mut Diagnostics) {
                 "{} is not `{meant}`: platforms are compared as they are",
                 words::quoted(scalar)
             );
-            let help = format!("write `{meant}`, which is what clients send");
+            let help = format!("write `{meant}`, as clients send it");
             diagnostics.warning(span, message, help);
         }
     }

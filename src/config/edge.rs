@@ -18,8 +18,8 @@ pub struct EdgeConfig {
     /// IP address and port to listen on.
     #[schemars(with = "ListenAddress")]
     pub listen: SocketAddr,
-    /// The HTTP path that is upgraded to a WebSocket, where there is only one;
-    /// `/ws` where nothing is said.
+    /// The HTTP path that is upgraded to a WebSocket, where there is only one; by default
+    /// `/ws`.
     #[schemars(with = "Option<HttpPath>")]
     pub path: Option<String>,
     /// The HTTP paths that are upgraded to WebSockets, where clients of several
@@ -32,8 +32,8 @@ pub struct EdgeConfig {
     /// `https://app.example.com`. Empty: any.
     #[schemars(with = "Vec<Origin>")]
     pub allowed_origins: Vec<String>,
-    /// Networks of proxies that are believed to say who the client is. A bare IP
-    /// address stands for itself alone.
+    /// Networks of proxies whose headers name the client's address. A bare IP address
+    /// stands for itself alone.
     #[serde(deserialize_with = "Network::list")]
     #[schemars(with = "Vec<Network>")]
     pub trusted_proxies: Vec<IpNet>,
@@ -42,8 +42,8 @@ pub struct EdgeConfig {
     /// address alone, such as `cf-connecting-ip`; `none`: in no header.
     #[schemars(with = "AddressHeader")]
     pub client_address: String,
-    /// Whether each connection of a trusted proxy begins with a PROXY header
-    /// (version 1 or 2), which says whose it is. One without is closed.
+    /// Whether each connection of a trusted proxy begins with a PROXY header (version 1
+    /// or 2), which names the client's address. A connection without one is closed.
     pub proxy_protocol: bool,
     /// The largest message a client may send.
     #[serde(with = "Size")]

@@ -27,8 +27,8 @@ pub struct IdentityConfig {
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 pub enum IdentityDepth {
-    /// Only in the request message itself. What a client puts into a field of
-    /// that name deeper inside is its own.
+    /// Only in the request message itself. A field of that name deeper inside is the
+    /// client's own.
     #[default]
     Top,
     /// In every message of the request that has the field, such as those of a

@@ -92,13 +92,7 @@ pub fn load_tolerant(path: &Path, environment: Environment<'_>) -> (Option<Loade
     let bytes = match read_file(path) {
         Ok(bytes) => bytes,
         Err(error) => {
-            let mut diagnostics = Diagnostics::new(Arc::new(Source::new(name, "")));
-            diagnostics.error(
-                Span::default(),
-                format!("the configuration file can't be read: {error}"),
-                "name another one with `-c`; the command `bridgehead schema` describes what belongs in it",
-            );
-            return (None, diagnostics);
+            return (None, unreadable(name, &error));
         }
     };
     let folder = path.parent().unwrap_or(Path::new(""));
@@ -129,6 +123,21 @@ pub fn load_tolerant(path: &Path, environment: Environment<'_>) -> (Option<Loade
             (None, diagnostics)
         }
     }
+}
+
+/// Says that there is no configuration. What to do about it depends on who reads
+/// it: a command has an argument for it, a running gateway has not.
+fn unreadable(name: String, error: &io::Error) -> Diagnostics {
+    let (message, help) = match error.kind() {
+        io::ErrorKind::NotFound => ("the configuration file does not exist".to_owned(), ""),
+        _ => (
+            format!("the configuration file cannot be read: {error}"),
+            "it must be a text file that this process may read",
+        ),
+    };
+    let mut diagnostics = Diagnostics::new(Arc::new(Source::new(name, "")));
+    diagnostics.error(Span::default(), message, help);
+    diagnostics
 }
 
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
@@ -206,7 +215,7 @@ fn understand(
     let Ok(config) = Config::deserialize(json?) else {
         // The schema and the model come from the same structs, so this is a
         // defect. What serde says is kept to itself, as it may hold secrets.
-        let message = "what is right in this file can't be read";
+        let message = "the valid part of this file cannot be read";
         diagnostics.error(document.root.span, message, "please report this as a bug of Bridgehead");
         return None;
     };
@@ -311,7 +320,8 @@ mod tests {
     fn a_file_that_is_not_there_is_an_error_with_its_name() {
         let diagnostics = load(Path::new("/nowhere/routes.yaml"), &environment).unwrap_err();
         let text = diagnostics.to_string();
-        assert!(text.contains("/nowhere/routes.yaml") && text.contains("can't be read"), "{text}");
+        assert!(text.contains("/nowhere/routes.yaml") && text.contains("does not exist"), "{text}");
+        assert!(!text.contains("-c"), "a running gateway has no arguments: {text}");
     }
 
     #[test]

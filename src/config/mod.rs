@@ -85,13 +85,13 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 #[schemars(
     title = "Bridgehead configuration (routes.yaml)",
-    description = "Everything that a Bridgehead gateway does."
+    description = "The configuration of a Bridgehead gateway."
 )]
 pub struct Config {
     /// The listener that clients connect to.
     #[serde(default)]
     pub edge: EdgeConfig,
-    /// What one client session may do, and for how long.
+    /// Limits and rules of a client session.
     #[serde(default)]
     pub session: SessionConfig,
     /// Client methods that may be called before login, as globs over the whole
@@ -99,12 +99,12 @@ pub struct Config {
     #[serde(default = "default_public_methods")]
     #[schemars(with = "Vec<forms::Glob>")]
     pub public_methods: Vec<String>,
-    /// Who decides whether a login is believed: exactly one of `jwt`, `rpc` and
-    /// `none`; and for how long it holds.
+    /// How logins are verified: exactly one of `jwt`, `rpc` and `none`; and how long a
+    /// login is valid.
     // The stand-in believes no token: no key verifies anything.
     #[schemars(extend("x-stand-in" = {"jwt": {"keys": ""}}))]
     pub auth: Auth,
-    /// RPCs that are told of sessions as they come and go.
+    /// RPCs that are called when sessions begin and end.
     #[serde(default)]
     pub hooks: HooksConfig,
     /// Where the caller's identity travels in messages.
@@ -114,18 +114,18 @@ pub struct Config {
     #[serde(default)]
     #[schemars(extend("propertyNames" = forms::schema_of::<forms::UpstreamName>()))]
     pub upstreams: IndexMap<String, UpstreamConfig>,
-    /// The gRPC Push API, through which services reach clients. Absent: none.
+    /// The gRPC Push API, through which services reach clients. Absent: no Push API.
     pub push: Option<PushConfig>,
-    /// The listener for health, readiness and metrics. Absent: none.
+    /// The listener for health, readiness and metrics. Absent: no such listener.
     pub admin: Option<AdminConfig>,
     /// Several gateways acting as one. Absent: a single node.
     pub cluster: Option<ClusterConfig>,
     /// Spans of requests and pushes, for a collector. Absent: none are recorded.
     pub tracing: Option<TracingConfig>,
-    /// How the gateway goes away when it is told to stop.
+    /// How the gateway stops.
     #[serde(default)]
     pub drain: DrainConfig,
-    /// What is logged, and how it looks.
+    /// Level and format of the log.
     #[serde(default)]
     pub log: LogConfig,
 }

@@ -24,11 +24,11 @@ impl Default for AdminConfig {
     }
 }
 
-/// How the gateway goes away when it is told to stop.
+/// How the gateway stops.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DrainConfig {
-    /// Between failing readiness and turning new connections away, so that load
+    /// The time between failing readiness and refusing new connections, so that load
     /// balancers notice first.
     #[serde(with = "Delay")]
     pub delay: Duration,
@@ -43,11 +43,11 @@ impl Default for DrainConfig {
     }
 }
 
-/// What is logged, and how it looks.
+/// Level and format of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogConfig {
-    /// How a line looks.
+    /// The format of a line.
     pub format: LogFormat,
     /// The least important level that is still logged.
     pub level: LogLevel,
@@ -59,7 +59,7 @@ impl Default for LogConfig {
     }
 }
 
-/// How a log line looks.
+/// The format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
@@ -75,12 +75,12 @@ pub enum LogFormat {
 pub enum LogLevel {
     /// Failures only.
     Error,
-    /// And what may become one.
+    /// Also warnings.
     Warn,
-    /// And what the gateway does.
+    /// Also events of the gateway.
     Info,
-    /// And a line for every request.
+    /// Also a line for every request.
     Debug,
-    /// And everything else.
+    /// Also details for debugging.
     Trace,
 }

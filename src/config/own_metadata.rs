@@ -22,9 +22,9 @@ pub enum OwnMetadata {
     XRequestId,
     /// The client's name for the method.
     XMethod,
-    /// Where the call stands in a trace.
+    /// The call's place in a trace.
     Traceparent,
-    /// What tracing systems tell each other besides.
+    /// Further data of tracing systems.
     Tracestate,
 }
 

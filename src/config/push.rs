@@ -17,8 +17,8 @@ pub struct PushConfig {
     /// IP address and port to listen on.
     #[schemars(with = "ListenAddress")]
     pub listen: SocketAddr,
-    /// Bearer tokens; a caller needs one of them. Each is a text, or
-    /// `{ token_file: … }`. Empty: none is asked for.
+    /// Bearer tokens; a caller needs one of them. Each is a text, or `{ token_file: … }`.
+    /// Empty: callers need none.
     pub tokens: Vec<PushToken>,
     /// Serve TLS. Absent: plain HTTP/2.
     pub tls: Option<PushTls>,
@@ -34,7 +34,7 @@ impl Default for PushConfig {
     }
 }
 
-/// The Push API's certificate, and whose certificates it asks for.
+/// The Push API's certificate, and the authorities of its callers' certificates.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PushTls {

@@ -8,9 +8,8 @@ use serde::{Deserialize, Deserializer};
 
 use super::forms::{FilePath, SecretText};
 
-/// A text that must not be printed; its `Debug` form hides it. Line breaks at
-/// its end are no part of it: variables are often filled from files that end
-/// with one.
+/// A secret text. Line breaks at its end are not part of it: variables are often
+/// filled from files that end with one.
 #[derive(Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(inline, extend("x-secret" = true))]
 pub struct Secret(#[schemars(with = "SecretText")] String);
@@ -51,7 +50,7 @@ pub enum SecretSource {
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
 pub struct SecretFile {
-    /// The file's name. White space at the ends of its text is no part of it.
+    /// The file's name. White space at the ends of its text is not part of it.
     #[schemars(with = "FilePath")]
     pub file: PathBuf,
 }
@@ -74,8 +73,8 @@ pub enum PushToken {
 pub struct PushTokenObject {
     /// The token itself; better a variable such as `${PUSH_TOKEN}`.
     pub token: Option<Secret>,
-    /// A file that holds the token on one line. It is read again when it
-    /// changes. White space at the ends of its text is no part of it.
+    /// A file that holds the token on one line. It is read again when it changes. White
+    /// space at the ends of its text is not part of it.
     #[schemars(with = "Option<FilePath>")]
     pub token_file: Option<PathBuf>,
 }

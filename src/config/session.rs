@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::forms::{FilePath, NonEmpty, Platform, schema_of};
 use super::units::{Interval, Size};
 
-/// What one client session may do, and for how long.
+/// Limits and rules of a client session.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SessionConfig {
@@ -23,14 +23,13 @@ pub struct SessionConfig {
     /// The platforms that a client may name.
     #[schemars(with = "Vec<Platform>", length(min = 1), extend("uniqueItems" = true))]
     pub platforms: Vec<String>,
-    /// Which of the client's texts tells its devices apart: its `deviceId`, or its
-    /// `packageId`, where clients of one kind all send the same `deviceId`. The
-    /// other one is then looked at by nothing in the gateway.
+    /// The field of setCxnParams that identifies a device: `deviceId`, or `packageId` for
+    /// clients that all send the same `deviceId`. The gateway ignores the other field.
     pub device_id_from: DeviceIdFrom,
     /// How long a new connection has for a valid `setCxnParams`.
     #[serde(with = "Interval")]
     pub handshake_timeout: Duration,
-    /// How long a session may then stay without a login.
+    /// How long a session may stay without a login, after its `setCxnParams`.
     #[serde(with = "Interval")]
     pub login_timeout: Duration,
     /// How often an idle client is pinged.
@@ -71,7 +70,7 @@ impl Default for SessionConfig {
     }
 }
 
-/// Which of the client's texts tells its devices apart.
+/// The field of setCxnParams that identifies a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeviceIdFrom {
@@ -85,7 +84,7 @@ pub enum DeviceIdFrom {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum OneSessionPer {
-    /// By what the sessions have in common.
+    /// The properties that the two sessions share.
     By(Rivals),
     /// Those of the same user and class of platforms: the platforms of each
     /// class, by a name of your choice. A platform in no class is one by itself.
@@ -104,7 +103,7 @@ pub enum OneSessionPer {
 #[expect(dead_code, reason = "a schema, and no value")]
 struct Class(#[schemars(length(min = 1), extend("uniqueItems" = true))] Vec<Platform>);
 
-/// What an older session has in common with the login that closes it.
+/// The properties that an older session shares with the login that closes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Rivals {

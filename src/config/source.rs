@@ -33,7 +33,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Takes a text. A byte order mark at its beginning is no part of it.
+    /// Takes a text. A byte order mark at its beginning is not part of it.
     pub(super) fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
         let mut text = text.into();
         if text.starts_with('\u{feff}') {

@@ -22,6 +22,11 @@ pub(super) fn complaints(text: &str) -> Vec<String> {
     read(text).1.lines().collect()
 }
 
+/// What is wrong with a text, without places and help.
+pub(super) fn messages(text: &str) -> Vec<String> {
+    read(text).1.iter().map(|one| one.message().to_owned()).collect()
+}
+
 /// The only thing that is wrong with a text.
 pub(super) fn complaint(text: &str) -> String {
     let mut complaints = complaints(text);

@@ -31,13 +31,13 @@ pub struct TracingConfig {
     /// begins them. A caller that names a trace decides for that one.
     #[schemars(range(min = 0, max = 1))]
     pub sample: f64,
-    /// What the gateway is called in traces.
+    /// The gateway's name in traces.
     #[schemars(with = "NonEmpty")]
     pub service_name: String,
-    /// Whether the calls of a client continue the trace that its WebSocket
-    /// request names (`traceparent`), and are recorded where that says so; also
-    /// without `otlp`, for the services behind. Otherwise each begins one of its
-    /// own. Say this only where clients are not strangers.
+    /// Whether the calls of a client continue the trace that its WebSocket request names
+    /// (`traceparent`), and are recorded where that says so; also without `otlp`, for the
+    /// services behind. Otherwise each begins one of its own. Set this only where clients
+    /// are trusted.
     pub continue_client_traces: bool,
     /// gRPC metadata of every export, such as an API key.
     #[schemars(extend("propertyNames" = forms::schema_of::<forms::MetadataName>()))]

@@ -8,14 +8,13 @@ use super::forms;
 use super::own_metadata::OwnMetadata;
 use super::secret::SecretSource;
 
-/// What gRPC metadata the calls of an upstream carry, other than usual.
+/// Changes to the gRPC metadata of an upstream's calls.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpstreamMetadata {
-    /// What becomes of the client's token, which calls carry as
-    /// `authorization: Bearer <token>`.
+    /// Whether calls carry the client's token, as `authorization: Bearer <token>`.
     pub authorization: Authorization,
-    /// The gateway's own metadata that this service's calls go without.
+    /// The gateway's own metadata that calls of this service do not carry.
     #[schemars(extend("uniqueItems" = true))]
     pub drop: Vec<OwnMetadata>,
     /// Metadata of every call, callouts and reflection included, such as an API
@@ -25,13 +24,13 @@ pub struct UpstreamMetadata {
     pub set: IndexMap<String, SecretSource>,
 }
 
-/// What becomes of the client's token.
+/// Whether calls carry the client's token.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Authorization {
-    /// The service gets it.
+    /// Calls carry it.
     #[default]
     Pass,
-    /// It does not: for services that take every token for one of their own.
+    /// Calls do not carry it: for services that read every token as one of their own.
     Drop,
 }

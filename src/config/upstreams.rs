@@ -38,7 +38,7 @@ pub struct UpstreamConfig {
     /// TLS settings for `https` and `dns` addresses. Absent: public roots, no
     /// client certificate.
     pub tls: Option<ClientTls>,
-    /// What gRPC metadata the calls carry, other than usual.
+    /// Changes to the gRPC metadata of calls.
     pub metadata: UpstreamMetadata,
     /// Let clients see the text of the service's errors.
     pub expose_errors: bool,
@@ -109,7 +109,7 @@ impl From<DescriptorsForm> for Descriptors {
     }
 }
 
-/// How the gateway shows itself to a service and whom it believes.
+/// The gateway's certificate for a service, and the authorities that it trusts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("dependentRequired" = {"cert": ["key"], "key": ["cert"]}))]
@@ -172,8 +172,8 @@ struct RouteObject {
     timeout: Option<Duration>,
     /// Whether the method may be called before login. Absent: `public_methods` decides.
     public: Option<bool>,
-    /// Send a call that may have reached the service again after a failure.
-    /// Say this only where doing the work twice is harmless.
+    /// Send a call that may have reached the service again after a failure. Set this only
+    /// where doing the work twice is harmless.
     #[serde(default)]
     retry: bool,
     /// Decode requests against the method's descriptor before they are sent.

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::metrics::status_label;
 use crate::proto::push::PushRequest;
 use crate::proto::push::push_service_client::PushServiceClient;
 
@@ -66,8 +67,8 @@ impl Pusher {
             while let Some(push) = queued.recv().await {
                 let push_id = push.push_id.clone();
                 if let Err(status) = api.push(push).await {
-                    let (code, reason) = (status.code(), status.message());
-                    tracing::warn!(push_id, ?code, reason, "the demo could not push");
+                    let (code, reason) = (status_label(status.code() as i32), status.message());
+                    tracing::warn!(push_id, code, reason, "the demo could not push");
                 }
             }
         });

@@ -17,7 +17,7 @@ pub fn check(version: Version, headers: &HeaderMap) -> Result<(), &'static str> 
         (None, _) => Ok(()),
         (Some(_), Some(_)) => Err("a request has one `Host`, and this one has several"),
         (Some(value), None) if is_host(value.as_bytes()) => Ok(()),
-        (Some(_), None) => Err("the `Host` is no host, with or without a port"),
+        (Some(_), None) => Err("the `Host` header is not a host, with or without a port"),
     }
 }
 

@@ -13,8 +13,8 @@ use super::Config;
 use super::admission::{Admission, Permit, Refused};
 use super::forwarded::{self, Peer};
 use super::proxy_protocol::{self, Broken, Source};
-use super::seldom::Seldom;
 use super::upgrade::{NotOpened, negotiate};
+use super::warnings::Warnings;
 use crate::call::Client;
 use crate::metrics::Sessions;
 use crate::protocol::Close;
@@ -30,29 +30,20 @@ pub struct Edge {
     admission: Arc<Admission>,
     tls: Option<Arc<Tls>>,
     worker: Arc<session::Worker>,
-    /// Warnings about a PROXY header that is missing, broken or not wanted.
-    broken_headers: Seldom,
-    /// Warnings about connections that were dropped.
-    drops: Seldom,
+    warnings: Arc<Warnings>,
 }
 
 impl Edge {
-    /// An edge whose sessions live on `worker`. Configuration, admission and
-    /// TLS are shared by all workers.
+    /// An edge whose sessions live on `worker`. Configuration, admission,
+    /// warnings and TLS are shared by all workers.
     pub fn new(
         config: Arc<Config>,
         admission: Arc<Admission>,
+        warnings: Arc<Warnings>,
         tls: Option<Arc<Tls>>,
         worker: Arc<session::Worker>,
     ) -> Self {
-        Self {
-            config,
-            admission,
-            tls,
-            worker,
-            broken_headers: Seldom::default(),
-            drops: Seldom::default(),
-        }
+        Self { config, admission, tls, worker, warnings }
     }
 
     /// Accepts connections until `stop` is true. Connections go on without it.
@@ -66,7 +57,7 @@ impl Edge {
                 Ok((stream, peer)) => self.accept(stream, peer),
                 Err(error) => {
                     self.counted().failed.inc();
-                    tracing::warn!(%error, "cannot accept a connection");
+                    self.warnings.not_accepted(&error);
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -120,6 +111,9 @@ impl Edge {
                     None => return self.drop_unheard(from.ip),
                 };
             }
+        } else if let Ok(true) = timeout_at(deadline, proxy_protocol::begins(&stream)).await {
+            // It is no beginning of TLS or HTTP either: these refuse it.
+            self.warnings.unexpected_header(peer.ip());
         }
         let Some(tls) = &self.tls else { return self.serve(stream, from, permit, deadline).await };
         match timeout_at(deadline, tls.acceptor().accept(stream)).await {
@@ -159,22 +153,12 @@ impl Edge {
             Err(wrong) => wrong,
         };
         self.counted().refuse("proxy_protocol");
-        match self.broken_headers.is_due() {
-            Some(left_out) => tracing::warn!(
-                peer = %peer.ip, left_out, "connection closed: {wrong}; the next such warning in a minute"
-            ),
-            None => tracing::debug!(peer = %peer.ip, "connection closed: {wrong}"),
-        }
+        self.warnings.broken_header(peer.ip, &wrong);
         None
     }
 
     fn drop_unheard(&self, peer: IpAddr) {
-        if let Some(left_out) = self.drops.is_due() {
-            tracing::warn!(
-                %peer, left_out,
-                "connection dropped: full, and too many are being closed with 1013; the next such warning in a minute"
-            );
-        }
+        self.warnings.dropped(peer);
         self.counted().refuse("dropped");
     }
 
@@ -208,6 +192,7 @@ impl Edge {
                     Refused::Full => "full",
                     Refused::PerAddress => "per_ip",
                 });
+                self.warnings.refused(upgraded.remote_ip, why);
                 session::refuse(socket, &Close::Full(why.text())).await;
             }
             None => {

@@ -10,9 +10,9 @@ pub mod bind;
 pub mod forwarded;
 pub mod host;
 mod listener;
-mod proxy_protocol;
-mod seldom;
-mod upgrade;
+pub mod proxy_protocol;
+pub mod upgrade;
+mod warnings;
 
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use crate::protocol::Protocol;
 
 pub use forwarded::ClientAddress;
 pub use listener::Edge;
+pub use warnings::Warnings;
 
 /// What the listener lets in. See the `edge` section of routes.yaml.
 #[derive(Debug, Clone)]

@@ -28,7 +28,7 @@ const ADDRESSES: usize = 36;
 
 /// Whose connection it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Source {
+pub enum Source {
     /// That of a client with this address.
     Client(IpAddr),
     /// The load balancer's own, or that of a client of which it tells nothing.
@@ -37,20 +37,25 @@ pub(super) enum Source {
 
 /// Why there is no header.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Broken {
+pub enum Broken {
     /// Load balancers look whether a port is open in this way.
     #[error("the connection ended before a byte came")]
     Nothing,
+    /// The first bytes are no header.
     #[error(
         "it does not begin with a PROXY header, which `edge.proxy_protocol` wants of a trusted proxy"
     )]
     Missing,
+    /// A header of a peer that may not send one.
     #[error("it begins with a PROXY header, and comes from none of `edge.trusted_proxies`")]
     NotTrusted,
+    /// A header that breaks this rule of the specification.
     #[error("its PROXY header {0}")]
     Malformed(&'static str),
+    /// The stream ended before the header did.
     #[error("the connection ended within the PROXY header")]
     Ended,
+    /// The stream broke before the header was complete.
     #[error("the connection broke within the PROXY header: {0}")]
     Io(io::Error),
 }
@@ -62,7 +67,7 @@ fn begins_header(bytes: &[u8]) -> bool {
 }
 
 /// Takes the header off a stream.
-pub(super) async fn read(stream: &mut TcpStream) -> Result<Source, Broken> {
+pub async fn read(stream: &mut TcpStream) -> Result<Source, Broken> {
     let mut head = [0; MAX_V1];
     // The shortest line of version 1 has 15 bytes.
     let mut have = 0;
@@ -88,19 +93,31 @@ pub(super) async fn read(stream: &mut TcpStream) -> Result<Source, Broken> {
 
 /// Looks whether a stream begins with a header, which it must not. One that comes
 /// in pieces is refused by TLS or HTTP, to which it is no beginning either.
-pub(super) async fn refuse(stream: &TcpStream) -> Result<Source, Broken> {
+pub async fn refuse(stream: &TcpStream) -> Result<Source, Broken> {
+    match peeked(stream).await {
+        Some(true) => Err(Broken::NotTrusted),
+        Some(false) => Ok(Source::NotSaid),
+        None => Err(Broken::Nothing),
+    }
+}
+
+/// Waits until something comes, and looks whether it is the beginning of a
+/// header. Nothing is taken off the stream.
+pub(super) async fn begins(stream: &TcpStream) -> bool {
+    peeked(stream).await == Some(true)
+}
+
+/// `None`: the connection ended before a byte came.
+async fn peeked(stream: &TcpStream) -> Option<bool> {
     let mut first = [0; V2.len()];
     match stream.peek(&mut first).await {
-        Ok(0) | Err(_) => Err(Broken::Nothing),
-        Ok(there) if begins_header(first.get(..there).unwrap_or_default()) => {
-            Err(Broken::NotTrusted)
-        }
-        Ok(_) => Ok(Source::NotSaid),
+        Ok(0) | Err(_) => None,
+        Ok(there) => Some(begins_header(first.get(..there).unwrap_or_default())),
     }
 }
 
 /// Waits until something comes, and says whether.
-pub(super) async fn goes_on(stream: &TcpStream) -> bool {
+pub async fn goes_on(stream: &TcpStream) -> bool {
     matches!(stream.peek(&mut [0]).await, Ok(1..))
 }
 
@@ -160,7 +177,7 @@ async fn exactly(stream: &mut TcpStream, bytes: &mut [u8]) -> Result<(), Broken>
 /// Parses a line, its end included.
 fn parse_v1(line: &[u8]) -> Result<Source, Broken> {
     let line = line.strip_suffix(b"\r\n").and_then(|line| std::str::from_utf8(line).ok());
-    let line = line.ok_or(Broken::Malformed("is no line of text that ends in CR LF"))?;
+    let line = line.ok_or(Broken::Malformed("is not a line of text that ends in CR LF"))?;
     let mut words = line.split(' ').skip(1);
     let family = words.next().unwrap_or_default();
     if family == "UNKNOWN" {

@@ -26,14 +26,19 @@ const MAX_USER_AGENT: usize = 512;
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 
 /// A socket on which the client may now speak WebSocket.
-pub(super) struct Upgraded<S> {
-    pub(super) stream: S,
+pub struct Upgraded<S> {
+    /// The connection, without the HTTP machinery.
+    pub stream: S,
     /// What the client already sent behind its request.
-    pub(super) read_ahead: Bytes,
-    pub(super) remote_ip: IpAddr,
-    pub(super) user_agent: String,
-    pub(super) trace_parent: Option<Box<Parent>>,
-    pub(super) protocol: Protocol,
+    pub read_ahead: Bytes,
+    /// The client's address, proxies seen through.
+    pub remote_ip: IpAddr,
+    /// The `User-Agent` header; may be empty.
+    pub user_agent: String,
+    /// The trace that the client's calls continue.
+    pub trace_parent: Option<Box<Parent>>,
+    /// The protocol of the session.
+    pub protocol: Protocol,
 }
 
 struct Request101 {
@@ -46,7 +51,7 @@ struct Request101 {
 
 /// Why no WebSocket came of a connection. The client is gone by then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NotOpened {
+pub enum NotOpened {
     /// It asked for something else, or wrongly, or broke off.
     Http,
     /// Its last request came from a page that may not connect.
@@ -54,11 +59,7 @@ pub(super) enum NotOpened {
 }
 
 /// Speaks HTTP on `stream` until a request opens a WebSocket.
-pub(super) async fn negotiate<S>(
-    stream: S,
-    peer: Peer,
-    config: &Config,
-) -> Result<Upgraded<S>, NotOpened>
+pub async fn negotiate<S>(stream: S, peer: Peer, config: &Config) -> Result<Upgraded<S>, NotOpened>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -37,7 +37,7 @@ enum Failure {
     Waiting,
     #[error("no answer")]
     Unanswered,
-    #[error("{:?}: {}", .0.code(), .0.message())]
+    #[error("{}", crate::metrics::status_text(.0))]
     Status(Status),
     #[error("the response {}{}", .0, .1.as_deref().map(|why| format!(": {why}")).unwrap_or_default())]
     NotAccepted(Because, Option<String>),

@@ -76,6 +76,12 @@ pub fn status_label(status: i32) -> &'static str {
         .unwrap_or("UNKNOWN")
 }
 
+/// A gRPC status for a log line: its name, as metrics have it, and its message.
+pub fn status_text(status: &tonic::Status) -> String {
+    let (name, message) = (status_label(status.code() as i32), status.message());
+    if message.is_empty() { name.to_owned() } else { format!("{name}: {message}") }
+}
+
 /// What a close code is called.
 pub(super) fn close_label(code: u16) -> &'static str {
     let is_it = |label: &&&str| label.parse() == Ok(code);

@@ -21,7 +21,7 @@ use prometheus::{
     Encoder, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder,
 };
 
-pub use labels::status_label;
+pub use labels::{status_label, status_text};
 pub use requests::{Requests, Route};
 pub use samples::{Family, Kind, Sample};
 pub(crate) use series::New;
@@ -123,7 +123,7 @@ impl Metrics {
             cluster: new.cluster(),
             reloads: new.counters(
                 "reloads_total",
-                "Configurations that were read again, by what became of them.",
+                "Reloads of the configuration, by their outcome.",
                 &["outcome"],
             ),
             registry,
@@ -202,8 +202,8 @@ impl New<'_> {
             ),
             refused: self.counters(
                 "connections_refused_total",
-                "Connections that did not become a session: too many in all or from one address (told \
-                 so, or dropped), TLS or HTTP that failed or took too long, or a foreign origin.",
+                "Connections that did not become a session: too many in all or from one address (closed \
+                 with 1013, or dropped), TLS or HTTP that failed or took too long, or a foreign origin.",
                 &["reason"],
             ),
             closed: self.counters(
@@ -231,7 +231,7 @@ impl New<'_> {
         Pushes {
             refused: self.counters(
                 "push_calls_refused_total",
-                "Calls of the push API without a valid token, or that ask for what cannot be.",
+                "Calls of the push API without a valid token, or with invalid arguments.",
                 &["reason"],
             ),
             in_progress: self
@@ -280,7 +280,7 @@ impl New<'_> {
             ),
             unasked: self.counter(
                 "cluster_questions_lost_total",
-                "What could not be asked for want of a connection to NATS.",
+                "Questions that could not be asked: there was no connection to NATS.",
             ),
             lost: self.counter("cluster_gateways_lost_total", "Other gateways that fell silent."),
             connects: self.counter("cluster_connects_total", "Connections to NATS."),

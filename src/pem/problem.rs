@@ -92,7 +92,7 @@ pub enum PemError {
     EmptySection(&'static str),
     /// A character that base64 does not have.
     #[error(
-        "there is something between the `BEGIN` and `END` lines that is no base64; copy the file \
+        "there is something between the `BEGIN` and `END` lines that is not base64; copy the file \
          again, as it is"
     )]
     NotBase64,

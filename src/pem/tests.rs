@@ -168,7 +168,7 @@ fn files_that_are_damaged_are_told() {
         (half.to_owned(), "no `-----END"),
         (format!("{half}\n{cert}"), "no `-----END"),
         (without(lines.len() - 2), "is cut off"),
-        (key.replace("\n-----END", "!\n-----END"), "no base64"),
+        (key.replace("\n-----END", "!\n-----END"), "not base64"),
         (key.replace("END PRIVATE", "END PUBLIC"), "begins as `PRIVATE KEY` and ends as `PUBLIC"),
         ("-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n".to_owned(), "nothing between"),
         (encode("PRIVATE KEY", &der[..der.len() - 3]), "is cut off"),

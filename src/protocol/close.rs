@@ -35,6 +35,10 @@ pub enum Close {
     EncryptionUnavailable(&'static str),
     /// 3002: platform missing or unknown.
     Platform,
+    /// 3002: the setCxnParams with the platform was refused, for this reason.
+    PlatformRefused(&'static str),
+    /// 3003: the setCxnParams with the device's id was refused, for this reason.
+    DeviceIdRefused(&'static str),
     /// 3003: deviceId missing.
     DeviceId,
     /// 3003: packageId missing, where that tells devices apart.
@@ -64,8 +68,8 @@ impl Close {
             Self::Full(_) => 1013,
             Self::AuthenticationFailed | Self::LoginExpired | Self::LoginRevoked => 3000,
             Self::EncryptionUnavailable(_) => 3001,
-            Self::Platform => 3002,
-            Self::DeviceId | Self::PackageId => 3003,
+            Self::Platform | Self::PlatformRefused(_) => 3002,
+            Self::DeviceId | Self::PackageId | Self::DeviceIdRefused(_) => 3003,
             Self::Replaced => 3004,
             Self::Kicked(_) => 3005,
             Self::TooSlow => 3006,
@@ -91,7 +95,11 @@ impl Close {
             Self::Kicked(why) if why.is_empty() => "kicked",
             Self::Kicked(why) => &why[..why.floor_char_boundary(MAX_REASON)],
             Self::TooSlow => "too slow",
-            Self::Full(why) | Self::EncryptionUnavailable(why) | Self::HandshakeTimeout(why) => why,
+            Self::Full(why)
+            | Self::EncryptionUnavailable(why)
+            | Self::PlatformRefused(why)
+            | Self::DeviceIdRefused(why)
+            | Self::HandshakeTimeout(why) => why,
             Self::Idle => "idle",
         }
     }

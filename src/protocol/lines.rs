@@ -15,12 +15,12 @@ pub(super) fn read(line: &[u8]) -> Result<Incoming, Unreadable> {
     let (req_id, method, data) = (word()?.into(), word()?.into(), word()?.to_owned());
     let head = RequestHead { req_id, method };
     let control = match &*head.method {
-        "describe" => Control::Describe(Box::new(Description {
+        "describe" => Control::Describe(Ok(Box::new(Description {
             platform: "web".into(),
             device_id: data,
             ..Description::default()
-        })),
-        "login" => Control::LogIn(Box::new(Credentials { user_id: data, token: "t".into() })),
+        }))),
+        "login" => Control::LogIn(Ok(Box::new(Credentials { user_id: data, token: "t".into() }))),
         _ => {
             let RequestHead { req_id, method } = head;
             return Ok(Incoming::Call(Request { req_id, method, data: data.into() }));

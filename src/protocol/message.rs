@@ -32,14 +32,16 @@ pub enum Incoming {
 #[derive(Debug)]
 pub enum Control {
     /// The client describes its device, and may offer a key.
-    Describe(Box<Description>),
+    Describe(Result<Box<Description>, Malformed>),
     /// The client logs in.
-    LogIn(Box<Credentials>),
+    LogIn(Result<Box<Credentials>, Malformed>),
     /// A sign of life.
     KeepAlive,
-    /// The data is not the message of its method; the text is for the log.
-    Malformed(&'static str),
 }
+
+/// Data that is not the message of its method, in words for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed(pub &'static str);
 
 /// A call of a client.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

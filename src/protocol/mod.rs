@@ -25,7 +25,7 @@ pub use code::Code;
 pub use codec::{Codec, Protocol, Shared};
 pub use event::Event;
 pub use message::{
-    Author, Control, Credentials, Description, Failure, Incoming, Outcome, Reply, Request,
-    RequestHead, Text, Verdict,
+    Author, Control, Credentials, Description, Failure, Incoming, Malformed, Outcome, Reply,
+    Request, RequestHead, Text, Verdict,
 };
 pub use payload::{Payload, Unreadable};

@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
+use crate::seldom::Seldom;
 use crate::tls::Tls;
 
 /// How long a TLS handshake may take.
@@ -42,6 +43,7 @@ pub(super) fn accept(
     let (ready, mut accepted) = mpsc::channel(16);
     tokio::spawn(async move {
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+        let warnings = Seldom::default();
         loop {
             let stream = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -61,7 +63,12 @@ pub(super) fn accept(
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the push API cannot accept a connection");
+                    if let Some(left_out) = warnings.is_due() {
+                        tracing::warn!(
+                            %error, left_out,
+                            "the push API cannot accept a connection; the next such warning in a minute"
+                        );
+                    }
                     sleep(PAUSE).await;
                 }
             }

@@ -46,7 +46,7 @@ pub(super) async fn say_goodbye<S>(
 }
 
 /// Answers the client's close frame with the same.
-pub(super) async fn acknowledge<S>(socket: &mut Socket<S>, close: Option<CloseFrame>)
+pub async fn acknowledge<S>(socket: &mut Socket<S>, close: Option<CloseFrame>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

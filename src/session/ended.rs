@@ -14,7 +14,7 @@ const ABNORMAL: u16 = 1006;
 
 /// Why the loop was left.
 #[derive(Debug)]
-pub(super) enum Ended {
+pub enum Ended {
     /// The gateway closes the session.
     Closed(Close),
     /// The client sent a close frame.

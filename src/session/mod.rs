@@ -20,6 +20,8 @@ mod state;
 mod stream;
 pub mod sweeper;
 mod task;
+#[cfg(test)]
+mod tests;
 pub mod traffic;
 
 use std::sync::Arc;
@@ -36,9 +38,10 @@ use crate::protocol;
 use crate::registry::Registry;
 use crate::upstream::Upstream;
 
-pub use closing::refuse;
+pub use closing::{acknowledge, refuse};
+pub use ended::Ended;
 pub use login::MAX_REVIEWS;
-pub use socket::Socket;
+pub use socket::{Outgoing, ReadError, Socket, Source};
 pub use task::run;
 
 /// What holds for every session. See the `session` section of routes.yaml.

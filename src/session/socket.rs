@@ -35,7 +35,7 @@ thread_local! {
 
 /// What goes out in a frame of its own.
 #[derive(Debug)]
-pub(super) enum Outgoing {
+pub enum Outgoing {
     /// A message.
     Message(Payload),
     /// Wants a pong; at most 125 bytes.
@@ -45,7 +45,7 @@ pub(super) enum Outgoing {
 }
 
 /// Where frames come from while the stream takes them.
-pub(super) trait Source {
+pub trait Source {
     /// The next frame; `None`: there is none now.
     fn next(&mut self) -> Option<Outgoing>;
     /// The stream has taken every frame that was given until now.
@@ -54,7 +54,7 @@ pub(super) trait Source {
 
 /// Why nothing more can be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ReadError {
+pub enum ReadError {
     /// The client has broken the protocol.
     #[error(transparent)]
     Violation(#[from] Violation),
@@ -104,10 +104,7 @@ where
     }
 
     /// Reads the next message. `None`: the stream has ended.
-    pub(super) fn poll_next(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Message>, ReadError>> {
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>, ReadError>> {
         loop {
             if let Some(message) = self.reader.take_next()? {
                 self.note_pong(&message);
@@ -167,7 +164,7 @@ where
 
     /// Writes all that `source` has. `Pending`: the stream took less than it
     /// was given, and `source` is asked for no more until it has.
-    pub(super) fn poll_write(
+    pub fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
         source: &mut impl Source,

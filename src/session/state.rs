@@ -19,8 +19,8 @@ use crate::call::{Caller, LoginState, MAX_DEVICE_ID, MAX_TOKEN, MAX_USER_ID};
 use crate::call::{Refusal, Refused, fits};
 use crate::protocol::seed::{Cipher, KeyExchange, KeyOffer, WrappedIv};
 use crate::protocol::{
-    Close, Code, Control, Credentials, Description, Failure, Incoming, Outcome, Reply, RequestHead,
-    Unreadable,
+    Close, Code, Control, Credentials, Description, Failure, Incoming, Malformed, Outcome, Reply,
+    RequestHead, Unreadable,
 };
 use crate::routing::identity::Member;
 
@@ -47,6 +47,8 @@ pub(super) struct State {
     joined: bool,
     /// The login is being verified once more.
     reviewing: bool,
+    /// The reason why the latest description was refused; `None`: it was not.
+    refused_description: Option<Refusal>,
     /// The session ends as soon as its calls are answered.
     leaving: bool,
 }
@@ -99,6 +101,7 @@ impl State {
             refused_changes: 0,
             joined: false,
             reviewing: false,
+            refused_description: None,
             leaving: false,
         }
     }
@@ -188,14 +191,18 @@ impl State {
         fx: &mut impl Effects,
     ) -> Next {
         match control {
-            Control::Describe(device) => self.on_describe(head, device, config, fx),
-            Control::LogIn(credentials) => self.on_log_in(head, *credentials, config, fx),
-            Control::KeepAlive => {
-                accept(head, fx);
+            Control::Describe(Ok(device)) => self.on_describe(head, device, config, fx),
+            Control::Describe(Err(Malformed(text))) => {
+                self.refuse_description(head, Refused::malformed(text), fx);
                 Ok(())
             }
-            Control::Malformed(text) => {
+            Control::LogIn(Ok(credentials)) => self.on_log_in(head, *credentials, config, fx),
+            Control::LogIn(Err(Malformed(text))) => {
                 self.refuse(head, Refused::malformed(text), fx);
+                Ok(())
+            }
+            Control::KeepAlive => {
+                accept(head, fx);
                 Ok(())
             }
         }
@@ -213,7 +220,7 @@ impl State {
             device.device_id.clone_from(&device.package_id);
         }
         if let Err(refused) = check_lengths(&device) {
-            self.refuse(head, refused, fx);
+            self.refuse_description(head, refused, fx);
             return Ok(());
         }
         if !device.platform.is_empty() && !config.platforms.contains(&device.platform) {
@@ -222,7 +229,7 @@ impl State {
         let key = match self.key_of(&mut device, config, fx) {
             Ok(key) => key,
             Err(refused) => {
-                self.refuse(head, refused, fx);
+                self.refuse_description(head, refused, fx);
                 return Ok(());
             }
         };
@@ -349,6 +356,7 @@ impl State {
 
     fn described(&mut self, device: Description, login: Option<Renewed>, fx: &mut impl Effects) {
         self.caller.describe(device);
+        self.refused_description = None;
         if let Some(Renewed { expires_at }) = login {
             // A review that is under way is that of the device of before.
             self.cancel_review(fx);
@@ -378,16 +386,33 @@ impl State {
             let reason = format!("token is too long: {MAX_TOKEN} bytes at most");
             return self.login_refused(head, reason, fx);
         }
-        if self.caller.value(Member::Platform).is_empty() {
-            return Err(Close::Platform.into());
-        }
-        if self.caller.value(Member::DeviceId).is_empty() {
-            let is_package = config.device_is_package;
-            return Err(if is_package { Close::PackageId } else { Close::DeviceId }.into());
+        if let Some(close) = self.undescribed(config) {
+            return Err(close.into());
         }
         fx.verify_login(&self.caller, &credentials);
         self.pending = Some(Box::new(Pending::Login { head, credentials }));
         Ok(())
+    }
+
+    /// The reason why a session cannot log in that has not described its device.
+    /// A description that was sent and refused is not missing: the reason says so,
+    /// as the `RequestError` could not.
+    fn undescribed(&self, config: &Config) -> Option<Close> {
+        let refused = self.refused_description.map(|why| match why {
+            Refusal::NotEncrypted => {
+                "setCxnParams was refused: encryption is required, send aesKey"
+            }
+            _ => "setCxnParams was refused: it is malformed",
+        });
+        if self.caller.value(Member::Platform).is_empty() {
+            return Some(refused.map_or(Close::Platform, Close::PlatformRefused));
+        }
+        if self.caller.value(Member::DeviceId).is_empty() {
+            let is_package = config.device_is_package;
+            let missing = if is_package { Close::PackageId } else { Close::DeviceId };
+            return Some(refused.map_or(missing, Close::DeviceIdRefused));
+        }
+        None
     }
 
     /// A login was verified.
@@ -510,6 +535,11 @@ impl State {
     fn refuse(&self, head: RequestHead, refused: Refused, fx: &mut impl Effects) {
         let failure = fx.refuse(&self.caller, &head, refused);
         fail(head, failure, fx);
+    }
+
+    fn refuse_description(&mut self, head: RequestHead, refused: Refused, fx: &mut impl Effects) {
+        self.refused_description = Some(refused.refusal());
+        self.refuse(head, refused, fx);
     }
 
     fn take_pending(&mut self) -> Option<Pending> {

@@ -4,7 +4,7 @@
 //! A handle, [`Tracing`], is there only where tracing is configured; without it,
 //! and for what the sample leaves out, nothing is allocated and nothing locked.
 //! That is why this speaks to OpenTelemetry's SDK directly, and events of the
-//! log ([`tracing`](::tracing)) are another matter.
+//! log ([`tracing`]) are another matter.
 //!
 //! Here: the decision, W3C Trace Context (`context`), the export (`export`).
 //! Not here: what the spans are and say, which is known to those who record

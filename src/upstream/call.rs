@@ -12,10 +12,12 @@ use tonic::{Code, Status};
 
 use super::connection::Connection;
 use super::endpoint::Endpoint;
-use super::exchange::{InFlight, LAST};
+use super::exchange::{InFlight, Sending, is_late};
 use super::failure::{Failure, Fate, Origin};
 use super::metadata::{Metadata, Own, Timeout};
+use super::permit::Permit;
 use super::pool::{Pool, Unavailable};
+use super::requests::Outlet;
 use super::trail::Trail;
 
 /// How often a call that provably never reached a service is sent in all.
@@ -30,9 +32,9 @@ const LARGE: usize = 1024;
 /// more than another attempt after that.
 const HELD: Duration = Duration::from_secs(1);
 /// The longest timeout; `grpc-timeout` can express little more in milliseconds.
-const MAX_TIMEOUT: Duration = Duration::from_hours(24);
+pub(super) const MAX_TIMEOUT: Duration = Duration::from_hours(24);
 
-/// One unary call.
+/// One call: a unary one, or the beginning of a stream.
 #[derive(Debug, Clone)]
 pub struct Call {
     /// The method, `/package.Service/Method`.
@@ -43,7 +45,8 @@ pub struct Call {
     pub own: Own,
     /// The serialized request message.
     pub message: Bytes,
-    /// How long the caller waits, retries included; at most a day.
+    /// How long the caller waits, retries included; at most a day. For a stream, how
+    /// long it waits for the first message.
     pub timeout: Duration,
     /// Whether the caller is in more of a hurry than the method's route is: to
     /// run out of this time says nothing about the service.
@@ -57,7 +60,7 @@ pub struct Call {
 
 /// A call that did not succeed.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{status}")]
+#[error("{}", crate::metrics::status_text(status))]
 pub struct CallError {
     /// Code, message, details and metadata.
     pub status: Status,
@@ -67,13 +70,72 @@ pub struct CallError {
     pub endpoint: Option<Arc<str>>,
 }
 
+/// How far an attempt goes before the call has succeeded, and cannot be sent again.
+pub(super) trait Goal: Sync {
+    /// What it brings then.
+    type Reached;
+
+    /// The deadline that the service is told. `first`: that of the attempts.
+    fn deadline(&self, first: Instant) -> Option<Instant>;
+
+    /// Where further messages of the request come from.
+    fn outlet(&self) -> Option<&Arc<Outlet>>;
+
+    /// Whether the call's own message is sent at once.
+    fn sends_message(&self) -> bool;
+
+    /// Whether to run out of time says something about the service.
+    fn counts(&self) -> bool;
+
+    /// Takes the room for the call as what it is.
+    fn admit(&self, permit: &mut Permit) -> Result<(), Failure>;
+
+    /// Reads the response so far.
+    fn reach(sent: InFlight) -> impl Future<Output = Result<Self::Reached, Failure>> + Send;
+}
+
+/// A unary call: the one message, with an OK behind it.
+pub(super) struct Unary;
+
+impl Goal for Unary {
+    type Reached = Bytes;
+
+    fn deadline(&self, first: Instant) -> Option<Instant> {
+        Some(first)
+    }
+
+    fn outlet(&self) -> Option<&Arc<Outlet>> {
+        None
+    }
+
+    fn sends_message(&self) -> bool {
+        true
+    }
+
+    fn counts(&self) -> bool {
+        true
+    }
+
+    fn admit(&self, _: &mut Permit) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn reach(sent: InFlight) -> impl Future<Output = Result<Bytes, Failure>> + Send {
+        sent.only_message()
+    }
+}
+
 /// Makes a call; see [`super::Upstream::call`].
 /// The message is taken out of `call` once it is not needed any more.
-pub(super) async fn make(pool: &Pool, call: &mut Call) -> Result<Bytes, CallError> {
+pub(super) async fn make<G: Goal>(
+    pool: &Pool,
+    call: &mut Call,
+    goal: &G,
+) -> Result<G::Reached, CallError> {
     let deadline = Instant::now() + call.timeout.min(MAX_TIMEOUT);
     let mut last = None;
     // When the time is over, the attempt is dropped, and what was sent lingers.
-    match timeout_at(deadline, attempts(pool, call, deadline, &mut last)).await {
+    match timeout_at(deadline, attempts(pool, call, goal, deadline, &mut last)).await {
         Ok(result) => result,
         Err(_) => Err(CallError {
             status: Status::deadline_exceeded(format!("no answer within {:?}", call.timeout)),
@@ -84,18 +146,20 @@ pub(super) async fn make(pool: &Pool, call: &mut Call) -> Result<Bytes, CallErro
 }
 
 /// Sends the call until it is answered, or its fate forbids another attempt.
-async fn attempts(
+async fn attempts<G: Goal>(
     pool: &Pool,
     call: &mut Call,
+    goal: &G,
     deadline: Instant,
     last: &mut Option<Arc<Endpoint>>,
-) -> Result<Bytes, CallError> {
+) -> Result<G::Reached, CallError> {
     pool.retries.lock().earn();
     let mut previous: Option<CallError> = None;
     let mut retried = false;
     let mut attempt = 1;
+    let told = goal.deadline(deadline);
     loop {
-        let permit = match pool.acquire(last.as_ref()).await {
+        let mut permit = match pool.acquire(last.as_ref()).await {
             Ok(permit) => permit,
             // The first failure says more than that there is nobody else.
             Err(unavailable) => return Err(previous.unwrap_or_else(|| unavailable.into())),
@@ -108,16 +172,21 @@ async fn attempts(
         let may_repeat = call.retry && !retried;
         let mut keeps = may_repeat || attempt < ATTEMPTS;
         let message = if keeps { call.message.clone() } else { std::mem::take(&mut call.message) };
+        let message = goal.sends_message().then_some(message);
         let now = Instant::now();
-        let remaining = deadline.saturating_duration_since(now);
         // An attempt that had little of the time left says nothing by running out of it.
-        let counts = !call.hurried && remaining * 2 >= call.timeout.min(MAX_TIMEOUT);
-        let sent = request(call, &connection, remaining, retried)
-            .map_err(Failure::unsendable)
-            .and_then(|head| InFlight::send(permit, head, message, now, deadline, counts));
+        let remaining = deadline.saturating_duration_since(now);
+        let counts =
+            goal.counts() && !call.hurried && remaining * 2 >= call.timeout.min(MAX_TIMEOUT);
+        let sending = Sending { now, deadline: told, counts, outlet: goal.outlet() };
+        let sent = goal.admit(&mut permit).and_then(|()| {
+            let remaining = told.map(|at| at.saturating_duration_since(now));
+            let head = request(call, &connection, remaining, retried);
+            InFlight::send(permit, head.map_err(Failure::unsendable)?, message, &sending)
+        });
         let result = match sent {
-            Ok(mut in_flight) => {
-                let mut response = pin!(in_flight.response());
+            Ok(in_flight) => {
+                let mut response = pin!(G::reach(in_flight));
                 // There may be a hundred of them in a hundred calls.
                 let is_burden = keeps && !may_repeat && call.message.len() >= LARGE;
                 match is_burden.then(|| Box::pin(sleep(HELD))) {
@@ -136,9 +205,9 @@ async fn attempts(
             Err(failure) => Err(failure),
         };
         let failure = match result {
-            Ok(message) => {
+            Ok(reached) => {
                 succeeded(pool, endpoint);
-                return Ok(message);
+                return Ok(reached);
             }
             Err(failure) => failure,
         };
@@ -147,11 +216,12 @@ async fn attempts(
         }
         pool.failed(&connection, &failure);
         let is_over = matches!(failure.status.code(), Code::DeadlineExceeded | Code::Cancelled)
-            && Instant::now() + LAST >= deadline;
+            && is_late(told);
         if failure.origin == Origin::Service && !is_over {
             succeeded(pool, endpoint);
         }
         let may_leave_again = match failure.fate {
+            _ if goal.outlet().is_some_and(|outlet| outlet.is_used()) => false,
             Fate::Unprocessed => attempt < ATTEMPTS && keeps,
             Fate::Unknown => {
                 may_repeat
@@ -188,7 +258,7 @@ fn succeeded(pool: &Pool, endpoint: &Endpoint) {
 fn request(
     call: &Call,
     connection: &Connection,
-    remaining: Duration,
+    remaining: Option<Duration>,
     retried: bool,
 ) -> Result<Request<()>, http::Error> {
     let target = &connection.endpoint().target;
@@ -200,7 +270,7 @@ fn request(
     *request.method_mut() = Method::POST;
     *request.version_mut() = Version::HTTP_2;
     *request.uri_mut() = Uri::from_parts(uri)?;
-    let timeout = Timeout::new(remaining, call.timeout.min(MAX_TIMEOUT));
+    let timeout = remaining.map(|remaining| Timeout::new(remaining, call.timeout.min(MAX_TIMEOUT)));
     let introduces = connection.is_first_call();
     *request.headers_mut() = call.metadata.of_attempt(&call.own, timeout, retried, introduces);
     Ok(request)

@@ -4,7 +4,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -22,26 +22,30 @@ use super::endpoint::Endpoint;
 use super::framing::Payload;
 use super::greeting::{self, Ended};
 use super::liveness::Signs;
+use super::occupancy::{Kind, MAX_STREAMS, Occupancy};
+use super::pace::Pace;
 use super::tap::{Heard, Tapped};
 use super::waiters::Waiters;
 
-/// How much of one response may be on its way, or read by nobody yet.
-const STREAM_WINDOW: u32 = 1024 * 1024;
-/// How much of all responses on one connection.
-const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+/// How much of one response may be on its way, or taken by nobody yet.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// How much of all responses on one connection: what streams that nobody takes
+/// messages of can occupy in all, and more. Otherwise they would use up what all
+/// calls on the connection share, and a few of them would stop it.
+const CONNECTION_WINDOW: u32 = 1024 * 1024 * 1024;
+const _: () =
+    assert!(MAX_STREAMS as u64 * (STREAM_WINDOW as u64) <= CONNECTION_WINDOW as u64 / 4 * 3);
+/// What h2 may need for the frames of responses on one connection that nobody has
+/// looked at, beyond their bytes; it ends the connection then. Held streams need
+/// none, since [`super::exchange::InFlight::hold`] looks at them; this is for what
+/// is read at once, before their turn.
+const FRAME_OVERHEAD: usize = 64 * 1024 * 1024;
 /// How large the headers of a response may be in all.
 const MAX_HEADERS: u32 = 64 * 1024;
 /// Streams we reset whose late frames are still recognized. A frame for one
 /// that was forgotten counts as an error of the server's.
 const REMEMBERED_RESETS: usize = 1024;
 const REMEMBERED_FOR: Duration = Duration::from_secs(10);
-
-/// Between two resets of abandoned calls: at most 150 in 30 seconds, where
-/// Netty allows 200.
-const RESET_PACE: Duration = Duration::from_millis(200);
-/// The same while abandoned calls crowd out the others, which is the greater
-/// evil.
-const CROWDED_RESET_PACE: Duration = Duration::from_millis(6);
 
 /// How long a peer that speaks HTTP/2 is waited for to answer the first PING.
 /// One that does not is taken as it is, and not asked again.
@@ -60,12 +64,12 @@ pub(super) struct Connection {
     /// Whether the answer was no. Set before anybody is told, so that no call
     /// tries in between.
     closing: AtomicBool,
-    in_flight: AtomicUsize,
+    occupancy: Occupancy,
     /// Whether a call has been sent on it.
     used: AtomicBool,
     /// Whether its loss has been held against the endpoint.
     blamed: AtomicBool,
-    next_reset: Mutex<Instant>,
+    resets: Pace,
     waiters: Arc<Waiters>,
     /// What is received.
     heard: Arc<Heard>,
@@ -160,6 +164,7 @@ impl Connection {
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            .data_frame_budget(FRAME_OVERHEAD)
             .max_header_list_size(MAX_HEADERS)
             .max_concurrent_reset_streams(REMEMBERED_RESETS)
             .reset_stream_duration(REMEMBERED_FOR)
@@ -196,10 +201,10 @@ impl Connection {
             gate: Mutex::new(requests.clone()),
             requests,
             closing: AtomicBool::new(false),
-            in_flight: AtomicUsize::new(0),
+            occupancy: Occupancy::default(),
             used: AtomicBool::new(false),
             blamed: AtomicBool::new(false),
-            next_reset: Mutex::new(Instant::now()),
+            resets: Pace::new(Instant::now()),
             waiters,
             heard,
             answers: AtomicU32::new(0),
@@ -234,7 +239,11 @@ impl Connection {
 
     /// Calls on it, abandoned ones included.
     pub(super) fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
+        self.occupancy.calls()
+    }
+
+    pub(super) fn occupancy(&self) -> &Occupancy {
+        &self.occupancy
     }
 
     /// The same, or `None` when no more are taken: the connection is closing, or
@@ -242,17 +251,27 @@ impl Connection {
     /// inside of h2, where it cannot be told whether they have left.
     pub(super) fn room(&self) -> Option<usize> {
         let in_flight = self.in_flight();
-        let full = || in_flight >= self.requests.current_max_send_streams();
+        let full = || in_flight >= self.peers_limit();
         (!self.closing.load(Ordering::Relaxed) && !full()).then_some(in_flight)
     }
 
-    /// Takes room for a call.
-    pub(super) fn admit(self: &Arc<Self>) -> Permit {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    /// How many calls the peer takes at once.
+    pub(super) fn peers_limit(&self) -> usize {
+        self.requests.current_max_send_streams()
+    }
+
+    /// A call has taken room.
+    pub(super) fn entered(&self) {
+        self.occupancy.entered();
         if self.resting.load(Ordering::Relaxed) {
             self.stir.notify_one();
         }
-        Permit { connection: Arc::clone(self) }
+    }
+
+    /// A call has left.
+    pub(super) fn left(&self, kind: Kind) {
+        self.occupancy.left(kind);
+        self.waiters.wake_one();
     }
 
     /// Whether its loss is news. True once.
@@ -309,7 +328,7 @@ impl Connection {
         let answers = self.answers();
         let overdue = self.overdue.lock();
         Signs {
-            waiting: self.in_flight() > 0,
+            waiting: self.occupancy.waits(),
             received: self.heard.reads(),
             answers: answers.connection,
             timeouts: overdue.here.len(answers.connection),
@@ -344,7 +363,7 @@ impl Connection {
     /// May be dropped at any time; one wake-up that was missed is kept.
     pub(super) async fn stirred(&self, rest: bool) {
         self.resting.store(rest, Ordering::Relaxed);
-        if !(rest && self.in_flight() > 0) {
+        if !(rest && self.occupancy.waits()) {
             self.stir.notified().await;
         }
         self.resting.store(false, Ordering::Relaxed);
@@ -367,12 +386,8 @@ impl Connection {
     /// When the next abandoned call may be reset. Each caller gets a turn of
     /// its own.
     pub(super) fn next_reset(&self) -> Instant {
-        let crowded = self.in_flight() * 2 > self.requests.current_max_send_streams();
-        let pace = if crowded { CROWDED_RESET_PACE } else { RESET_PACE };
-        let mut next = self.next_reset.lock();
-        let turn = (*next).max(Instant::now());
-        *next = turn + pace;
-        turn
+        let crowded = self.occupancy.passing() * 2 > self.peers_limit();
+        self.resets.turn(Instant::now(), crowded)
     }
 
     /// Whether new calls are refused, and why: after a GOAWAY, or when the
@@ -431,22 +446,4 @@ async fn drive(
         ended.map(|_| ())
     })
     .await;
-}
-
-/// Room for one call on a connection, given back when dropped.
-pub(super) struct Permit {
-    connection: Arc<Connection>,
-}
-
-impl Permit {
-    pub(super) fn connection(&self) -> &Arc<Connection> {
-        &self.connection
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.connection.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.connection.waiters.wake_one();
-    }
 }

@@ -86,7 +86,9 @@ impl Endpoint {
 
     /// Calls have been answered since the last look, as all workers may know.
     pub(super) fn seen_answering(&self, now: Instant) {
-        self.last_answer.seen(now);
+        if self.last_answer.seen(now) {
+            self.journal.answered(self.label());
+        }
     }
 
     /// Whether a call of any worker may have been answered after `sent`.
@@ -108,6 +110,11 @@ impl Endpoint {
     /// connection has fallen silent.
     pub(super) fn is_unresponsive(&self, now: Instant) -> bool {
         self.health.lock().is_overdue(now) || self.slots.lock().iter().any(|slot| slot.silent)
+    }
+
+    /// Connections that are open and out of use, since they do not answer.
+    pub(super) fn withdrawn(&self) -> usize {
+        self.slots.lock().iter().filter(|slot| slot.silent).count()
     }
 
     pub(super) fn set_phase(&self, connection: usize, phase: Phase) {

@@ -1,8 +1,17 @@
 //! One attempt of a call: its request out on a connection, its response in.
 //!
-//! This is the line between gRPC and HTTP/2. Whether to try again is decided
-//! in [`super::call`].
+//! This is the line between gRPC and HTTP/2, for unary calls and for streams.
+//! Whether to try again is decided in [`super::call`].
+//!
+//! # Flow control
+//!
+//! Bytes are given back to the peer's window when the caller takes the message
+//! that they are of, or waits for one. While it wants none, [`InFlight::hold`]
+//! moves what arrives out of h2, which keeps some 250 bytes more for each frame,
+//! and the window stays closed: what one response can occupy is the stream's
+//! window, however small its messages are.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,16 +20,18 @@ use http::{HeaderMap, Request, StatusCode, header};
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
-use super::connection::Permit;
+use super::connection::Connection;
 use super::failure::{Failure, Fate, code_of_http};
-use super::framing::{self, Assembly, Violation};
+use super::framing::{self, Decoder, Violation};
 use super::linger::{self, Abandoned, Evidence};
+use super::permit::Permit;
+use super::requests::Outlet;
 use super::status::{says_ok, says_over, status_of};
 use super::stream::ClientStream;
 
 /// How long before a call's deadline a status that says so counts as the time
 /// being over: clocks of servers tick a little earlier.
-pub(super) const LAST: Duration = Duration::from_millis(50);
+const LAST: Duration = Duration::from_millis(50);
 
 /// A request that was sent. Its stream must not be dropped before it has ended:
 /// what is left of it when this is dropped runs out in [`linger`], so that no
@@ -28,12 +39,30 @@ pub(super) const LAST: Duration = Duration::from_millis(50);
 pub(super) struct InFlight {
     stream: Option<ClientStream>,
     permit: Option<Permit>,
-    deadline: Instant,
+    /// The deadline that the service was told, if it was.
+    deadline: Option<Instant>,
     evidence: Evidence,
+    decoder: Decoder,
+    /// How many bytes in the decoder are still missing from the peer's window.
+    held: usize,
+    /// Where further messages of the request come from.
+    outlet: Option<Arc<Outlet>>,
 }
 
-/// A response that is no message.
-enum Ended {
+/// How a request is sent.
+pub(super) struct Sending<'a> {
+    /// The time, as the caller has it already.
+    pub(super) now: Instant,
+    /// The deadline that the head tells the service, if it does.
+    pub(super) deadline: Option<Instant>,
+    /// Whether it speaks against the connection if there is no answer by then.
+    pub(super) counts: bool,
+    /// Where further messages come from; `None`: there are none.
+    pub(super) outlet: Option<&'a Arc<Outlet>>,
+}
+
+/// A response that goes no further.
+pub(super) enum Ended {
     /// The stream is over, with this status or failure.
     Stream(Failure),
     /// Enough is known, but the peer may still be sending.
@@ -41,132 +70,254 @@ enum Ended {
 }
 
 impl InFlight {
-    /// Sends a request, all of it at once. `now`: the time, as the caller has it
-    /// already. `counts`: whether it speaks against the connection if there is no
-    /// answer by the deadline.
+    /// Sends a request; all of it at once, if there are no further messages.
+    /// `message` is the first one; `None`: it comes later.
     pub(super) fn send(
         permit: Permit,
         head: Request<()>,
-        message: Bytes,
-        now: Instant,
-        deadline: Instant,
-        counts: bool,
+        message: Option<Bytes>,
+        sending: &Sending<'_>,
     ) -> Result<Self, Failure> {
-        let payload = framing::frame(message).map_err(Failure::unsendable)?;
+        let payload = message.map(framing::frame).transpose().map_err(Failure::unsendable)?;
         let connection = permit.connection();
         let sent = connection.requests().send_request(head, false);
         let (response, mut request) = sent.map_err(|error| match connection.closing() {
             Some(_) => Failure::not_sent(&error),
             None => Failure::unsendable(error),
         })?;
-        // Fails only when the stream has just been closed, and then the
-        // response says why.
-        let _ = request.send_data(payload, true);
-        let evidence = Evidence { since: counts.then(|| connection.answers()), sent: now };
-        let stream = Some(ClientStream::Awaited(response));
-        Ok(Self { stream, permit: Some(permit), deadline, evidence })
+        if let Some(payload) = payload {
+            // Fails only when the stream has just been closed, and then the
+            // response says why.
+            let _ = request.send_data(payload, sending.outlet.is_none());
+        }
+        let evidence =
+            Evidence { since: sending.counts.then(|| connection.answers()), sent: sending.now };
+        let outlet = sending.outlet.map(|outlet| {
+            outlet.attach(request);
+            Arc::clone(outlet)
+        });
+        Ok(Self {
+            stream: Some(ClientStream::Awaited(response)),
+            permit: Some(permit),
+            deadline: sending.deadline,
+            evidence,
+            decoder: Decoder::default(),
+            held: 0,
+            outlet,
+        })
     }
 
-    /// Reads the response, once. Whatever comes of it, `self` is to be dropped then.
+    /// Reads the response to a unary call, once.
     ///
     /// # Cancel safety
     ///
     /// May be dropped at any time.
-    pub(super) async fn response(&mut self) -> Result<Bytes, Failure> {
-        let result = self.read().await;
-        if !matches!(result, Err(Ended::Early(_))) {
-            self.stream = None;
-        }
-        result.map_err(Ended::into_failure)
+    pub(super) async fn only_message(mut self) -> Result<Bytes, Failure> {
+        let read = self.read_only_message().await;
+        read.map_err(|ended| self.ended(ended))
     }
 
-    async fn read(&mut self) -> Result<Bytes, Ended> {
-        let Some(stream) = &mut self.stream else { return Err(Ended::violation(Violation::None)) };
-        let permit = &self.permit;
-        let unanswered = |error: h2::Error| {
-            let connection = permit.as_ref().map(Permit::connection);
-            let why = connection.and_then(|connection| connection.broken_off());
-            Ended::Stream(Failure::broken(&error).because(why))
+    async fn read_only_message(&mut self) -> Result<Bytes, Ended> {
+        let head = self.head().await?;
+        let message = loop {
+            if let Some(message) = self.next()? {
+                break Some(message);
+            }
+            if !self.pull().await? {
+                break None;
+            }
         };
-        let Some(head) = stream.head().await.map_err(unanswered)? else {
-            return Err(Ended::violation(Violation::None));
+        while message.is_some() {
+            if !self.decoder.is_empty() {
+                return Err(Ended::violation(Violation::Several));
+            }
+            if !self.pull().await? {
+                break;
+            }
+        }
+        self.trailers(&head).await?;
+        self.stream = None;
+        message.ok_or_else(|| Ended::Stream(malformed(Violation::None)))
+    }
+
+    /// Waits for the head of the response, once. Unless it is all there is, it
+    /// is that of a gRPC response.
+    pub(super) async fn head(&mut self) -> Result<Parts, Ended> {
+        let Some(stream) = &mut self.stream else { return Err(Ended::violation(Violation::None)) };
+        let permit = &mut self.permit;
+        let head = match stream.head().await {
+            Ok(Some(head)) => head,
+            Ok(None) => return Err(Ended::violation(Violation::None)),
+            Err(error) => {
+                let why = permit.as_ref().and_then(|permit| permit.connection().broken_off());
+                return Err(Ended::Stream(Failure::broken(&error).because(why)));
+            }
         };
         if let Some(permit) = permit {
             // A server ends a call by itself when its time is over, whatever its
             // handlers do: that is no answer.
-            let is_late = || Instant::now() + LAST >= self.deadline;
-            if stream.is_ended() && says_over(&head.headers) && is_late() {
+            if stream.is_ended() && says_over(&head.headers) && is_late(self.deadline) {
                 self.evidence.hold_against(permit.connection());
             } else {
                 permit.connection().answered();
             }
+            permit.answered();
         }
-        // From here on the call has been processed, whatever the peer says.
-        let broken = |error: h2::Error| {
-            Ended::Stream(Failure { fate: Fate::Unknown, ..Failure::broken(&error) })
-        };
-        if stream.is_ended() {
-            return Err(Ended::Stream(trailers_only(head)));
-        }
-        if let Some(failure) = not_grpc(&head) {
+        if !stream.is_ended()
+            && let Some(failure) = not_grpc(&head)
+        {
             return Err(Ended::Early(failure));
         }
+        Ok(head)
+    }
 
-        let mut assembly = Assembly::default();
-        while let Some(chunk) = stream.data().await {
-            assembly.push(chunk.map_err(broken)?).map_err(Ended::violation)?;
+    /// The next message, if it has been read. The bytes that it takes may be sent
+    /// anew by the peer.
+    pub(super) fn next(&mut self) -> Result<Option<Bytes>, Ended> {
+        let message = self.decoder.next().map_err(Ended::violation)?;
+        if self.held > 0 {
+            // Those of a message that is not complete too: it may be larger than
+            // the window.
+            let taken = match &message {
+                Some(message) => self.held.min(framing::size(message)),
+                None => self.held,
+            };
+            self.held -= taken;
+            if let Some(stream) = &mut self.stream {
+                stream.release(taken);
+            }
         }
-        let trailers = stream.trailers().await.map_err(broken)?;
-        let finish = |assembly: Assembly| {
-            assembly.finish().map_err(|violation| Ended::violation(violation).into_stream())
-        };
-        if trailers.as_ref().is_some_and(says_ok) {
-            return finish(assembly);
+        Ok(message)
+    }
+
+    /// Waits for more of the body, and gives it back to the peer's window at once:
+    /// the caller waits for a message. Returns `false` at the end.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time; nothing is lost.
+    pub(super) async fn pull(&mut self) -> Result<bool, Ended> {
+        let size = self.hold().await?;
+        if let (Some(stream), Some(size)) = (&mut self.stream, size) {
+            self.held -= size;
+            stream.release(size);
         }
-        // Some peers put a status without a message into the head.
-        match trailers.and_then(status_of).or_else(|| status_of(head.headers)) {
-            Some(status) if status.code() == Code::Ok => finish(assembly),
-            Some(status) => Err(Ended::Stream(Failure::answered(status))),
-            None => Err(Ended::Stream(no_status(head.status))),
+        Ok(size.is_some())
+    }
+
+    /// Waits for more of the body, and keeps it from the peer's window: the caller
+    /// wants no message now. Returns how much came; `None` at the end.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time; nothing is lost.
+    pub(super) async fn hold(&mut self) -> Result<Option<usize>, Ended> {
+        let Some(stream) = &mut self.stream else { return Ok(None) };
+        match stream.data().await {
+            None => Ok(None),
+            Some(Err(error)) => Err(self.broken(&error)),
+            Some(Ok(chunk)) => {
+                let size = chunk.len();
+                self.held += size;
+                self.decoder.push(chunk);
+                Ok(Some(size))
+            }
         }
     }
+
+    /// Whether a message has been read. An error: what was read is none.
+    pub(super) fn has_message(&mut self) -> Result<bool, Violation> {
+        self.decoder.has_message()
+    }
+
+    /// Whether a part of a message has been read.
+    pub(super) fn is_within_message(&self) -> bool {
+        !self.decoder.is_empty()
+    }
+
+    /// Reads the status behind the last message, and returns the trailers if it
+    /// is OK. The stream is over then.
+    pub(super) async fn trailers(&mut self, head: &Parts) -> Result<Option<HeaderMap>, Ended> {
+        let Some(stream) = &mut self.stream else { return Ok(None) };
+        let trailers = match stream.trailers().await {
+            Ok(trailers) => trailers,
+            Err(error) => return Err(self.broken(&error)),
+        };
+        if !trailers.as_ref().is_some_and(says_ok) {
+            // Some peers put a status without a message into the head.
+            let in_head = || status_of(head.headers.clone());
+            match trailers.clone().and_then(status_of).or_else(in_head) {
+                Some(status) if status.code() == Code::Ok => {}
+                Some(status) => return Err(Ended::Stream(Failure::answered(status))),
+                None => return Err(Ended::Stream(no_status(head.status))),
+            }
+        }
+        match self.decoder.finish() {
+            Ok(()) => Ok(trailers),
+            Err(violation) => Err(Ended::Stream(malformed(violation))),
+        }
+    }
+
+    /// The response goes no further. If the stream is over as well, nothing is
+    /// left to linger.
+    pub(super) fn ended(&mut self, ended: Ended) -> Failure {
+        match ended {
+            Ended::Stream(failure) => {
+                self.over();
+                failure
+            }
+            Ended::Early(failure) => failure,
+        }
+    }
+
+    /// The stream is over for the service.
+    pub(super) fn over(&mut self) {
+        // Where the request has not ended, dropping the stream would reset it.
+        if self.outlet.as_ref().is_none_or(|outlet| outlet.end()) {
+            self.stream = None;
+        }
+    }
+
+    /// The connection that it was sent on.
+    pub(super) fn connection(&self) -> Option<&Arc<Connection>> {
+        self.permit.as_ref().map(Permit::connection)
+    }
+
+    /// The stream has failed under a response that has begun: the call has been
+    /// processed, whatever the peer says.
+    fn broken(&self, error: &h2::Error) -> Ended {
+        let why = self.connection().and_then(|connection| connection.broken_off());
+        Ended::Stream(Failure { fate: Fate::Unknown, ..Failure::broken(error) }.because(why))
+    }
+}
+
+/// Whether it is so close to the deadline that a server may say so by itself.
+pub(super) fn is_late(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| Instant::now() + LAST >= deadline)
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
+        let mut is_open = false;
+        if let Some(outlet) = &self.outlet {
+            is_open = outlet.is_open();
+            outlet.detach();
+        }
         if let (Some(stream), Some(permit)) = (self.stream.take(), self.permit.take()) {
             let (deadline, evidence) = (self.deadline, self.evidence);
-            linger::adopt(Abandoned { stream, permit, deadline, evidence });
+            linger::adopt(Abandoned { stream, permit, deadline, evidence, is_open });
         }
     }
 }
 
 impl Ended {
     fn violation(violation: Violation) -> Self {
-        Self::Early(Failure::malformed(Status::internal(violation.to_string())))
-    }
-
-    fn into_stream(self) -> Self {
-        Self::Stream(self.into_failure())
-    }
-
-    fn into_failure(self) -> Failure {
-        match self {
-            Self::Stream(failure) | Self::Early(failure) => failure,
-        }
+        Self::Early(malformed(violation))
     }
 }
 
-/// A response that is a head alone, which must then carry the status.
-fn trailers_only(head: Parts) -> Failure {
-    let http = head.status;
-    match status_of(head.headers) {
-        Some(status) if status.code() == Code::Ok => {
-            Failure::malformed(Status::internal(Violation::None.to_string()))
-        }
-        Some(status) => Failure::answered(status),
-        None => no_status(http),
-    }
+fn malformed(violation: Violation) -> Failure {
+    Failure::malformed(Status::internal(violation.to_string()))
 }
 
 /// What a head means that gRPC's rules do not allow in front of a message.

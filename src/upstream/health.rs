@@ -170,6 +170,11 @@ impl Health {
         is_free
     }
 
+    /// Whether it gets calls as if it had never been ejected.
+    pub(super) fn is_in_full_use(&self) -> bool {
+        self.use_ == Use::Full
+    }
+
     /// Whether it is to be left alone now.
     pub(super) fn is_ejected(&self, now: Instant) -> bool {
         matches!(self.use_, Use::Ejected { until, .. } if now < until)

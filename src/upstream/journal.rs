@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -48,19 +48,34 @@ pub struct Counts {
 
 /// When an endpoint was last seen to answer, on any worker's connection.
 #[derive(Debug, Default)]
-pub(super) struct LastAnswer(Mutex<Option<Instant>>);
+pub(super) struct LastAnswer {
+    at: Mutex<Option<Instant>>,
+    /// It was logged that calls run out of time: the next answer is news.
+    is_awaited: AtomicBool,
+}
 
 impl LastAnswer {
     /// Calls have been answered since the look before, which was at most [`LOOK`] ago
-    /// if there were any under way.
-    pub(super) fn seen(&self, now: Instant) {
-        *self.0.lock() = Some(now);
+    /// if there were any under way. Returns whether that is news: see
+    /// [`Journal::answered`].
+    pub(super) fn seen(&self, now: Instant) -> bool {
+        *self.at.lock() = Some(now);
+        self.is_awaited.load(Ordering::Relaxed) && self.is_awaited.swap(false, Ordering::Relaxed)
     }
 
     /// Whether a call may have been answered after `sent`.
     pub(super) fn is_after(&self, sent: Instant) -> bool {
-        self.0.lock().is_some_and(|seen| seen + LOOK >= sent)
+        self.at.lock().is_some_and(|seen| seen + LOOK >= sent)
     }
+}
+
+/// A warning whose end is still to be logged.
+#[derive(Debug, Clone, Copy)]
+enum Warned {
+    /// It could not be connected.
+    Failing,
+    /// A connection fell silent.
+    Silent,
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +89,9 @@ struct Record {
     warned: Option<Instant>,
     /// When it was last said that it does not answer.
     unanswering: Option<Instant>,
+    /// What was warned of, and has not been said to be over. Calls that run out
+    /// of time are over with an answer, as `last_answer` knows.
+    open: Option<Warned>,
     problem: Option<String>,
 }
 
@@ -119,9 +137,15 @@ impl Journal {
     }
 
     fn announce(&self, endpoint: &Arc<str>, record: &mut Record) {
-        if !record.announced {
-            record.announced = true;
-            info!(upstream = self.upstream, %endpoint, "connected");
+        match (std::mem::replace(&mut record.announced, true), record.open.take()) {
+            (false, _) => info!(upstream = self.upstream, %endpoint, "connected"),
+            (true, Some(Warned::Failing)) => {
+                info!(upstream = self.upstream, %endpoint, "connected again");
+            }
+            (true, Some(Warned::Silent)) => {
+                info!(upstream = self.upstream, %endpoint, "answers again, on another connection");
+            }
+            (true, None) => {}
         }
     }
 
@@ -171,7 +195,8 @@ impl Journal {
     }
 
     /// A connection does not answer, and is used no more unless it does again.
-    pub(super) fn unanswering(&self, endpoint: &Arc<str>, why: &str) {
+    /// `is_silent`: nothing at all comes over it; else its calls run out of time.
+    pub(super) fn unanswering(&self, endpoint: &Arc<str>, why: &str, is_silent: bool) {
         self.with(endpoint, |record| {
             record.connections = record.connections.saturating_sub(1);
             record.announced &= record.connections > 0;
@@ -180,11 +205,27 @@ impl Journal {
                 debug!(upstream = self.upstream, %endpoint, why, "still does not answer");
             } else {
                 record.unanswering = Some(Instant::now());
+                if is_silent {
+                    record.open = Some(Warned::Silent);
+                } else {
+                    record.last_answer.is_awaited.store(true, Ordering::Relaxed);
+                }
                 warn!(
                     upstream = self.upstream, %endpoint, why,
                     "does not answer, trying another connection"
                 );
             }
+        });
+    }
+
+    /// Calls are answered, after they had run out of time.
+    pub(super) fn answered(&self, endpoint: &Arc<str>) {
+        self.with(endpoint, |record| {
+            record.unanswering = None;
+            if record.open.is_none() {
+                record.problem = None;
+            }
+            info!(upstream = self.upstream, %endpoint, "answers again");
         });
     }
 
@@ -196,7 +237,9 @@ impl Journal {
             record.warned = None;
             record.unanswering = None;
             record.problem = None;
-            if !std::mem::replace(&mut record.announced, true) {
+            let is_awaited = record.last_answer.is_awaited.swap(false, Ordering::Relaxed);
+            let is_open = record.open.take().is_some() || is_awaited;
+            if !std::mem::replace(&mut record.announced, true) || is_open {
                 info!(upstream = self.upstream, %endpoint, "answers again");
             }
         });
@@ -218,9 +261,20 @@ impl Journal {
                 debug!(upstream = self.upstream, %endpoint, error, "still cannot connect");
             } else {
                 record.warned = Some(Instant::now());
+                record.open = Some(Warned::Failing);
                 warn!(upstream = self.upstream, %endpoint, error, "cannot connect, trying on");
             }
         });
+    }
+
+    /// A name was resolved. Where that failed before, it is news.
+    pub(super) fn resolved(&self, name: &str) {
+        let mut endpoints = self.endpoints.lock();
+        let Some(record) = endpoints.get_mut(name).filter(|record| record.failing) else { return };
+        (record.failing, record.warned, record.problem) = (false, None, None);
+        if record.open.take().is_some() {
+            info!(upstream = self.upstream, endpoint = name, "resolved again");
+        }
     }
 
     /// An endpoint is left alone for a while.
@@ -248,6 +302,115 @@ impl Journal {
         };
         if endpoints.get(endpoint).is_some_and(is_unused) {
             endpoints.remove(endpoint);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use tracing::Level;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The messages at `info` and above, in order.
+    fn logged(act: impl FnOnce(&Journal, &Arc<str>)) -> Vec<String> {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .with_max_level(Level::INFO)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            act(&Journal::new("msg".into()), &"http://msg:1".into());
+        });
+        let text = String::from_utf8(lines.0.lock().clone()).unwrap();
+        let message = |line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            line["fields"]["message"].as_str().unwrap().to_owned()
+        };
+        text.lines().map(message).collect()
+    }
+
+    const HANGS: &str = "does not answer, trying another connection";
+
+    #[test]
+    fn the_end_of_what_was_warned_of_is_logged_once() {
+        // One of two connections is silent, and is replaced.
+        let lines = logged(|journal, endpoint| {
+            journal.connected(endpoint);
+            journal.connected(endpoint);
+            journal.unanswering(endpoint, "silence", true);
+            journal.replaced(endpoint);
+            journal.connected(endpoint);
+            journal.answered_if_awaited(endpoint);
+        });
+        assert_eq!(lines, ["connected", HANGS, "answers again, on another connection"]);
+        // One of two answers again.
+        let lines = logged(|journal, endpoint| {
+            journal.connected(endpoint);
+            journal.connected(endpoint);
+            journal.unanswering(endpoint, "silence", true);
+            journal.answers_again(endpoint);
+            journal.answers_again(endpoint);
+        });
+        assert_eq!(lines, ["connected", HANGS, "answers again"]);
+        // A connection beside one that stays.
+        let lines = logged(|journal, endpoint| {
+            journal.connected(endpoint);
+            journal.failed(endpoint, "refused");
+            journal.connected(endpoint);
+            journal.proven(endpoint);
+            journal.proven(endpoint);
+        });
+        assert_eq!(lines, ["connected", "cannot connect, trying on", "connected again"]);
+        // A name.
+        let lines = logged(|journal, name| {
+            journal.resolved(name);
+            journal.failed(name, "no such host");
+            journal.resolved(name);
+            journal.resolved(name);
+        });
+        assert_eq!(lines, ["cannot connect, trying on", "resolved again"]);
+    }
+
+    #[test]
+    fn calls_that_run_out_of_time_are_over_with_an_answer_and_not_with_a_connection() {
+        let lines = logged(|journal, endpoint| {
+            journal.connected(endpoint);
+            journal.connected(endpoint);
+            journal.unanswering(endpoint, "time-outs", false);
+            journal.replaced(endpoint);
+            journal.connected(endpoint);
+            journal.unanswering(endpoint, "time-outs", false);
+            journal.answered_if_awaited(endpoint);
+            journal.answered_if_awaited(endpoint);
+        });
+        assert_eq!(lines, ["connected", HANGS, "answers again"]);
+    }
+
+    impl Journal {
+        /// As an endpoint does it.
+        fn answered_if_awaited(&self, endpoint: &Arc<str>) {
+            if self.last_answer(endpoint).seen(Instant::now()) {
+                self.answered(endpoint);
+            }
         }
     }
 }

@@ -7,13 +7,19 @@
 //! vanished with a hundred others in flight, is not dropped. It runs out here:
 //! the server was told the deadline by `grpc-timeout` and normally ends the
 //! stream itself. Only what is still open after that is reset, a few a second.
+//!
+//! A stream may have no deadline, or a distant one, and no end of its own: it is
+//! reset when its turn comes. Until then its window stays closed, so that the
+//! service stops.
 
+use std::future::pending;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
-use super::connection::{Answers, Connection, Permit};
+use super::connection::{Answers, Connection};
+use super::permit::Permit;
 use super::status::says_over;
 use super::stream::ClientStream;
 
@@ -27,10 +33,13 @@ pub(super) struct Abandoned {
     pub(super) stream: ClientStream,
     /// Keeps the call counted, and the connection open, until it has ended.
     pub(super) permit: Permit,
-    /// The deadline the server was told.
-    pub(super) deadline: Instant,
+    /// The deadline the server was told, if it was.
+    pub(super) deadline: Option<Instant>,
     /// What a time-out would say.
     pub(super) evidence: Evidence,
+    /// Whether its request has not ended: dropping the stream resets it then,
+    /// although its response may have ended.
+    pub(super) is_open: bool,
 }
 
 /// What it says of a connection if a call on it runs out of time.
@@ -56,35 +65,60 @@ impl Evidence {
 /// Lets a call run out in the background. Never blocks; may be called from
 /// `Drop`. Outside of a runtime, where nothing can run any more, the stream is
 /// reset at once.
-pub(super) fn adopt(abandoned: Abandoned) {
+pub(super) fn adopt(mut abandoned: Abandoned) {
+    abandoned.permit.abandoned();
     if let Ok(runtime) = Handle::try_current() {
         runtime.spawn(run_out(abandoned));
     }
 }
 
 async fn run_out(mut abandoned: Abandoned) {
-    // Reading matters too: unread data would use up the flow-control window
-    // that all calls on the connection share.
-    if timeout_at(abandoned.deadline, abandoned.end()).await.is_ok() {
-        return;
+    let is_stream = abandoned.permit.is_stream();
+    let now = Instant::now();
+    if let Some(deadline) = abandoned.deadline.filter(|at| !is_stream || *at <= now + GRACE) {
+        // Reading matters too: unread data would use up the flow-control window
+        // that all calls on the connection share.
+        if timeout_at(deadline, abandoned.ended()).await.is_ok() {
+            return;
+        }
+        abandoned.evidence.hold_against(abandoned.permit.connection());
+        if timeout_at(deadline + GRACE, abandoned.ended()).await.is_ok() {
+            return;
+        }
     }
-    abandoned.evidence.hold_against(abandoned.permit.connection());
-    if timeout_at(abandoned.deadline + GRACE, abandoned.end()).await.is_err() {
-        let turn = abandoned.permit.connection().next_reset();
-        // Whether it ended or its turn came: either way it is dropped now.
-        let _ = timeout_at(turn, abandoned.end()).await;
-    }
+    let turn = abandoned.permit.connection().next_reset();
+    // Whether it ended or its turn came: either way it is dropped now.
+    let _ = timeout_at(turn, abandoned.ended()).await;
 }
 
 impl Abandoned {
-    /// Reads to the end and keeps nothing. May be dropped and called again.
-    async fn end(&mut self) {
+    /// Resolves when it has ended by itself. May be dropped and called again.
+    async fn ended(&mut self) {
+        self.read().await;
+        if self.is_open {
+            pending::<()>().await;
+        }
+    }
+
+    /// Reads to the end and keeps nothing.
+    async fn read(&mut self) {
         match self.stream.head().await {
-            Err(_) => return,
+            Err(_) => {
+                self.is_open = false;
+                return;
+            }
             // A server says that the time is over even if its handlers hang.
             Ok(Some(head)) if !says_over(&head.headers) => self.permit.connection().answered(),
             Ok(_) => {}
         }
-        while let Some(Ok(_)) = self.stream.data().await {}
+        while let Some(chunk) = self.stream.data().await {
+            let Ok(chunk) = chunk else {
+                self.is_open = false;
+                return;
+            };
+            if !self.permit.is_stream() {
+                self.stream.release(chunk.len());
+            }
+        }
     }
 }

@@ -93,13 +93,13 @@ impl Metadata {
         self
     }
 
-    /// The headers of one attempt of a call.
+    /// The headers of one attempt of a call. `timeout`: what the service is told.
     ///
     /// `introduces`: it is the first on its connection.
     pub(super) fn of_attempt(
         &self,
         own: &Own,
-        timeout: Timeout,
+        timeout: Option<Timeout>,
         retried: bool,
         introduces: bool,
     ) -> HeaderMap {
@@ -114,7 +114,10 @@ impl Metadata {
                 place.set_sensitive(true);
             }
         }
-        headers.insert(GRPC_TIMEOUT, timeout.value());
+        match timeout {
+            Some(timeout) => drop(headers.insert(GRPC_TIMEOUT, timeout.value())),
+            None => drop(headers.remove(GRPC_TIMEOUT)),
+        }
         if retried {
             headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from_static("1"));
         }
@@ -218,7 +221,7 @@ mod tests {
     #[test]
     fn an_attempt_has_what_is_shared_and_what_is_its_own() {
         let own = [Some(HeaderValue::from_static("1")), None, Some(HeaderValue::from_static("3"))];
-        let headers = metadata().of_attempt(&own, whole(), false, false);
+        let headers = metadata().of_attempt(&own, Some(whole()), false, false);
         assert_eq!(headers["x-user-id"], "u1");
         assert_eq!(headers["te"], "trailers");
         assert_eq!(headers["content-type"], "application/grpc");
@@ -236,7 +239,7 @@ mod tests {
     fn what_varies_is_written_out_but_for_the_first_on_a_connection() {
         let own = [Some(HeaderValue::from_static("1")), None, None];
         let marked = |introduces| {
-            let headers = metadata().of_attempt(&own, whole(), false, introduces);
+            let headers = metadata().of_attempt(&own, Some(whole()), false, introduces);
             let marked = headers.iter().filter(|(_, value)| value.is_sensitive());
             let mut names: Vec<_> = marked.map(|(name, _)| name.as_str().to_owned()).collect();
             names.sort();
@@ -252,7 +255,8 @@ mod tests {
         let rules = Arc::new(Rules::new(vec![B], set.into_iter().collect()));
         let own = Own::default().map(|_: Option<HeaderValue>| Some(HeaderValue::from_static("1")));
         for introduces in [false, true] {
-            let headers = metadata().under(&rules).of_attempt(&own, whole(), false, introduces);
+            let headers =
+                metadata().under(&rules).of_attempt(&own, Some(whole()), false, introduces);
             assert!(headers["x-api-key"].is_sensitive());
             assert!(headers.contains_key("x-a") && !headers.contains_key("x-b"));
         }
@@ -264,7 +268,7 @@ mod tests {
         let value = HeaderValue::from_maybe_shared(frame.slice(..9)).unwrap();
         let own = [Some(value), None, None];
         for introduces in [false, true] {
-            let headers = metadata().of_attempt(&own, whole(), false, introduces);
+            let headers = metadata().of_attempt(&own, Some(whole()), false, introduces);
             let value = &headers["x-a"];
             assert_eq!(value, "request-1");
             let is_shared = frame.as_ptr_range().contains(&value.as_bytes().as_ptr());
@@ -284,8 +288,14 @@ mod tests {
     }
 
     #[test]
+    fn a_call_without_a_deadline_tells_none() {
+        let headers = metadata().of_attempt(&Own::default(), None, false, false);
+        assert!(!headers.contains_key("grpc-timeout"));
+    }
+
+    #[test]
     fn another_attempt_says_so() {
-        let headers = metadata().of_attempt(&Own::default(), whole(), true, false);
+        let headers = metadata().of_attempt(&Own::default(), Some(whole()), true, false);
         assert_eq!(headers["grpc-previous-rpc-attempts"], "1");
     }
 }

@@ -1,4 +1,4 @@
-//! Connections to gRPC services and the unary calls over them.
+//! Connections to gRPC services and the calls over them: unary ones, and streams.
 //!
 //! An [`Upstream`] is one service by its configured addresses. It keeps
 //! HTTP/2 connections to every endpoint behind them, separately for each
@@ -12,15 +12,18 @@
 //!
 //! A call goes down this list, and its answer up:
 //!
+//! - `open`: a stream's beginning; `response` and `requests`: the rest of it
 //! - `call`: the attempts a call has, and its deadline; `metadata`: their headers,
 //!   and `rules`, how those of an upstream differ; `trail`: what became of them
 //! - `pool`: one worker's connections; `balance` and `health` choose, `waiters`
 //!   queue, `retry` rations
 //! - `exchange`: one attempt; `framing`, `status` and `failure` speak gRPC,
 //!   `stream` HTTP/2
-//! - `linger`: what becomes of a call that nobody waits for any more
-//! - `connection`: one HTTP/2 connection; `liveness` judges by what `monitor` and
-//!   `tap` see of it whether it is alive
+//! - `linger`: what becomes of a call that nobody waits for any more, and `pace`:
+//!   how fast it is reset
+//! - `connection`: one HTTP/2 connection; `occupancy`: the calls on it, and `permit`:
+//!   the room for one; `liveness` judges by what `monitor` and `tap` see of it
+//!   whether it is alive
 //!
 //! Connections come from here:
 //!
@@ -53,11 +56,18 @@ mod linger;
 mod liveness;
 mod metadata;
 mod monitor;
+mod occupancy;
+mod open;
+mod pace;
+mod permit;
 mod pool;
+mod probe;
 mod reconnect;
 pub mod reflection;
+mod requests;
 mod resolve;
 mod resolver;
+mod response;
 mod retry;
 mod rules;
 mod source;
@@ -76,6 +86,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use tonic::Status;
 
+use call::Unary;
 use journal::Journal;
 use pool::Pool;
 use source::Source;
@@ -88,7 +99,10 @@ pub use failure::Origin;
 pub use header_size::header_size;
 pub use journal::Counts;
 pub use metadata::{Metadata, OWN, Own, call_size};
+pub use probe::{Unfit, UnfitKind, probe};
+pub use requests::{Requests, Unsent};
 pub use resolver::{Lookup, Resolver, SystemResolver};
+pub use response::Response;
 pub use rules::Rules;
 pub use tls::{Pem, TlsConfig, TlsError};
 pub use trail::{Attempt, Trail};
@@ -153,8 +167,10 @@ pub struct Upstream {
 pub struct EndpointStatus {
     /// The address, with the resolved one in parentheses for `dns:///`.
     pub address: Arc<str>,
-    /// Established connections.
+    /// Connections that calls are sent on.
     pub connections: usize,
+    /// Connections that are open and out of use, since they do not answer.
+    pub withdrawn: usize,
     /// Calls on them, including those that nobody waits for any more.
     pub in_flight: usize,
     /// How many workers have ejected it for now.
@@ -171,7 +187,8 @@ pub struct EndpointStatus {
 pub enum EndpointState {
     /// Connected, and nothing speaks against it.
     Up,
-    /// Connected, but a worker gets no answers.
+    /// Connected, but a worker gets no answers. Where no connection answers, none
+    /// is in use.
     Unresponsive,
     /// A worker sends it nothing for a while.
     Ejected,
@@ -184,8 +201,10 @@ impl EndpointStatus {
     pub fn state(&self) -> EndpointState {
         match self {
             Self { ejected: 1.., .. } => EndpointState::Ejected,
-            Self { connections: 0, .. } => EndpointState::Down,
-            Self { unresponsive: 1.., .. } => EndpointState::Unresponsive,
+            Self { connections: 0, withdrawn: 0, .. } => EndpointState::Down,
+            Self { withdrawn: 1.., .. } | Self { unresponsive: 1.., .. } => {
+                EndpointState::Unresponsive
+            }
             _ => EndpointState::Up,
         }
     }
@@ -274,15 +293,9 @@ impl Upstream {
     ) -> impl Future<Output = Result<Bytes, CallError>> + Send + use<> {
         let upstream = Arc::clone(self);
         async move {
-            let Some(pool) = upstream.pool(worker).cloned() else {
-                return Err(CallError {
-                    status: Status::internal(format!("there is no worker {worker}")),
-                    origin: Origin::Gateway,
-                    endpoint: None,
-                });
-            };
+            let pool = upstream.pool_for(worker)?;
             drop(upstream);
-            call::make(&pool, &mut call).await
+            call::make(&pool, &mut call, &Unary).await
         }
     }
 
@@ -301,6 +314,7 @@ impl Upstream {
             for (endpoint, connections, in_flight) in pool.endpoints() {
                 let status = self.entry(&mut all, endpoint.label());
                 status.connections += connections;
+                status.withdrawn += endpoint.withdrawn();
                 status.in_flight += in_flight;
                 status.ejected += usize::from(endpoint.is_ejected(now));
                 status.unresponsive += usize::from(endpoint.is_unresponsive(now));
@@ -325,10 +339,19 @@ impl Upstream {
         all.entry(Arc::clone(address)).or_insert_with(|| EndpointStatus {
             address: Arc::clone(address),
             connections: 0,
+            withdrawn: 0,
             in_flight: 0,
             ejected: 0,
             unresponsive: 0,
             problem: self.journal.problem(address),
+        })
+    }
+
+    fn pool_for(&self, worker: usize) -> Result<Arc<Pool>, CallError> {
+        self.pool(worker).cloned().ok_or_else(|| CallError {
+            status: Status::internal(format!("there is no worker {worker}")),
+            origin: Origin::Gateway,
+            endpoint: None,
         })
     }
 
@@ -384,6 +407,7 @@ mod tests {
         let sound = EndpointStatus {
             address: "http://msg:1".into(),
             connections: 2,
+            withdrawn: 0,
             in_flight: 0,
             ejected: 0,
             unresponsive: 0,
@@ -405,6 +429,17 @@ mod tests {
                 "http://msg:1 is left alone for a while after failures",
             ),
             (
+                EndpointStatus {
+                    connections: 0,
+                    withdrawn: 2,
+                    unresponsive: 1,
+                    problem: problem(),
+                    ..sound.clone()
+                },
+                EndpointState::Unresponsive,
+                "http://msg:1 does not answer: no answer",
+            ),
+            (
                 EndpointStatus { connections: 0, unresponsive: 1, problem: problem(), ..sound },
                 EndpointState::Down,
                 "http://msg:1 is not connected: no answer",
@@ -422,6 +457,7 @@ mod tests {
         let expected = EndpointStatus {
             address: "http://msg:8080".into(),
             connections: 0,
+            withdrawn: 0,
             in_flight: 0,
             ejected: 0,
             unresponsive: 0,

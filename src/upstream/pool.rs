@@ -8,12 +8,13 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::balance::least_of_two;
-use super::connection::{Connection, Permit};
+use super::connection::Connection;
 use super::dial::Target;
 use super::endpoint::Endpoint;
 use super::failure::{Failure, Fault};
 use super::health::{self, Health, Share};
 use super::journal::Journal;
+use super::permit::Permit;
 use super::retry::RetryBudget;
 use super::waiters::Waiters;
 
@@ -121,7 +122,7 @@ impl Pool {
             && avoid.is_none()
             && let Some(connection) = state.trial()
         {
-            return Choice::Found(connection.admit());
+            return Choice::Found(Permit::new(connection));
         }
         if let Some(avoid) = avoid {
             let others: Vec<_> = state
@@ -131,12 +132,12 @@ impl Pool {
                 .collect();
             let room = |connection: &&Arc<Connection>| connection.room();
             if let Some(connection) = least_of_two(&others, room, random) {
-                return Choice::Found(connection.admit());
+                return Choice::Found(Permit::new(connection));
             }
         }
         let room = |connection: &Arc<Connection>| connection.room();
         if let Some(connection) = least_of_two(&state.eligible, room, random) {
-            return Choice::Found(connection.admit());
+            return Choice::Found(Permit::new(connection));
         }
         let prospect = !state.eligible.is_empty()
             || state.unresolved > 0
@@ -189,10 +190,19 @@ impl Pool {
             let ejected = state.endpoints.iter().filter(|other| !Arc::ptr_eq(other, endpoint));
             health::may_eject(total, ejected.filter(|other| other.is_ejected(now)).count())
         };
-        let ejected = judge(&mut endpoint.health.lock(), now, &may_eject);
+        let (ejected, is_back) = {
+            let mut health = endpoint.health.lock();
+            let was_out = !health.is_in_full_use();
+            let ejected = judge(&mut health, now, &may_eject);
+            (ejected, was_out && health.is_in_full_use())
+        };
         if let Some(time) = ejected {
             self.journal.ejected(endpoint.label(), time, why);
             state.sort_out();
+        }
+        // A trial has failed, but the others cannot do without it.
+        if is_back {
+            self.journal.in_use_again(endpoint.label());
         }
     }
 
@@ -205,7 +215,7 @@ impl Pool {
 
     /// An endpoint that was ejected has answered.
     pub(super) fn back(&self, endpoint: &Endpoint) {
-        if !endpoint.is_ejected(Instant::now()) {
+        if endpoint.health.lock().is_in_full_use() {
             self.journal.in_use_again(endpoint.label());
         }
         self.sort_out();

@@ -203,7 +203,8 @@ impl Keeper {
         let why = why(current, standing);
         self.lost = true;
         self.endpoint.set_silent(self.index, true);
-        self.endpoint.journal().unanswering(self.endpoint.label(), &why);
+        let is_silent = standing != Standing::Overdue;
+        self.endpoint.journal().unanswering(self.endpoint.label(), &why, is_silent);
         if let Some(pool) = self.pool.upgrade() {
             pool.withdrawn(&current.connection, format!("{}: {why}", self.endpoint.label()).into());
         }
@@ -256,7 +257,10 @@ impl Keeper {
                         self.restore(&mut current);
                         return Replacement::NotNeeded(current);
                     }
-                    (Event::Standing(Standing::Dead), Some(current)) => give_up(&current),
+                    (Event::Standing(Standing::Dead), Some(current)) => {
+                        give_up(&current);
+                        self.endpoint.set_silent(self.index, false);
+                    }
                     (Event::Standing(standing), Some(mut current)) => {
                         self.unanswering(&mut current, standing);
                         old = Some(current);

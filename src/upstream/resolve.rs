@@ -37,6 +37,7 @@ pub(super) async fn keep(
                 for endpoint in pool.resolved(source, first, targets) {
                     reconnect::start(&pool, &endpoint);
                 }
+                pool.journal().resolved(&name.label);
                 None
             }
             Err(error) => Some(error.to_string()),

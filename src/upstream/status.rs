@@ -49,7 +49,9 @@ pub(super) fn status_of(mut headers: HeaderMap) -> Option<Status> {
         if message.is_empty() {
             let shown = given.as_bytes();
             let shown = shown.get(..MAX_SHOWN).unwrap_or(shown).escape_ascii();
-            message = format!("the service answered with grpc-status `{shown}`, which is no code");
+            message = format!(
+                "the service answered with grpc-status `{shown}`, which is not a status code"
+            );
         }
         Code::Unknown
     });
@@ -209,16 +211,32 @@ mod tests {
             (
                 &b"99"[..],
                 Code::Unknown,
-                "the service answered with grpc-status `99`, which is no code",
+                "the service answered with grpc-status `99`, which is not a status code",
             ),
-            (b"OK", Code::Unknown, "the service answered with grpc-status `OK`, which is no code"),
-            (b"-1", Code::Unknown, "the service answered with grpc-status `-1`, which is no code"),
-            (b"+5", Code::Unknown, "the service answered with grpc-status `+5`, which is no code"),
-            (b"", Code::Unknown, "the service answered with grpc-status ``, which is no code"),
+            (
+                b"OK",
+                Code::Unknown,
+                "the service answered with grpc-status `OK`, which is not a status code",
+            ),
+            (
+                b"-1",
+                Code::Unknown,
+                "the service answered with grpc-status `-1`, which is not a status code",
+            ),
+            (
+                b"+5",
+                Code::Unknown,
+                "the service answered with grpc-status `+5`, which is not a status code",
+            ),
+            (
+                b"",
+                Code::Unknown,
+                "the service answered with grpc-status ``, which is not a status code",
+            ),
             (
                 b"\xff",
                 Code::Unknown,
-                "the service answered with grpc-status `\\xff`, which is no code",
+                "the service answered with grpc-status `\\xff`, which is not a status code",
             ),
             (b"05", Code::NotFound, ""),
             (b"00", Code::Ok, ""),

@@ -38,16 +38,20 @@ impl ClientStream {
         }
     }
 
-    /// The next piece of the body; `None` at its end. The piece is given back
-    /// to the connection's flow control at once.
+    /// The next piece of the body; `None` at its end. Its size is missing from the
+    /// peer's window until it is given back by [`Self::release`].
     pub(super) async fn data(&mut self) -> Option<Result<Bytes, h2::Error>> {
         let Self::Arriving(body) = self else { return None };
-        let chunk = body.data().await?;
-        if let Ok(chunk) = &chunk {
+        body.data().await
+    }
+
+    /// Gives this many bytes back to the peer's windows, of the stream and of the
+    /// connection.
+    pub(super) fn release(&mut self, bytes: usize) {
+        if let Self::Arriving(body) = self {
             // Fails only for more than was received.
-            let _ = body.flow_control().release_capacity(chunk.len());
+            let _ = body.flow_control().release_capacity(bytes);
         }
-        Some(chunk)
     }
 
     /// The trailers behind the body.

@@ -3,6 +3,7 @@
 use std::mem;
 
 use bytes::{Buf, Bytes, BytesMut};
+use bytestring::ByteString;
 
 use super::frame::{self, Header, Opcode};
 
@@ -11,8 +12,8 @@ use super::frame::{self, Header, Opcode};
 pub enum Message {
     /// A message of bytes.
     Binary(Bytes),
-    /// A message of text. No session understands one, so it is not kept.
-    Text,
+    /// A message of text.
+    Text(ByteString),
     /// Wants a pong with this payload.
     Ping(Bytes),
     /// The answer to a ping with this payload.
@@ -183,7 +184,7 @@ impl Reader {
             Opcode::Binary if header.is_final => {
                 return Ok(Some(Message::Binary(payload.freeze())));
             }
-            Opcode::Text if header.is_final => return text(&payload).map(Some),
+            Opcode::Text if header.is_final => return text(payload.freeze()).map(Some),
             Opcode::Text | Opcode::Binary => {
                 let is_text = header.opcode == Opcode::Text;
                 self.pieces = Some(Box::new(Pieces { is_text, payload: payload.into() }));
@@ -191,7 +192,7 @@ impl Reader {
         }
         match self.pieces.take_if(|_| header.is_final).map(|pieces| *pieces) {
             None => Ok(None),
-            Some(Pieces { is_text: true, payload }) => text(&payload).map(Some),
+            Some(Pieces { is_text: true, payload }) => text(payload.into()).map(Some),
             Some(Pieces { payload, .. }) => Ok(Some(Message::Binary(payload.into()))),
         }
     }
@@ -204,11 +205,8 @@ impl Reader {
     }
 }
 
-fn text(payload: &[u8]) -> Result<Message, Violation> {
-    match str::from_utf8(payload) {
-        Ok(_) => Ok(Message::Text),
-        Err(_) => Err(Violation::NotUtf8),
-    }
+fn text(payload: Bytes) -> Result<Message, Violation> {
+    ByteString::try_from(payload).map(Message::Text).map_err(|_| Violation::NotUtf8)
 }
 
 /// Section 5.5.1: nothing, or a code and a reason.

@@ -76,7 +76,11 @@ fn another_gateways_key_is_told_to_be_so() {
 fn what_cannot_be_called_exits_with_64() {
     let demo = Demo::start();
     assert_fails(&demo.call(&["/v1/user/white/logn"]), 64, "did you mean `/v1/user/white/login`?");
-    assert_fails(&demo.call(&["/v1/user/white/login", r#"{"name": 1}"#]), 64, "no pb.LoginReq");
+    assert_fails(
+        &demo.call(&["/v1/user/white/login", r#"{"name": 1}"#]),
+        64,
+        "not a valid pb.LoginReq",
+    );
     assert_fails(&demo.call(&["/v1/conn/keepAlive", "--header", "x"]), 64, "no colon");
     assert_fails(&demo.call(&["/v1/conn/keepAlive", "--ca", "none.pem"]), 64, "none.pem");
     assert_fails(&demo.call(&["/v1/conn/keepAlive", "-c", "none.yaml"]), 64, "none.yaml");
@@ -91,7 +95,8 @@ fn a_gateway_that_is_not_there_is_explained() {
         .current_dir(folder.path())
         .output()
         .unwrap();
-    assert_fails(&output, 1, "is the gateway running? Start one with `bridgehead demo`");
+    assert_fails(&output, 1, "is the gateway running? `bridgehead serve` starts it");
+    assert_fails(&output, 1, "--url");
 }
 
 #[test]
@@ -104,6 +109,9 @@ fn a_path_that_is_no_websocket_is_explained() {
         .output()
         .unwrap();
     assert_fails(&output, 1, "404");
+    let output = demo.call(&["/v1/conn/keepAlive", "--url", &demo.url.replace("ws://", "wss://")]);
+    assert_fails(&output, 1, "the server does not speak TLS");
+    assert_fails(&output, 1, "write ws:// instead of wss:// in --url");
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! `bridgehead check`: one mistake is one error, and how it ends.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Output;
 
 use bridgehead::proto::demo;
 use serde_json::Value;
 
-use crate::support::{assert_fails, bridgehead, error, json, text};
+use crate::support::{Demo, assert_fails, bridgehead, error, json, text};
 
 const BASICS: &str = "edge: { listen: 127.0.0.1:0 }\nauth: { none: {} }\n";
 const UPSTREAM: &str = "upstreams: { u: { address: http://127.0.0.1:1, descriptors: [d.binpb], routes: { /x: pb.userService/Login } } }\n";
@@ -216,11 +217,101 @@ fn what_was_asked_and_failed_is_1_and_a_wrong_file_is_64() {
     text(&check(folder.path(), away.as_bytes(), &["--offline"]));
 }
 
+/// Every port here is open, and what listens is a gRPC server only at one of them.
+#[test]
+fn an_address_where_something_else_answers_is_named_as_such() {
+    let demo = Demo::start();
+    let folder = folder();
+    let grpc = demo.push_url.replace("http://", "");
+    let http = demo.readiness.replace("http://", "").replace("/readyz", "");
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = |addresses: &str, descriptors: &str| {
+        format!(
+            "{BASICS}upstreams: {{ u: {{ address: {addresses}, descriptors: {descriptors}, routes: {{ /x: pb.userService/Login }} }} }}\n"
+        )
+    };
+    let files = "[d.binpb]";
+    text(&check(folder.path(), config(&format!("http://{grpc}"), files).as_bytes(), &[]));
+    // One of several may be down.
+    let one_is_down = format!("[http://{nobody}, http://{grpc}]");
+    text(&check(folder.path(), config(&one_is_down, files).as_bytes(), &[]));
+    let stranger = "something answers there that is not a gRPC server";
+    for (addresses, descriptors, says) in [
+        (format!("http://{nobody}"), files, "start the service"),
+        (format!("http://{nobody}"), "reflection", "start the service"),
+        (format!("https://{grpc}"), files, "does not speak TLS here: write http:// instead of"),
+        (format!("https://{grpc}"), "reflection", stranger),
+        (format!("[http://{grpc}, https://{grpc}]"), files, stranger),
+        (format!("http://{http}"), files, stranger),
+        (format!("http://{http}"), "reflection", stranger),
+    ] {
+        let text_of_it = config(&addresses, descriptors);
+        assert_fails(&check(folder.path(), text_of_it.as_bytes(), &[]), 1, says);
+        text(&check(folder.path(), text_of_it.as_bytes(), &["--offline"]));
+    }
+}
+
+#[test]
+fn a_table_with_unresolved_routes_is_aligned() {
+    let folder = folder();
+    let config = format!(
+        "{BASICS}upstreams:\n  u: {{ address: 'http://127.0.0.1:1', descriptors: [d.binpb], routes: {{ /x: pb.userService/Login }} }}\n  v: {{ address: 'http://127.0.0.1:1', timeout: 3s, routes: {{ /a/long/name: a.B/C }}, expose: [pb.other] }}\n"
+    );
+    let printed = text(&check(folder.path(), config.as_bytes(), &["--offline"]));
+    let lines: Vec<_> = printed.lines().take(5).collect();
+    assert_eq!(
+        lines,
+        [
+            "METHOD        RPC                   UPSTREAM  TIMEOUT",
+            "/x            pb.userService/Login  u         5s",
+            "/a/long/name  a.B/C                 v         3s       not resolved",
+            "/pb.other/*   pb.other/*            v         3s       not resolved",
+            "1 route, 2 not resolved (--offline)",
+        ]
+    );
+}
+
+#[test]
+fn a_file_that_does_not_exist_is_worded_alike_everywhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let said: Vec<_> = [
+        &["check", "-c", "no.yaml"][..],
+        &["serve", "-c", "no.yaml"],
+        &["call", "/x", "-c", "no.yaml"],
+        &["push", "--user", "a", "--json", "{}", "--type", "a.B", "-c", "no.yaml"],
+    ]
+    .iter()
+    .map(|arguments| {
+        let output = bridgehead(arguments, folder.path()).output().unwrap();
+        assert_fails(&output, 64, "the configuration file no.yaml does not exist\nhelp: ");
+        error(&output)
+    })
+    .collect();
+    assert!(said.iter().all(|text| *text == said[0]), "{said:?}");
+}
+
+#[test]
+fn a_placeholder_that_never_fits_its_field_is_a_mistake() {
+    let folder = folder();
+    let hook = |placeholder: &str| {
+        format!(
+            "{BASICS}hooks: {{ connected: {{ upstream: u, rpc: pb.relationService/GetFriendList, request: {{ page: {{ page: '{placeholder}' }} }} }} }}\n{UPSTREAM}"
+        )
+    };
+    for placeholder in ["{connected_at_ms}", "{connected_at}", "{remote_ip}", "x{user_id}"] {
+        let output = check(folder.path(), hook(placeholder).as_bytes(), &["--offline"]);
+        assert_fails(&output, 64, "does not fit pb.Page.page (int32): ");
+        assert!(error(&output).contains("1 error"), "{}", error(&output));
+    }
+    text(&check(folder.path(), hook("{user_id}").as_bytes(), &["--offline"]));
+}
+
 #[test]
 fn the_outcome_is_json_for_programs() {
     let folder = folder();
     let config = format!("{BASICS}{UPSTREAM}");
-    let good = json(&check(folder.path(), config.as_bytes(), &["--output", "json"]));
+    let offline = ["--output", "json", "--offline"];
+    let good = json(&check(folder.path(), config.as_bytes(), &offline));
     assert_eq!(good["ok"], true);
     assert_eq!(good["logins"], "every token is accepted");
     let route = &good["routes"][0];
@@ -258,10 +349,10 @@ fn what_is_printed_can_be_checked_again_and_has_no_secret() {
         "{BASICS}push: {{ tokens: ['${{TOKEN}}', hunter2-a] }}\ncluster: {{ nats: 'nats://me:hunter2-b@n:1', name: x }}\n{UPSTREAM}"
     );
     fs::write(folder.path().join("routes.yaml"), config).unwrap();
-    let mut command = bridgehead(&["check", "--print"], folder.path());
+    let mut command = bridgehead(&["check", "--print", "--offline"], folder.path());
     let printed = text(&command.env("TOKEN", "hunter2-c\n").output().unwrap());
     assert!(!printed.contains("hunter2"), "{printed}");
-    let again = text(&check(folder.path(), printed.as_bytes(), &["--print"]));
+    let again = text(&check(folder.path(), printed.as_bytes(), &["--print", "--offline"]));
     assert_eq!(again, printed);
 }
 

@@ -5,6 +5,7 @@
 
 mod support;
 
+mod arguments;
 mod call;
 mod chat;
 mod check;

@@ -132,12 +132,21 @@ fn health_is_json_for_programs() {
     let good = json(&demo.run(&["health", "--url", &demo.readiness, "--output", "json"]));
     assert_eq!((&good["healthy"], &good["status"]), (&true.into(), &200.into()));
     assert_eq!(good["answer"]["status"], "ready");
+    let without_path = demo.readiness.replace("/readyz", "");
+    let same = json(&demo.run(&["health", "--url", &without_path, "-o", "json"]));
+    assert_eq!((&same["url"], &same["healthy"]), (&demo.readiness.as_str().into(), &true.into()));
+    for other in [&demo.push_url, &demo.url.replace("ws://", "http://").replace("/ws", "")] {
+        let output = demo.run(&["health", "--url", other]);
+        assert_fails(&output, 1, "admin.listen of `bridgehead serve`");
+        assert_fails(&output, 1, "with --url");
+    }
     let nobody = ["health", "--url", "http://127.0.0.1:1/readyz", "-o", "json"];
     let output = demo.run(&nobody);
     assert_eq!(output.status.code(), Some(1));
     let bad: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(bad["healthy"], false);
     assert!(bad["error"].as_str().unwrap().contains("cannot connect"), "{bad}");
+    assert!(bad["help"].as_str().unwrap().contains("`bridgehead serve`"), "{bad}");
 }
 
 #[test]
@@ -153,6 +162,15 @@ fn shells_can_complete_the_commands() {
     let asked = "source ./script; COMP_WORDS=(bridgehead che); COMP_CWORD=1; _bridgehead bridgehead che bridgehead; echo \"${COMPREPLY[@]}\"";
     let output = Command::new("bash").args(["-c", asked]).current_dir(folder.path()).output();
     assert_eq!(text(&output.unwrap()).trim(), "check");
+    // A value that is a file is completed with file names, and no other value.
+    let complete = |flag: &str| {
+        let asked = format!(
+            "source ./script; COMP_WORDS=(bridgehead push {flag} ''); COMP_CWORD=3; _bridgehead bridgehead '' {flag}; echo \"${{COMPREPLY[@]}}\""
+        );
+        let output = Command::new("bash").args(["-c", &asked]).current_dir(folder.path()).output();
+        text(&output.unwrap()).trim().to_owned()
+    };
+    assert_eq!((complete("--event"), complete("--file")), (String::new(), "script".to_owned()));
     assert_fails(&bridgehead(&["completions", "ksh"], folder.path()).output().unwrap(), 64, "bash");
 }
 
@@ -161,11 +179,30 @@ fn there_is_a_manual_page_for_each_command() {
     let folder = tempfile::tempdir().unwrap();
     let page = text(&bridgehead(&["man"], folder.path()).output().unwrap());
     assert!(page.contains(".TH bridgehead 1"), "{page}");
+    assert!(page.contains("(push, sessions, kick, bench push)"), "{page}");
     text(&bridgehead(&["man", "--out", "a/b"], folder.path()).output().unwrap());
     for name in ["bridgehead", "bridgehead-check", "bridgehead-bench-call", "bridgehead-man"] {
         let page = std::fs::read_to_string(folder.path().join(format!("a/b/{name}.1"))).unwrap();
         assert!(page.contains(&format!(".TH {name} 1")), "{name}: {page}");
+        for section in ["ENVIRONMENT", "EXIT STATUS", "SEE ALSO"] {
+            let heading = [format!(".SH {section}\n"), format!(".SH \"{section}\"\n")];
+            assert!(heading.iter().any(|it| page.contains(it)), "{name}: {section}: {page}");
+        }
     }
+    let call = std::fs::read_to_string(folder.path().join("a/b/bridgehead-call.1")).unwrap();
+    assert!(call.contains("[OPTIONS] [METHOD] [JSON]"), "{call}");
+    assert!(call.contains("BRIDGEHEAD_TOKEN") && !call.contains("[default: ]"), "{call}");
+    let help = text(&bridgehead(&["call", "--help"], folder.path()).output().unwrap());
+    assert!(!help.contains("[default: ]"), "{help}");
+}
+
+#[test]
+fn an_unknown_command_lists_those_that_there_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| bridgehead(arguments, folder.path()).output().unwrap();
+    assert_fails(&run(&["nothing"]), 64, "commands: serve, demo, check, call, push, ");
+    assert_fails(&run(&["serv"]), 64, "'serve'");
+    assert_fails(&run(&["bench", "nothing"]), 64, "commands: call, idle, push\n");
 }
 
 #[test]
@@ -219,6 +256,6 @@ fn a_peer_that_says_nothing_is_not_waited_for_forever() {
     command.args(["call", "/v1/conn/keepAlive", "--timeout", "5s", "--url", &url]);
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(error(&output).contains("no WebSocket at"), "{}", error(&output));
+    assert!(error(&output).contains("the WebSocket handshake with"), "{}", error(&output));
     assert!(began.elapsed() < Duration::from_secs(5));
 }

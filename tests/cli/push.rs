@@ -102,11 +102,12 @@ fn what_cannot_be_pushed_exits_with_64_before_anything_is_sent() {
         (&["--text", "x"][..], "--everyone means every logged-in session"),
         (&["--text", "x", "--except-session", "s"], "no session is named"),
         (&["--user", "a"], "--text <TEXT>|--hex <HEX>|--file <PATH>|--json <JSON>"),
-        (&["--user", "a", "--hex", "zz"], "no hexadecimal digit"),
+        (&["--user", "a", "--hex", "zz"], "not a hexadecimal digit"),
         (&["--user", "a", "--json", "{}", "--type", "pb.Msg"], "no message `pb.Msg` is known"),
         (&["--user", "a", "--text", "x", "--event", "loud"], "`messages` or `notices`"),
-        (&["--user", "a", "--text", "x", "--push-url", "ws://a"], "no URL such as http://"),
+        (&["--user", "a", "--text", "x", "--push-url", "ws://a"], "expected a URL such as http://"),
         (&["--user", "a", "--text", "x", "--deadline", "5"], "--deadline"),
+        (&["--user", "a", "--text", "x", "--event", "2"], "answers requests with event 2"),
     ] {
         // Nobody listens there: to be told so would be another exit code.
         let url = ["--push-url", "http://127.0.0.1:1"];
@@ -122,6 +123,6 @@ fn what_the_gateway_refuses_is_told_in_its_words() {
     let push = |arguments: &[&str]| {
         demo.run(&[&["push", "--user", "alice", "--text", "x"], arguments].concat())
     };
-    assert_fails(&push(&["--event", "2"]), 1, "error: event 2 is how the gateway answers requests");
-    assert_fails(&push(&["--deadline", "11m"]), 1, "deadline is 660 s");
+    let id = "x".repeat(257);
+    assert_fails(&push(&["--push-id", &id]), 1, "error: push_id has 257 bytes");
 }

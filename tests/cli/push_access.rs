@@ -72,7 +72,11 @@ fn a_gateway_that_is_not_there_is_explained() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let output = sessions(folder.path(), &format!("http://{nobody}"), &[]);
     assert_fails(&output, 1, &format!("cannot connect to {nobody}"));
-    assert_fails(&output, 1, "has its configuration a `push` section?");
+    assert_fails(
+        &output,
+        1,
+        "`bridgehead serve`), and does its configuration have a `push` section?",
+    );
 }
 
 #[test]
@@ -125,7 +129,11 @@ fn plain_and_tls_that_are_mixed_up_are_explained() {
     let gateway = Gateway::start(folder, "tls: { cert: server.crt, key: server.key }");
     assert_fails(&gateway.sessions("http", &[]), 1, "is it http:// or https://?");
     let plain = Gateway::start(tempfile::tempdir().unwrap(), "tokens: []");
-    assert_fails(&plain.sessions("https", &[]), 1, "If not, it is http://");
+    assert_fails(
+        &plain.sessions("https", &[]),
+        1,
+        "write http:// instead of https:// in --push-url",
+    );
 }
 
 #[test]
@@ -144,7 +152,7 @@ fn mutual_tls_needs_a_certificate_of_the_right_authority() {
     text(&shown("callers"));
     let none = gateway.sessions("https", &["--ca", "server.pem"]);
     assert_fails(&none, 1, "the gateway may ask for a certificate: --cert and --key");
-    assert_fails(&shown("other"), 1, "may not believe the certificate of --cert");
+    assert_fails(&shown("other"), 1, "may not accept the certificate of --cert");
 }
 
 #[test]

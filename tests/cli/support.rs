@@ -87,7 +87,7 @@ impl Demo {
             let line = process.line();
             if line.starts_with("  ") {
                 hints.push(line.trim().to_owned());
-            } else if let Some(place) = line.strip_prefix("how the gateway is: ") {
+            } else if let Some(place) = line.strip_prefix("health: ") {
                 place.split(',').next().unwrap().clone_into(&mut readiness);
             } else if line.contains("Ctrl-C") {
                 break;

@@ -218,7 +218,7 @@ fn what_cannot_sign_is_said_without_a_byte_of_it() {
         (["--key", "broken.pem"], "its line breaks are written as"),
         (["--key", "jwt.pub.pem"], "it holds a public key"),
         (["--key", "nowhere.pem"], "cannot read nowhere.pem"),
-        (["--secret", "jwks.secret"], "which is no secret"),
+        (["--secret", "jwks.secret"], "which is not a secret"),
     ] {
         let minted = folder.run(&[&["token", "--user", "zoe"], &arguments[..]].concat());
         assert_fails(&minted, 64, says);

@@ -56,7 +56,8 @@ def test_a_load_balancer_is_set_up_as_asked(helm):
             },
             {"nginx.ingress.kubernetes.io/backend-protocol": "HTTPS"},
         ),
-        ("haproxy", {"haproxy.org/timeout-tunnel": "3600s"}, {"haproxy.org/server-ssl": "true"}),
+        # It reads timeout-tunnel from its ConfigMap only.
+        ("haproxy", {}, {"haproxy.org/server-ssl": "true"}),
         (
             "haproxy-ingress",
             {"haproxy-ingress.github.io/timeout-tunnel": "3600s"},
@@ -84,6 +85,27 @@ def test_an_ingress_lets_connections_live(helm, controller, plain, with_tls):
         for more in ({}, TLS)
     ]
     assert annotations == [plain, plain | with_tls]
+
+
+def test_the_service_has_the_settings_of_traefik(helm):
+    prefix = "traefik.ingress.kubernetes.io/service."
+    behind = {"ingress.enabled": True, "ingress.controller": "traefik", "service.client.port": 443}
+
+    def annotations(values):
+        return service(helm.template(MINIMAL, values=values))["metadata"].get("annotations", {})
+
+    # It would take the port for TLS.
+    assert annotations(behind) == {f"{prefix}serversscheme": "http"}
+    assert annotations(behind | TLS) == {f"{prefix}serversscheme": "https"}
+    transport = {"ingress.serversTransport": "im-bridgehead@kubernetescrd"}
+    assert annotations(behind | TLS | transport) == {
+        f"{prefix}serversscheme": "https",
+        f"{prefix}serverstransport": "im-bridgehead@kubernetescrd",
+    }
+    own = {"service.client.annotations": {f"{prefix}serversscheme": "h2c", "a": "b"}}
+    assert annotations(behind | TLS | own) == {f"{prefix}serversscheme": "h2c", "a": "b"}, "yours win"
+    assert annotations(behind | {"ingress.enabled": False}) == {}
+    assert annotations(behind | TLS | {"ingress.controller": "nginx"}) == {}
 
 
 def test_an_ingress_leads_every_host_to_the_path_of_the_gateway(helm):

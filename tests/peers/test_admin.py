@@ -52,7 +52,7 @@ def test_a_gateway_that_drains_is_not_ready_and_tells_until_the_end(with_admin, 
     gateway.process.send_signal(signal.SIGTERM)
     eventually(lambda: readiness(gateway)[0] == 503, timeout=0.9)
     status, report = readiness(gateway)
-    assert report["checks"]["draining"]["reasons"] == ["the gateway is going away"]
+    assert report["checks"]["draining"]["reasons"] == ["the gateway is stopping"]
     assert get(gateway, "/healthz")[0] == 200
     assert metrics(gateway)["bridgehead_draining"] == 1
     # Still a gateway.

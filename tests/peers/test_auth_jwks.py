@@ -322,7 +322,7 @@ def test_the_issuer_says_where_its_keys_are(with_admin, connect, services, provi
 DOCUMENTS = {
     "of another issuer": ({"issuer": "https://id.example.com"}, "is that of the issuer"),
     "of nearly the same issuer": ({"issuer": "{issuer}/"}, "is that of the issuer"),
-    "without keys": ({"jwks_uri": None}, "is no document of OpenID Connect discovery"),
+    "without keys": ({"jwks_uri": None}, "is not a document of OpenID Connect discovery"),
     "with plain http elsewhere": ({"jwks_uri": "http://id.example.com/jwks.json"}, "is not https"),
     "with a file": ({"jwks_uri": "file:///etc/jwks.json"}, "is not an https URL"),
 }

@@ -172,7 +172,7 @@ def test_a_judge_needs_to_be_understood(start_gateway, services):
     assert "reject_when" in gateway.tail()
 
 
-DOUBT = "an empty response is a yes"
+DOUBT = "an empty response is accepted"
 
 
 def test_a_pattern_that_takes_a_refusal_for_a_yes_is_warned_of(start_gateway, services):

@@ -76,7 +76,7 @@ JUDGE = {"upstream": "probe", "rpc": "probe.Probe/BeforeConnect", "request": {}}
 def test_a_pattern_that_takes_a_refusal_for_a_yes_is_a_warning(run, services, judge, doubtful):
     checked = run("check", config=gateway_config(services, auth={"rpc": {**JUDGE, **judge}}))
     assert checked.returncode == 0, checked.stderr
-    assert ("an empty response is a yes" in checked.stderr) == doubtful, checked.stderr
+    assert ("an empty response is accepted" in checked.stderr) == doubtful, checked.stderr
     if doubtful:
         assert "warning" in checked.stderr and 'msg: ""' in checked.stderr
 

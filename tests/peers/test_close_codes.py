@@ -8,7 +8,7 @@ import pytest
 from bridgehead.session.v1 import session_pb2 as session
 from configuration import gateway_config
 from probe_pb2 import EchoReq, WorkReq
-from processes import eventually
+from processes import as_event, eventually
 from raw_client import RawClient
 from session_client import (
     KEEP_ALIVE,
@@ -120,11 +120,19 @@ def is_admitted(connect, gateway, **options):
     return None
 
 
+def is_warning_of_1013(event):
+    return event.get("level") == "WARN" and "closed with 1013" in event.get("message", "")
+
+
 def test_a_full_gateway_closes_newcomers_with_1013(start_gateway, connect, services):
     gateway = start_gateway(gateway_config(services, edge={"max_connections": 2}))
     first, second = connect(gateway).log_in(), connect(gateway).log_in()
-    assert connect(gateway).wait_closed()[0] == 1013
+    for _ in range(8):
+        assert connect(gateway).wait_closed()[0] == 1013
     assert [client.call(KEEP_ALIVE).code for client in (first, second)] == [Code.Success] * 2
+    # One line for all workers.
+    [warning] = [event for event in map(as_event, gateway.lines) if is_warning_of_1013(event)]
+    assert (warning["reason"], warning["key"]) == ("the gateway is full", "edge.max_connections")
 
 
 def test_a_place_is_free_again_when_a_client_leaves(start_gateway, connect, services):
@@ -138,6 +146,8 @@ def test_one_address_may_not_have_more_than_its_share(start_gateway, connect, se
     connect(gateway, source="127.0.0.1").log_in()
     assert connect(gateway, source="127.0.0.1").wait_closed()[0] == 1013
     connect(gateway, source="127.0.0.2").log_in()
+    warning = gateway.wait_event(is_warning_of_1013)
+    assert (warning["peer"], warning["key"]) == ("127.0.0.1", "edge.max_connections_per_ip")
 
 
 def test_an_addresss_place_is_free_again_when_its_client_leaves(start_gateway, connect, services):
@@ -232,7 +242,8 @@ def test_a_client_that_stops_reading_is_closed_with_3006(start_gateway, services
         # Requests that the gateway no longer reads must not block this test.
         sender = threading.Thread(target=raw.flush, daemon=True)
         sender.start()
-        gateway.wait_line(lambda line: '"code":3006' in line)
+        event = gateway.wait_event(lambda event: event.get("code") == 3006)
+        assert (event["level"], event["user"]) == ("INFO", "u"), event
         assert raw.wait_closed() == 3006
 
 

@@ -10,8 +10,9 @@ from collections import Counter
 
 import grpc
 import pytest
+from admin_client import readiness
 from cluster import Line, cluster_config, count_of, start_cluster, wait_known, wait_log
-from credentials import Authority
+from credentials import Authority, write_private_key
 from nats_jwt import Operator
 from probe_pb2 import EchoReq, EchoResp
 from processes import Nats, eventually
@@ -338,7 +339,7 @@ def test_a_slow_nats_slows_receipts_and_nothing_else(
 
 
 def test_nats_may_ask_who_is_there_and_speak_tls(
-    start_gateway, services, own_nats, tmp_path, connect, open_backend, user
+    start_gateway, with_admin, services, own_nats, tmp_path, connect, open_backend, user
 ):
     authority = Authority(tmp_path)
     cert, key, _ = authority.issue("nats")
@@ -357,12 +358,39 @@ def test_nats_may_ask_who_is_there_and_speak_tls(
     nodes = start_cluster(start_gateway, services, url, 2, cluster=own)
     connect(nodes[0]).log_in(user)
     assert outcomes(open_backend(nodes[1]).push(user_ids=[user])) == ["WRITTEN"]
-    # One that nobody lets in says so, and goes on by itself.
+    # One that nobody lets in says so, where and why, and goes on by itself.
     wrong = cluster_config(services, url, "x", cluster={**own, "password": "wrong"})
-    lonely = start_gateway(wrong)
-    wait_log(lonely, "authorization violation")
+    lonely = with_admin(wrong)
+    event = lonely.wait_event(lambda event: event.get("message", "").startswith("no connection to NATS"))
+    assert event["problem"].startswith(f"{url}: authorization violation"), event
     connect(lonely).log_in(user)
+    # It is logged once, however many attempts there are, and not by the library.
+    _, text = status_of(lambda: list(open_backend(lonely).sessions()))
+    assert text.endswith("missing: the other gateways (no connection to NATS)"), text
+    reasons = readiness(lonely)[1]["checks"]["cluster"]["reasons"]
+    assert reasons == [f"no connection to NATS: {event['problem']}"]
+    attempts = count_of(running, "authentication error")
+    eventually(lambda: count_of(running, "authentication error") >= attempts + 2)
+    assert count_of(lonely, "refuses the login") == 1, lonely.tail()
+    assert count_of(lonely, "async_nats") == 0, lonely.tail()
+    assert count_of(lonely, "in the cluster") == 0 and count_of(nodes[0], "in the cluster") > 0
+    assert count_of(lonely, f"connecting to NATS at {url}") == 1
     assert "secret" not in "\n".join(lonely.lines) and "wrong" not in "\n".join(lonely.lines)
+
+
+def test_a_nats_that_shows_the_certificate_of_an_authority_is_explained(
+    start_gateway, services, own_nats, tmp_path
+):
+    authority = Authority(tmp_path)
+    write_private_key(tmp_path / "ca.key", authority.key)
+    config = tmp_path / "nats.conf"
+    config.write_text(f'tls {{ cert_file: "{authority.file}", key_file: "{tmp_path / "ca.key"}" }}')
+    url = f"tls://localhost:{own_nats('-c', config).port}"
+    own = {"tls": {"ca": str(authority.file)}}
+    gateway = start_gateway(cluster_config(services, url, "x", cluster=own))
+    event = gateway.wait_event(lambda event: event.get("message", "").startswith("no connection to NATS"))
+    expected = f"{url}: invalid peer certificate: it is that of an authority (CA:TRUE)"
+    assert event["problem"].startswith(expected), event
 
 
 class Tree:

@@ -308,7 +308,7 @@ def test_a_reload_changes_the_hooks(start_gateway, connect, services, told):
         ({"upstream": "hook"}, "did you mean `hooks`"),
         ({"request": {"connParam": {"userid": "{user_id}"}}}, "did you mean `userId`"),
         ({"request": {"sessionId": "{session}"}}, "did you mean `session_id`"),
-        ({"request": {**REQUEST, "closeCode": "{close_code}"}}, "`{close_code}` stands for nothing"),
+        ({"request": {**REQUEST, "closeCode": "{close_code}"}}, "`{close_code}` is not a placeholder"),
         ({"accept_when": {"cod": 0}}, "did you mean `code`"),
         ({"reject_when": {"cod": 0}}, "did you mean `code`"),
         ({"reject_when": {}}, "every response is a refusal"),

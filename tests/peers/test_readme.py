@@ -20,7 +20,8 @@ CONFIGURATIONS = [
 ]
 PROGRAM = "./target/release/bridgehead"
 LISTENER = f"{PROGRAM} call --listen"
-DOCUMENTS = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "deploy/helm/bridgehead/README.md")]
+DOCUMENTS = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
+DOCUMENTS += [ROOT / name for name in ("CODE_OF_CONDUCT.md", "fuzz/README.md", "deploy/helm/bridgehead/README.md")]
 DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
 
 

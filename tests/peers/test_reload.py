@@ -172,6 +172,21 @@ def test_sessions_survive_a_reload(start_gateway, connect, services):
     assert session_id(client) == before
 
 
+def test_a_reload_with_a_wrong_address_is_taken_and_warned_of(start_gateway, connect, services):
+    gateway = start_gateway(config_with(services, {}))
+    client = connect(gateway).log_in()
+    client.call_ok("/v1/probe/echo", EchoReq(), EchoResp)
+    mark = len(gateway.lines)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        wrong = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        gateway.write_config(gateway_config(services, upstream={"address": wrong}))
+        event = gateway.wait_event(lambda event: "not known yet" in event.get("message", ""), start=mark)
+        assert (event["level"], event["upstream"], event["address"]) == ("WARN", "probe", wrong)
+        assert "refused" in event["reason"], event
+        assert code_of(client, "/v1/probe/echo") == Code.RetryError
+
+
 def session_id(client):
     response = client.call_ok("/v1/probe/echo", EchoReq(), EchoResp)
     return EchoReq.FromString(response.request).commonReq.sessionId

@@ -4,6 +4,7 @@ import pytest
 from bridgehead.session.v1 import session_pb2 as session
 from configuration import gateway_config
 from probe_pb2 import EchoBareReq, EchoReq, EchoResp, WorkReq, WorkResp
+from processes import as_event
 from session_client import (
     KEEP_ALIVE,
     SET_CXN_PARAMS,
@@ -140,6 +141,15 @@ def test_where_encryption_is_required_a_plain_session_gets_nowhere(
     client = connect(gateway).wait_connected()
     assert client.set_cxn_params().code == Code.RequestError
     assert client.call("/v1/probe/white/echo", EchoReq()).code != Code.Success
+    # The answer has no text for it, so the close reason and the log do.
+    client.send(SET_USER_PARAMS, session.SetUserParamsReq(userId="u", token="t"))
+    why = "setCxnParams was refused: encryption is required, send aesKey"
+    assert client.wait_closed() == (3002, why)
+    lines = [event for event in map(as_event, gateway.lines) if event.get("reason", "").startswith("encryption")]
+    assert [(line["level"], line["method"]) for line in lines] == [
+        ("INFO", "/v1/conn/white/setCxnParams"),
+        ("DEBUG", "/v1/probe/white/echo"),
+    ]
     connect(gateway).log_in(public_key=session_key.public)
 
 

@@ -10,7 +10,7 @@ from admin_client import metrics, readiness
 from configuration import gateway_config
 from lossy_proxy import LossyProxy
 from probe_pb2 import EchoReq, EchoResp, WorkReq
-from processes import eventually
+from processes import as_event, eventually
 from session_client import Code, SessionClient
 
 # The route's timeout, and the pause between two calls of one of four clients: 40 calls a second.
@@ -153,6 +153,7 @@ def test_a_stopped_process_is_left_alone_and_used_again(with_admin, two_services
     print(f"in use again {time.monotonic() - back:.2f} s after SIGCONT")
     eventually(lambda: state(gateway) == {"up": 2})
     assert readiness(gateway)[1]["status"] == "ready"
+    eventually(lambda: last_said(gateway) == "INFO")
     calls = load.stop()
     assert time_to_heal("a stopped process", calls, broken) < 5
     # Nothing fails any more when it is stopped for longer.
@@ -167,7 +168,7 @@ def test_the_only_process_stopped_is_known_fails_fast_and_is_used_at_once(with_a
     eventually(lambda: len(load.ended()) > 20)
     made = attempts(gateway)
     only.process.send_signal(signal.SIGSTOP)
-    eventually(lambda: "up" not in state(gateway), timeout=5)
+    eventually(lambda: state(gateway) == {"unresponsive": 1}, timeout=5)
     gateway.wait_event(lambda event: event.get("message") == "does not answer, trying another connection")
     client = connect(gateway).log_in()
 
@@ -191,6 +192,14 @@ def test_the_only_process_stopped_is_known_fails_fast_and_is_used_at_once(with_a
     load.stop()
 
 
+def last_said(gateway):
+    """The level of the last line about an endpoint, after a warning: what was warned of must end."""
+    events = [event for event in map(as_event, gateway.lines) if "endpoint" in event]
+    levels = [event["level"] for event in events if event["level"] in ("WARN", "INFO")]
+    assert "WARN" in levels, gateway.tail()
+    return levels[-1]
+
+
 def test_connections_that_lead_nowhere_are_replaced(with_admin, services):
     proxy = LossyProxy(services.port)
     try:
@@ -211,6 +220,7 @@ def test_connections_that_lead_nowhere_are_replaced(with_admin, services):
         replaced = metrics(gateway)['bridgehead_upstream_replacements_total{upstream="probe"}']
         assert replaced >= 2
         assert state(gateway) == {"up": 1}
+        assert last_said(gateway) == "INFO"
     finally:
         proxy.close()
 

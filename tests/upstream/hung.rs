@@ -134,7 +134,11 @@ async fn an_endpoint_behind_a_dead_link_is_not_stormed_and_comes_back() {
     let load = Load::start(&upstream);
     sleep(Duration::from_millis(500)).await;
     proxy.forget_all(true);
-    eventually("it is seen", || state(&upstream, &proxy.url()) == EndpointState::Down).await;
+    let is = |wanted| state(&upstream, &proxy.url()) == wanted;
+    eventually("no connection answers", || {
+        upstream.status()[0].connections == 0 && is(EndpointState::Unresponsive)
+    })
+    .await;
     let complaint = upstream.status()[0].complaint().unwrap();
     assert!(complaint.contains("nothing was received for"), "{complaint}");
     // No call is sent into the dark, and none hangs for longer than it must.

@@ -16,5 +16,8 @@ mod memory;
 mod reflection;
 mod restart;
 mod retry;
+mod stream_faults;
+mod stream_flow;
+mod streams;
 mod transports;
 mod vanishing_client;

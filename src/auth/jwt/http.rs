@@ -66,7 +66,7 @@ pub(super) enum FetchError {
     Connect { authority: String, error: io::Error },
     #[error("{0} is plain http and leads to another machine")]
     NotLoopback(String),
-    #[error("no TLS with {authority}: {}", crate::pem::handshake(error))]
+    #[error("the TLS handshake with {authority} failed: {}", crate::pem::handshake(error))]
     Tls { authority: String, error: io::Error },
     #[error("no HTTP with {authority}: {error}")]
     Http { authority: String, error: hyper::Error },
@@ -78,7 +78,7 @@ pub(super) enum FetchError {
     TooLarge { url: KeysUrl },
     #[error("{url} ends its answer early: {error}")]
     Body { url: KeysUrl, error: Box<dyn std::error::Error + Send + Sync> },
-    #[error("{url} redirects to what {problem}")]
+    #[error("{url} redirects to a URL that {problem}")]
     Redirect { url: KeysUrl, problem: UrlProblem },
     #[error("{url} redirects without saying where to, or too often")]
     Lost { url: KeysUrl },

@@ -323,10 +323,10 @@ struct Fetched {
 enum Failure {
     #[error(transparent)]
     Fetch(#[from] FetchError),
-    #[error("what {0} answers {1}")]
+    #[error("the answer of {0} {1}")]
     Keys(KeysUrl, KeyProblem),
     #[error(
-        "what {0} answers is no document of OpenID Connect discovery with `issuer` and `jwks_uri`"
+        "the answer of {0} is not a document of OpenID Connect discovery with `issuer` and `jwks_uri`"
     )]
     Document(KeysUrl),
     #[error(

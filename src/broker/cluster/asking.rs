@@ -283,7 +283,11 @@ impl Cluster {
             first.extend(survey.hear_nothing(nth));
             if is_nobody_known && nth == 0 {
                 // Whoever they are.
-                first.push(News::UnknownNode("others: they could not be asked".into()));
+                first.push(News::UnknownOthers(if self.link.is_up() {
+                    "the other gateways (the message is too long for NATS, or too many wait for it)"
+                } else {
+                    "the other gateways (no connection to NATS)"
+                }));
             }
         }
         (survey, first)
@@ -377,6 +381,7 @@ fn receipt(news: News) -> Option<Receipt> {
         News::UnknownUser(user) => (Outcome::Expired, Subject::User(user)),
         News::UnknownSession(name) => (Outcome::Expired, Subject::NoSession(name)),
         News::UnknownNode(name) => (Outcome::Expired, Subject::Node(name)),
+        News::UnknownOthers(who) => (Outcome::Expired, Subject::Node(who.into())),
         News::Session(_) | News::Kicked(_) => return None,
     };
     Some(Receipt { outcome, subject })
@@ -388,6 +393,7 @@ pub(in crate::broker) fn unknown(news: &News) -> Option<String> {
         News::UnknownUser(user) => Some(format!("user {user}")),
         News::UnknownSession(name) => Some(format!("session {name}")),
         News::UnknownNode(name) => Some(format!("gateway {name}")),
+        News::UnknownOthers(who) => Some((*who).to_owned()),
         _ => None,
     }
 }

@@ -12,12 +12,13 @@ use async_nats::connection::State;
 use async_nats::message::OutboundMessage;
 use async_nats::{Client, ConnectOptions, Event, ServerAddr, Subject, Subscriber};
 use bytes::Bytes;
-use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 use super::config::{Config, without_login};
 use super::credentials::Credentials;
 use super::link_error::LinkError;
+use super::trouble::Trouble;
+use crate::seldom::Seldom;
 
 /// Messages that may wait for the connection to take them, and their bytes.
 const QUEUE: usize = 16 * 1024;
@@ -40,6 +41,7 @@ pub(super) struct Link {
     queued_bytes: Arc<AtomicUsize>,
     up: watch::Receiver<bool>,
     credentials: Arc<Credentials>,
+    trouble: Arc<Trouble>,
 }
 
 impl Link {
@@ -53,11 +55,20 @@ impl Link {
         let servers = servers(config)?;
         let (is_up, up) = watch::channel(false);
         let credentials = Credentials::load(config.credentials.clone(), config.tls.clone())?;
-        let client = options(config, &credentials, name, is_up)?.connect(servers).await?;
+        let trouble = Arc::new(Trouble::new(&servers, secrets(config)));
+        let events = Events {
+            is_up,
+            trouble: Arc::clone(&trouble),
+            errors: Seldom::default(),
+            node: name.to_owned(),
+            cluster: config.name.clone(),
+        };
+        tracing::info!("connecting to NATS at {}", trouble.servers());
+        let client = options(config, &credentials, events)?.connect(servers).await?;
         let (queue, queued) = mpsc::channel(QUEUE);
         let queued_bytes = Arc::<AtomicUsize>::default();
         let sending = send(client.clone(), queued, Arc::clone(&queued_bytes));
-        Ok((Self { client, queue, queued_bytes, up, credentials }, sending))
+        Ok((Self { client, queue, queued_bytes, up, credentials, trouble }, sending))
     }
 
     /// Reads the files again that say who the gateway is, and whom it believes.
@@ -69,6 +80,11 @@ impl Link {
     /// Whether there is a connection.
     pub(super) fn is_up(&self) -> bool {
         *self.up.borrow()
+    }
+
+    /// Why there is no connection, with the servers; `None`: there is one.
+    pub(super) fn problem(&self) -> Option<String> {
+        (!self.is_up()).then(|| self.trouble.text())
     }
 
     /// Follows whether there is a connection.
@@ -139,13 +155,12 @@ async fn send(
 fn options(
     config: &Config,
     credentials: &Arc<Credentials>,
-    name: &str,
-    is_up: watch::Sender<bool>,
+    events: Events,
 ) -> Result<ConnectOptions, LinkError> {
-    let last_problem = Arc::new(Mutex::new(String::new()));
+    let trouble = Arc::clone(&events.trouble);
     let mut options = credentials
         .options()?
-        .name(name)
+        .name(&events.node)
         .no_echo()
         .retry_on_initial_connect()
         .ping_interval(PING_INTERVAL)
@@ -153,8 +168,14 @@ fn options(
         .client_capacity(CLIENT_QUEUE)
         .subscription_capacity(UNREAD)
         .reconnect_delay_callback(delay)
+        // Called before every round of attempts, with what became of the last
+        // one. `None`: the library chooses the server.
+        .reconnect_to_server_callback(move |servers, _| {
+            tokio::spawn(Arc::clone(&trouble).look(servers));
+            async { None }
+        })
         .event_callback(move |event| {
-            notice(&event, &is_up, &last_problem);
+            events.notice(&event);
             async {}
         });
     if let Some((user, password)) = &config.user {
@@ -178,6 +199,12 @@ pub fn check(config: &Config) -> Result<(), LinkError> {
     Credentials::load(config.credentials.clone(), config.tls.clone())?.options().map(drop)
 }
 
+/// What must not show, wherever it comes from.
+fn secrets(config: &Config) -> Vec<String> {
+    let password = config.user.as_ref().map(|(_, password)| password);
+    password.into_iter().chain(&config.token).cloned().collect()
+}
+
 fn servers(config: &Config) -> Result<Vec<ServerAddr>, LinkError> {
     let parse = |address: &String| {
         address.parse().map_err(|error| LinkError::Address(without_login(address), error))
@@ -193,34 +220,51 @@ fn delay(attempts: usize) -> Duration {
     delay.mul_f64(rand::random_range(0.5..1.0))
 }
 
-fn notice(event: &Event, is_up: &watch::Sender<bool>, last_problem: &Mutex<String>) {
-    match event {
-        Event::Connected => {
-            last_problem.lock().clear();
-            tracing::info!("connected to NATS");
-            is_up.send_replace(true);
-        }
-        // By this gateway itself.
-        Event::Closed => {
-            is_up.send_replace(false);
-        }
-        Event::Disconnected => {
-            if is_up.send_replace(false) {
-                tracing::warn!("the connection to NATS is lost: this gateway is on its own");
+/// What happens to the connection.
+struct Events {
+    is_up: watch::Sender<bool>,
+    trouble: Arc<Trouble>,
+    /// Warnings about errors that the server reports over a connection.
+    errors: Seldom,
+    node: String,
+    cluster: String,
+}
+
+impl Events {
+    fn notice(&self, event: &Event) {
+        match event {
+            Event::Connected => {
+                self.trouble.is_over();
+                let Self { node, cluster, .. } = self;
+                tracing::info!(node, cluster, "connected to NATS: in the cluster");
+                self.is_up.send_replace(true);
             }
-        }
-        Event::SlowConsumer(_) => {
-            tracing::warn!("messages of the cluster were lost: this gateway does not keep up");
-        }
-        Event::LameDuckMode | Event::Draining => tracing::info!(%event, "NATS"),
-        Event::ServerError(_) | Event::ClientError(_) => {
-            // Said again with every attempt to connect.
-            let text = event.to_string();
-            let mut last = last_problem.lock();
-            if *last != text {
-                tracing::warn!(problem = text, "NATS");
-                *last = text;
+            // By this gateway itself.
+            Event::Closed => {
+                self.is_up.send_replace(false);
             }
+            Event::Disconnected => {
+                if self.is_up.send_replace(false) {
+                    tracing::warn!("the connection to NATS is lost: this gateway is on its own");
+                }
+            }
+            Event::SlowConsumer(_) => {
+                tracing::warn!("messages of the cluster were lost: this gateway does not keep up");
+            }
+            Event::LameDuckMode | Event::Draining => tracing::info!(%event, "NATS"),
+            Event::ServerError(error) => {
+                let problem = self.trouble.clean(&error.to_string());
+                match self.errors.is_due() {
+                    Some(left_out) => tracing::warn!(
+                        problem,
+                        left_out,
+                        "NATS reports an error; the next such warning in a minute"
+                    ),
+                    None => tracing::debug!(problem, "NATS reports an error"),
+                }
+            }
+            // Without the server and the cause: `Trouble` finds out both.
+            Event::ClientError(error) => tracing::debug!(%error, "NATS"),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::pem::TextError;
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// A server's address is none. It is named without what logs in there.
-    #[error("`{0}` is no address of a NATS server: {1}")]
+    #[error("`{0}` is not the address of a NATS server: {1}")]
     Address(String, std::io::Error),
     /// The credentials cannot be read.
     #[error("cannot read the credentials in {}: {}", .0.display(), .1)]

@@ -24,13 +24,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use prost::Message as _;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::asks::Arrival;
 use super::holders::{Holder, SETTLED};
+use super::listening::Listening;
 use super::{Cluster, said};
 use crate::proto::cluster::{Answer, Holds, Left, Login, said::What};
 use crate::registry::{Behind, Change, Elsewhere, Event, Presence, Target, Watch};
@@ -215,7 +215,8 @@ impl Cluster {
     /// Hears what is said about a user.
     async fn listen_for(self: Arc<Self>, user: Arc<str>) {
         let subject = self.subjects.user(&user);
-        let Some(mut heard) = self.link.listen(subject.clone()).await else { return };
+        let Some(subscriber) = self.link.listen(subject.clone()).await else { return };
+        let mut heard = Listening::new(subscriber, &self, &user);
         // Said behind that: whatever answers it, NATS has both.
         let mut first = self.asks.open();
         let mut say_at = Instant::now();

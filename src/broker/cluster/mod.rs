@@ -24,6 +24,7 @@ mod elsewhere;
 mod holders;
 mod link;
 mod link_error;
+mod listening;
 mod logins;
 mod members;
 mod outcomes;
@@ -31,6 +32,7 @@ mod relaying;
 mod relays;
 mod subjects;
 mod survey;
+mod trouble;
 mod watches;
 
 use std::sync::Arc;
@@ -132,6 +134,11 @@ impl Cluster {
     /// Whether NATS can be reached.
     pub fn is_connected(&self) -> bool {
         self.link.is_up()
+    }
+
+    /// Why there is no connection to NATS, with its servers; `None`: there is one.
+    pub fn problem(&self) -> Option<String> {
+        self.link.problem()
     }
 
     /// Reads the credentials and certificates for NATS again, as far as they are

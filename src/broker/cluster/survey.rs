@@ -51,6 +51,8 @@ pub(in crate::broker) enum News {
     UnknownSession(Box<str>),
     /// It cannot be known which sessions a gateway has.
     UnknownNode(Arc<str>),
+    /// No other gateway could be asked, and none is known: who, and why, in words.
+    UnknownOthers(&'static str),
 }
 
 /// A gateway that is there: its number and what it is called.

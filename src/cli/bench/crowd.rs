@@ -23,13 +23,13 @@ const OPENING: usize = 64;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Sessions")]
 pub(super) struct CrowdArgs {
-    /// How many, each with a user of its own.
+    /// The number of sessions, each with a user of its own.
     #[arg(long, value_name = "N", default_value_t = 1000,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     sessions: u32,
-    /// So many of them do not read their sockets.
+    /// The number of sessions that do not read their sockets.
     ///
-    /// They are reported apart.
+    /// They are reported separately.
     #[arg(long, value_name = "K", default_value_t = 0)]
     stalled: u32,
     #[command(flatten)]

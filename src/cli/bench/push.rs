@@ -18,7 +18,8 @@ use super::progress::bar;
 use super::receipts::Receipts;
 use super::report::{Gateway as Taken, Report};
 use crate::cli::failure::Failure;
-use crate::cli::output::print;
+use crate::cli::limits;
+use crate::cli::output::print_with_verdict;
 use crate::cli::push::Confirm;
 use crate::cli::push_api::{Connection, Gateway};
 use crate::cli::runtime;
@@ -30,11 +31,11 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// Open many sessions, push to all of them, and check and time every delivery.
 ///
-/// Every session must get every push once and in order, and the gateway must
-/// give one receipt for each; if not, the exit code is 1. A round begins when
-/// the one before has come to all sessions. Nobody but the sessions of this command
-/// is pushed to, unless --everyone is given. Ctrl-C ends it behind the round that is
-/// under way: what there is until then is printed, and the exit code is 130.
+/// Every session must get every push once and in order, and the gateway must give one
+/// receipt for each; if not, the exit code is 1. A round begins when the one before
+/// has come to all sessions. Only the sessions of this command get pushes, unless
+/// --everyone is given. Ctrl-C ends it after the current round: the results until
+/// then are printed, and the exit code is 130.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   bridgehead bench push --sessions 10000 --pid $(pidof bridgehead)
@@ -50,16 +51,16 @@ pub(super) struct Push {
     #[arg(long, help_heading = "Pushes", value_name = "BYTES", default_value_t = 256,
           value_parser = clap::value_parser!(u32).range(HEADER as i64..=4 << 20))]
     size: u32,
-    /// What a receipt waits for.
+    /// The stage of the delivery that receipts confirm.
     #[arg(long, help_heading = "Pushes", value_enum, default_value_t = Confirm::Written)]
     confirm: Confirm,
     /// How long receipts are waited for, up to 10m.
     #[arg(long, help_heading = "Pushes", value_name = "DURATION", default_value = "10s",
-          value_parser = humantime::parse_duration)]
+          value_parser = limits::deadline)]
     deadline: Duration,
-    /// Push to everyone, not to the sessions of this command alone.
+    /// Push to everyone, not only to the sessions of this command.
     ///
-    /// Clients of others get an event that they do not know.
+    /// Other clients get an event with an unknown number.
     #[arg(long, help_heading = "Pushes")]
     everyone: bool,
     /// The gateway's process id: reports its CPU time and memory.
@@ -110,9 +111,7 @@ impl Push {
         let request = PushRequest {
             event: EVENT,
             confirm: push::Confirm::from(self.confirm).into(),
-            deadline: Some(
-                self.deadline.try_into().map_err(|_| Failure::usage("--deadline is too long"))?,
-            ),
+            deadline: Some(self.deadline.try_into().map_err(Failure::usage)?),
             ..PushRequest::default()
         };
         let course = Course {
@@ -130,8 +129,8 @@ impl Push {
             let gateway = interrupt.or(connection.open()).await?;
             let mut report = course.measure(plan, gateway, &interrupt).await?;
             report.interrupted = interrupt.has_come();
-            print(&if json { report.json()? } else { report.to_string() })?;
-            interrupt.verdict(report.verdict())
+            let text = if json { report.json()? } else { report.to_string() };
+            print_with_verdict(&text, interrupt.verdict(report.verdict()))
         })
     }
 }

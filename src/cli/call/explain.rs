@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use crate::cli::catalogue::CatalogueError;
 use crate::cli::failure::Failure;
-use crate::client::{CallError, Closed, ConnectError, DialError};
+use crate::client::{CallError, Closed, ConnectError, DialError, is_plain};
 use crate::protocol::Code;
 
 const WRONG_KEY: &str = "--encrypt needs the public key that belongs to session.private_key in the gateway's \
@@ -14,10 +14,13 @@ const WRONG_KEY: &str = "--encrypt needs the public key that belongs to session.
 pub(in crate::cli) fn unknown(error: CatalogueError) -> Failure {
     match &error {
         CatalogueError::Pending { .. } => Failure::failed(error)
-            .help("start the service, or describe the method with --descriptors and --rpc"),
+            .help(
+            "is the service running, and its address that of a gRPC server? `bridgehead check` says \
+             more; or describe the method with --descriptors and --rpc",
+        ),
         CatalogueError::Unknown { .. } => Failure::usage(error).help(
             "its messages must be known here, too: name the gateway's configuration with -c, or a \
-             FileDescriptorSet with --descriptors and what the method leads to with --rpc",
+             FileDescriptorSet with --descriptors and the RPC of the method with --rpc",
         ),
         _ => Failure::usage(error),
     }
@@ -73,17 +76,28 @@ fn dialling(error: &DialError) -> (bool, &'static str) {
         | DialError::Timeout { .. }
         | DialError::Http { path: Some(_), .. }
         | DialError::Grpc { .. } => (false, ""),
-        DialError::Unreachable { source, .. } if source.kind() == ErrorKind::ConnectionRefused => {
-            (false, "is the gateway running? Start one with `bridgehead demo`")
-        }
-        DialError::Unreachable { .. } => (false, "is the host's name right?"),
+        DialError::Unreachable { source, .. } if source.kind() == ErrorKind::ConnectionRefused => (
+            false,
+            "is the gateway running? `bridgehead serve` starts it, `bridgehead demo` one to \
+                 try; name its address with --url",
+        ),
+        DialError::Unreachable { .. } => (false, "is the host's name in --url right?"),
+        DialError::Tls { source, .. } if is_plain(source) => (
+            false,
+            "the client listener of `bridgehead serve` has TLS only with `edge.tls`: write ws:// \
+             instead of wss:// in --url",
+        ),
         DialError::Tls { .. } => (
             false,
-            "is it a wss:// gateway? Name the authority of its certificate with --ca, or believe \
-             any with --insecure",
+            "name the authority of the gateway's certificate with --ca, or accept any certificate \
+             with --insecure; is --url that of the gateway?",
         ),
         DialError::Http { status, .. } => (false, of_status(status.as_u16())),
-        DialError::WebSocket { .. } => (false, "does the gateway have TLS? Then it is wss://"),
+        DialError::WebSocket { .. } => (
+            false,
+            "if `bridgehead serve` has `edge.tls`, write wss:// instead of ws:// in --url; clients \
+             connect at edge.listen, by default port 8080",
+        ),
     }
 }
 
@@ -107,9 +121,9 @@ pub(in crate::cli) fn login(error: &CallError) -> Failure {
 pub(super) fn calling(error: CallError, is_logged_in: bool) -> Failure {
     let help = match &error {
         CallError::Refused(refusal) if refusal.code == Code::REQUEST_ERROR => format!(
-            "the service finds the request wrong, or the gateway has no such method or another \
-             message for it (`bridgehead check` prints its methods). Why is in the gateway's log, \
-             with request={}; clients get the service's own words with `expose_errors: true`",
+            "the service refuses the request, or the gateway has no such method or another \
+             message for it (`bridgehead check` prints its methods). The gateway's log has the \
+             reason, with request={}; clients get the service's message with `expose_errors: true`",
             refusal.request_id
         ),
         error => of_call(error, is_logged_in).to_owned(),

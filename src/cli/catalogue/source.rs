@@ -18,7 +18,8 @@ const DEFAULT_CONFIG: &str = "routes.yaml";
 pub(in crate::cli) struct Source {
     /// The gateway's configuration [default: routes.yaml, if it is there].
     ///
-    /// It names methods and their descriptors. Without one, what the demo has is known.
+    /// It names methods and their descriptors. Without one, the methods of the demo are
+    /// known.
     #[arg(short, long, value_name = "FILE", conflicts_with = "descriptors")]
     config: Option<PathBuf>,
     /// A serialized `FileDescriptorSet` with the messages; may be repeated.
@@ -30,6 +31,7 @@ impl Source {
     /// What is described there.
     pub(in crate::cli) async fn catalogue(&self) -> Result<Catalogue, Failure> {
         if let Some(path) = &self.config {
+            diagnose::must_exist(path)?;
             let loaded = config::load(path, &config::process_environment);
             let loaded = loaded.map_err(|wrong| diagnose::unusable(&wrong))?;
             return Ok(Catalogue::of_gateway(&loaded.config).await);

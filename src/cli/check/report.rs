@@ -8,7 +8,9 @@ use super::checked::Checked;
 use crate::app::Resolved;
 use crate::auth::Authenticator;
 use crate::cli::failure::Failure;
-use crate::config::{Diagnostic, Diagnostics, EdgeConfig, Judge, PathConfig, Severity, Span};
+use crate::config::{
+    Config, Diagnostic, Diagnostics, EdgeConfig, Judge, PathConfig, Severity, Span,
+};
 
 /// The outcome as JSON. Keys may be added; those that there are stay what they are.
 #[derive(Debug, Serialize)]
@@ -138,12 +140,36 @@ fn routes(resolved: &Resolved) -> Vec<Route> {
 
 /// Methods whose RPC is not known; `/package.Service/*` is a service of such.
 fn unresolved(resolved: &Resolved) -> Vec<String> {
-    let all = |method: &str| if method.ends_with('/') { "*" } else { "" };
-    let pending = resolved.services.calls.routes.pending();
-    pending.map(|(method, _)| format!("{method}{}", all(method))).collect()
+    resolved.services.calls.routes.pending().map(|(method, _)| all_of(method)).collect()
 }
 
-pub(super) fn table(resolved: &Resolved) -> String {
+fn all_of(method: &str) -> String {
+    format!("{method}{}", if method.ends_with('/') { "*" } else { "" })
+}
+
+/// A row of a method, or of all methods of a service, whose descriptors are not
+/// known: as the configuration has it.
+fn pending(method: &str, config: &Config) -> [String; 5] {
+    let service = method.strip_prefix('/').and_then(|name| name.strip_suffix('/'));
+    let row = config.upstreams.iter().find_map(|(name, upstream)| {
+        let (rpc, timeout) = match service {
+            Some(service) => {
+                upstream.expose.iter().find(|exposed| *exposed == service)?;
+                (format!("{service}/*"), None)
+            }
+            None => {
+                let route = upstream.routes.get(method)?;
+                (route.rpc.clone(), route.timeout)
+            }
+        };
+        let timeout = humantime::format_duration(timeout.unwrap_or(upstream.timeout));
+        Some([rpc, name.clone(), timeout.to_string()])
+    });
+    let [rpc, upstream, timeout] = row.unwrap_or_default();
+    [all_of(method), rpc, upstream, timeout, "not resolved".to_owned()]
+}
+
+pub(super) fn table(resolved: &Resolved, config: &Config) -> String {
     let routes = &resolved.services.calls.routes;
     let mut rows = vec![["METHOD", "RPC", "UPSTREAM", "TIMEOUT", ""].map(str::to_owned)];
     for route in routes.routes() {
@@ -158,11 +184,12 @@ pub(super) fn table(resolved: &Resolved) -> String {
             traits.join(" "),
         ]);
     }
+    rows.extend(routes.pending().map(|(method, _)| pending(method, config)));
     let mut lines = in_columns(&rows);
-    for method in unresolved(resolved) {
-        lines.push(format!("{method}  not resolved: its upstream was not asked"));
-    }
-    lines.push(format!("{} routes, {} not resolved", routes.len(), routes.pending().len()));
+    let offline = if routes.pending().len() > 0 { " (--offline)" } else { "" };
+    let (known, pending) = (routes.len(), routes.pending().len());
+    let plural = if known == 1 { "" } else { "s" };
+    lines.push(format!("{known} route{plural}, {pending} not resolved{offline}"));
     lines.join("\n")
 }
 

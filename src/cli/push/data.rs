@@ -13,7 +13,7 @@ use crate::cli::json;
 
 /// The data of the event.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "What to push")]
+#[command(next_help_heading = "Data")]
 pub(super) struct Data {
     #[command(flatten)]
     notation: Notation,
@@ -33,7 +33,7 @@ struct Notation {
     /// Bytes in hexadecimal.
     #[arg(long, value_parser = hex::bytes, hide_short_help = true)]
     hex: Option<Bytes>,
-    /// What is in a file; `-` is standard input.
+    /// The content of a file; `-` is standard input.
     #[arg(long, value_name = "PATH")]
     file: Option<PathBuf>,
     /// A message of --type in JSON; `-`: standard input, `@FILE`: a file.

@@ -11,6 +11,7 @@ use tonic::{Response, Status, Streaming};
 use super::explain;
 use crate::cli::failure::Failure;
 use crate::cli::files::{file, unusable};
+use crate::cli::limits;
 use crate::client::push::{self, Bearer, PushClient, PushOptions};
 use crate::client::{DialError, Tls, TlsError};
 
@@ -18,7 +19,7 @@ use crate::client::{DialError, Tls, TlsError};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connection")]
 pub(in crate::cli) struct Connection {
-    /// Where the Push API is: http://… or https://…
+    /// The URL of the Push API: http://… or https://…
     #[arg(
         long,
         value_name = "URL",
@@ -28,8 +29,8 @@ pub(in crate::cli) struct Connection {
     push_url: String,
     /// One of the gateway's push.tokens, if it has any.
     ///
-    /// In the environment it is safer than here, where other users of the machine see
-    /// it.
+    /// The environment variable is safer: other users of the machine can see command
+    /// lines.
     #[arg(
         long,
         value_name = "TOKEN",
@@ -42,7 +43,7 @@ pub(in crate::cli) struct Connection {
     /// Trust only certificates of these authorities (https).
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// The certificate to show (https), where the gateway asks for one.
+    /// The client certificate (https), if the gateway asks for one.
     #[arg(long, value_name = "FILE", requires = "key", hide_short_help = true)]
     cert: Option<PathBuf>,
     /// The private key of that certificate.
@@ -53,7 +54,7 @@ pub(in crate::cli) struct Connection {
         long,
         value_name = "DURATION",
         default_value = "10s",
-        value_parser = humantime::parse_duration
+        value_parser = limits::time_limit
     )]
     timeout: Duration,
 }

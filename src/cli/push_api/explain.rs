@@ -10,6 +10,7 @@ use tonic::{Code, Status};
 use crate::cli::failure::Failure;
 use crate::client::DialError;
 use crate::client::push::{Stranger, root_cause};
+use crate::metrics::status_label;
 
 /// How the connection is secured.
 #[derive(Debug, Clone, Copy)]
@@ -26,10 +27,10 @@ pub(super) fn dialling(error: &DialError) -> Failure {
     let help = match error {
         DialError::Url { .. } => return Failure::usage(error),
         DialError::Unreachable { source, .. } if source.kind() == ErrorKind::ConnectionRefused => {
-            "does the gateway run, and has its configuration a `push` section? Its address is \
-             push.listen; name it with --push-url"
+            "is the gateway running (`bridgehead serve`), and does its configuration have a `push` \
+             section? Its address is push.listen; name it with --push-url"
         }
-        DialError::Unreachable { .. } => "is the host's name right?",
+        DialError::Unreachable { .. } => "is the host's name in --push-url right?",
         DialError::Timeout { .. } => {
             "is the host right, and does a firewall let it through? A longer --timeout may help, \
              if the way is slow"
@@ -43,7 +44,8 @@ pub(super) fn dialling(error: &DialError) -> Failure {
                 "the gateway may ask for a certificate: --cert and --key"
             }
             Some(rustls::Error::InvalidMessage(_)) => {
-                "does the gateway have TLS (push.tls)? If not, it is http://"
+                "the Push API of `bridgehead serve` has TLS only with `push.tls`: write http:// \
+                 instead of https:// in --push-url"
             }
             _ => NOT_THE_PUSH_API,
         },
@@ -63,7 +65,7 @@ pub(super) fn status(status: &Status, has_token: bool) -> Failure {
         // What is wrong is all that there is to say.
         Code::InvalidArgument => return Failure::failed(message),
         code if message.is_empty() => Failure::failed(code.description()),
-        code => Failure::failed(format!("{}: {message}", name(code))),
+        code => Failure::failed(format!("{}: {message}", status_label(code as i32))),
     };
     match status.code() {
         Code::Unauthenticated if has_token => {
@@ -93,7 +95,7 @@ pub(super) fn unfit(lost: Failure, tls: Security) -> Failure {
         Security::Plain => NOT_THE_PUSH_API,
         Security::Tls => "the gateway may ask for a certificate: --cert and --key",
         Security::MutualTls => {
-            "the gateway may not believe the certificate of --cert: see push.tls.client_ca in its \
+            "the gateway may not accept the certificate of --cert: see push.tls.client_ca in its \
              configuration"
         }
     })
@@ -114,17 +116,6 @@ pub(super) fn stranger(failure: Failure, stranger: Option<Stranger>) -> Failure 
     }
 }
 
-/// A status as the protocol's documents write it.
-fn name(code: Code) -> String {
-    format!("{code:?}").chars().fold(String::new(), |mut name, c| {
-        if c.is_uppercase() && !name.is_empty() {
-            name.push('_');
-        }
-        name.push(c.to_ascii_uppercase());
-        name
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,12 +133,6 @@ mod tests {
     fn what_the_gateway_finds_wrong_is_told_as_it_is() {
         let refused = Status::invalid_argument("the event 2 is the gateway's own");
         assert_eq!(status(&refused, false).text().0, "the event 2 is the gateway's own\n");
-    }
-
-    #[test]
-    fn statuses_have_the_names_of_the_documents() {
-        assert_eq!(name(Code::ResourceExhausted), "RESOURCE_EXHAUSTED");
-        assert_eq!(name(Code::Unavailable), "UNAVAILABLE");
     }
 
     #[test]

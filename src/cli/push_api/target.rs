@@ -12,7 +12,7 @@ use crate::proto::push::Target;
 pub(in crate::cli) struct Filters {
     /// Sessions of this user; several are separated by commas.
     ///
-    /// May be repeated as well. Both hold for the conditions below, too.
+    /// May be repeated as well. The same is true of the conditions below.
     #[arg(long = "user", value_name = "USER", value_delimiter = ',',
           value_parser = NonEmptyStringValueParser::new())]
     users: Vec<String>,
@@ -28,7 +28,7 @@ pub(in crate::cli) struct Filters {
     #[arg(long = "session", value_name = "SESSION", value_delimiter = ',',
           value_parser = NonEmptyStringValueParser::new())]
     sessions: Vec<String>,
-    /// Not the session with this id, whatever else is said.
+    /// Leave out the session with this id.
     #[arg(long = "except-session", value_name = "SESSION", value_delimiter = ',',
           value_parser = NonEmptyStringValueParser::new())]
     except_sessions: Vec<String>,

@@ -66,7 +66,7 @@ impl SigningKey {
         }
         let pair = RsaKeyPair::from_pkcs8(der).or_else(|_| RsaKeyPair::from_der(der));
         let pair =
-            pair.map_err(|_| "is no key on P-256 or P-384, Ed25519, or RSA of 2048 bits or more")?;
+            pair.map_err(|_| "is not a usable key: expected one on P-256 or P-384, Ed25519, or RSA of 2048 bits or more")?;
         let public = pair.public_key().as_der().map_err(|_| UNFIT)?;
         Self::new(rsa_encoding(&file).ok_or(UNFIT)?, Algorithm::RS256, public.as_ref())
     }

@@ -83,6 +83,6 @@ mod tests {
     #[test]
     fn what_is_no_websocket_is_told() {
         assert!(error("HTTP/1.1 404 Not Found\r\n\r\n").contains("404"));
-        assert!(error("SSH-2.0-OpenSSH_9.2\r\n").contains("no WebSocket at ws://x"));
+        assert!(error("SSH-2.0-OpenSSH_9.2\r\n").contains("the WebSocket handshake with ws://x"));
     }
 }

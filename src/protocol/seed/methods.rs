@@ -5,7 +5,9 @@ use prost::Message as _;
 use super::cipher::Iv;
 use super::key_offer::{KeyExchange, KeyOffer, WrappedIv};
 use crate::proto::session::{SetCxnParamsReq, SetUserParamsReq};
-use crate::protocol::{Control, Credentials, Description, Incoming, Request, RequestHead};
+use crate::protocol::{
+    Control, Credentials, Description, Incoming, Malformed, Request, RequestHead,
+};
 
 /// Describes the device, and may turn encryption on.
 pub const SET_CXN_PARAMS: &str = "/v1/conn/white/setCxnParams";
@@ -21,18 +23,17 @@ pub const RESERVED: [&str; 3] = [SET_CXN_PARAMS, SET_USER_PARAMS, KEEP_ALIVE];
 /// the IV.
 pub(super) fn incoming(request: Request, server_iv: Option<Iv>) -> Incoming {
     let control = match &*request.method {
-        SET_CXN_PARAMS => describe(&request, server_iv),
-        SET_USER_PARAMS => log_in(&request),
+        SET_CXN_PARAMS => Control::Describe(description(&request, server_iv).map(Box::new)),
+        SET_USER_PARAMS => Control::LogIn(credentials(&request).map(Box::new)),
         KEEP_ALIVE => Control::KeepAlive,
         _ => return Incoming::Call(request),
     };
     Incoming::Control(RequestHead::of(&request), control)
 }
 
-fn describe(request: &Request, server_iv: Option<Iv>) -> Control {
-    let Ok(params) = SetCxnParamsReq::decode(request.data.clone()) else {
-        return Control::Malformed("not a SetCxnParamsReq");
-    };
+fn description(request: &Request, server_iv: Option<Iv>) -> Result<Description, Malformed> {
+    let params = SetCxnParamsReq::decode(request.data.clone())
+        .map_err(|_| Malformed("not a SetCxnParamsReq"))?;
     let iv = match server_iv {
         // The client's own is ignored.
         Some(iv) => params.aes_key.is_some().then_some(WrappedIv::Gateway(iv)),
@@ -43,7 +44,7 @@ fn describe(request: &Request, server_iv: Option<Iv>) -> Control {
         (None, None) => KeyOffer::Absent,
         _ => KeyOffer::Incomplete,
     };
-    Control::Describe(Box::new(Description {
+    Ok(Description {
         package_id: params.package_id,
         platform: params.platform,
         device_id: params.device_id,
@@ -53,14 +54,11 @@ fn describe(request: &Request, server_iv: Option<Iv>) -> Control {
         language: params.language,
         network_used: params.network_used,
         key,
-    }))
+    })
 }
 
-fn log_in(request: &Request) -> Control {
-    match SetUserParamsReq::decode(request.data.clone()) {
-        Ok(SetUserParamsReq { user_id, token, .. }) => {
-            Control::LogIn(Box::new(Credentials { user_id, token }))
-        }
-        Err(_) => Control::Malformed("not a SetUserParamsReq"),
-    }
+fn credentials(request: &Request) -> Result<Credentials, Malformed> {
+    let SetUserParamsReq { user_id, token, .. } = SetUserParamsReq::decode(request.data.clone())
+        .map_err(|_| Malformed("not a SetUserParamsReq"))?;
+    Ok(Credentials { user_id, token })
 }

@@ -185,19 +185,19 @@ impl Session {
     fn describe(&mut self, id: &str, platform: &str, device: &str, key: KeyOffer) -> Next {
         self.control(
             id,
-            Control::Describe(Box::new(Description {
+            Control::Describe(Ok(Box::new(Description {
                 platform: platform.into(),
                 device_id: device.into(),
                 package_id: "p".into(),
                 key,
                 ..Description::default()
-            })),
+            }))),
         )
     }
 
     fn log_in(&mut self, id: &str, user: &str) -> Next {
         let credentials = Credentials { user_id: user.into(), token: "t".into() };
-        self.control(id, Control::LogIn(Box::new(credentials)))
+        self.control(id, Control::LogIn(Ok(Box::new(credentials))))
     }
 
     fn call(&mut self, id: &str) -> Next {
@@ -325,7 +325,7 @@ mod messages {
     #[test]
     fn malformed_data_is_refused_and_the_session_goes_on() {
         let mut session = Session::new();
-        session.control("1", Control::Malformed("not a message")).unwrap();
+        session.control("1", Control::LogIn(Err(Malformed("not a message")))).unwrap();
         session.control("2", Control::KeepAlive).unwrap();
         assert_eq!(session.effects(), ["1: RequestError not a message", "2: Success"]);
     }
@@ -622,6 +622,18 @@ mod logging_in {
     }
 
     #[test]
+    fn a_refused_description_is_not_a_missing_one() {
+        let mut session = Session::new();
+        session.config.require_encryption = true;
+        session.describe("1", "web", "d", KeyOffer::Absent).unwrap();
+        let Err(Ended::Closed(close)) = session.log_in("2", "alice") else { panic!() };
+        assert!(close.code() == 3002 && close.reason().contains("encryption is required"));
+        session.control("3", Control::Describe(Err(Malformed("?")))).unwrap();
+        let Err(Ended::Closed(close)) = session.log_in("4", "alice") else { panic!() };
+        assert!(close.code() == 3002 && close.reason().contains("malformed"));
+    }
+
+    #[test]
     fn a_session_without_a_device_cannot_log_in() {
         let mut session = Session::new();
         session.describe("1", "web", "", KeyOffer::Absent).unwrap();
@@ -644,7 +656,7 @@ mod logging_in {
     fn a_long_token_is_a_refused_login() {
         let mut session = Session::described();
         let credentials = Credentials { user_id: "alice".into(), token: "t".repeat(4097) };
-        assert_eq!(code(session.control("2", Control::LogIn(Box::new(credentials)))), 3000);
+        assert_eq!(code(session.control("2", Control::LogIn(Ok(Box::new(credentials))))), 3000);
         let effects = session.effects();
         assert_eq!(effects[2], "2: AuthError token is too long: 4096 bytes at most");
     }

@@ -102,7 +102,7 @@ impl Effects for Surroundings {
     }
 
     fn refuse(&mut self, caller: &Caller, head: &RequestHead, refused: Refused) -> Failure {
-        refused.settle(&self.worker.calls.metrics, caller.session_id(), head)
+        refused.settle(&self.worker.calls, caller.session_id(), head)
     }
 
     fn call(&mut self, caller: &mut Caller, request: &Request) -> Result<(), Refused> {

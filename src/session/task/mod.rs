@@ -6,8 +6,6 @@
 
 mod effects;
 mod outgoing;
-#[cfg(test)]
-mod second_protocol;
 
 use std::future::poll_fn;
 use std::io;
@@ -31,8 +29,9 @@ use super::sweeper::{Handle, Stage, Watch};
 use crate::auth::Verdict;
 use crate::call::{Caller, Client};
 use crate::outbox::{Outbox, Signal};
-use crate::protocol::{Codec, Protocol, Reply};
+use crate::protocol::{Close, Codec, Protocol, Reply};
 use crate::registry::SessionId;
+use crate::routing::identity::Member;
 use crate::websocket::Message;
 use effects::{Decided, Surroundings};
 use outgoing::{Greeting, Queue, encode};
@@ -95,6 +94,16 @@ struct Task<S> {
 }
 
 enum Never {}
+
+/// A user who does not keep up loses pushes, which somebody may ask about.
+fn log_closed(caller: &Caller, close: &Close) {
+    let (session, code, reason) = (caller.session_id(), close.code(), close.reason());
+    if *close == Close::TooSlow && caller.has_user() {
+        tracing::info!(session, user = caller.value(Member::UserId), code, reason, "closed");
+    } else {
+        tracing::debug!(session, code, reason, "closed");
+    }
+}
 
 impl<S> Task<S>
 where
@@ -161,7 +170,7 @@ where
         let session = state.caller().session_id();
         match ended {
             Ended::Closed(close) => {
-                tracing::debug!(session, code = close.code(), reason = close.reason(), "closed");
+                log_closed(state.caller(), &close);
                 let (outbox, codec, traffic) = (&fx.outbox, &fx.codec, &fx.worker.traffic);
                 let rest = std::iter::from_fn(|| outbox.take());
                 let rest = rest.map(|item| encode(item, codec, traffic));
@@ -305,7 +314,7 @@ where
                 fx.worker.traffic.received(frame.len());
                 fx.codec.read(frame)
             }
-            Message::Text => fx.codec.read_text(),
+            Message::Text(_) => fx.codec.read_text(),
             Message::Close(frame) => return Err(Ended::ByClient(frame)),
             Message::Pong(payload) => {
                 self.confirmations.pong(&payload);

@@ -6,13 +6,15 @@ use crate::protocol::{Codec, Payload};
 use crate::session::confirmations::Confirmations;
 use crate::session::socket::{Outgoing, Source};
 use crate::session::traffic::Traffic;
+use crate::websocket::frame::Opcode;
 
 /// The first messages of a session.
 pub(super) struct Greeting(std::vec::IntoIter<Payload>);
 
 impl Greeting {
     pub(super) fn new(messages: Vec<Payload>, traffic: &Traffic) -> Self {
-        for message in &messages {
+        // The text in front of the first protocol's messages is none of them.
+        for message in messages.iter().filter(|message| message.opcode == Opcode::Binary) {
             traffic.sent(message.bytes.len());
         }
         Self(messages.into_iter())

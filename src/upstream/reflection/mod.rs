@@ -19,6 +19,7 @@ use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use self::client::{Client, Connection, Version};
 use self::files::Files;
 use super::{Rules, Upstream};
+use crate::metrics::status_text;
 
 /// More services than any server has.
 const MAX_SERVICES: usize = 1000;
@@ -96,7 +97,7 @@ pub enum ReflectionError {
         reason: String,
     },
     /// The server refuses to answer, or answers nonsense.
-    #[error("`{upstream}` failed to reflect: {status}")]
+    #[error("`{upstream}` failed to reflect: {}", status_text(status))]
     Failed {
         /// The upstream's name.
         upstream: String,
@@ -249,7 +250,7 @@ impl Round<'_> {
                 Some(bytes) => drop(self.add(&mut files, vec![bytes])?),
                 None => missing.push(Missing {
                     import,
-                    answer: format!("{:?}: {}", status.code(), shortened(status.message())),
+                    answer: status_text(&Status::new(status.code(), shortened(status.message()))),
                     may_pass: may_pass(status.code()) || status.code() == Code::ResourceExhausted,
                 }),
             }

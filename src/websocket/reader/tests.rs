@@ -68,7 +68,7 @@ fn messages_are_the_same_however_their_bytes_are_cut() {
         binary(b"one"),
         Message::Ping(Bytes::from_static(b"ping")),
         binary(b"two"),
-        Message::Text,
+        Message::Text("é".into()),
         binary(&[3; 300]),
         Message::Close(Some(CloseFrame { code: 1000, reason: "bye".into() })),
     ];
@@ -101,7 +101,7 @@ fn pieces_belong_to_one_message() {
 fn text_is_utf8_as_a_whole() {
     let snowman = "☃".as_bytes();
     let pieces = [frame(0x01, &snowman[..1]), frame(0x80, &snowman[1..])].concat();
-    assert_eq!(read(&[&pieces]), (vec![Message::Text], None));
+    assert_eq!(read(&[&pieces]), (vec![Message::Text("☃".into())], None));
     assert_eq!(violation(&[frame(0x81, &snowman[..2])]), Violation::NotUtf8);
     assert_eq!(violation(&[frame(0x01, b"a"), frame(0x80, b"\xFF")]), Violation::NotUtf8);
 }
@@ -175,7 +175,7 @@ impl Write for Recorded {
     }
 }
 
-/// What tungstenite makes of the same bytes. Text is not kept.
+/// The messages that tungstenite reads from the same bytes.
 fn read_by_tungstenite(bytes: &[u8]) -> (Vec<Message>, Option<Violation>) {
     let config = WebSocketConfig::default().max_message_size(Some(MAX)).max_frame_size(Some(MAX));
     let stream = Recorded(Cursor::new(bytes.to_vec()));
@@ -184,7 +184,7 @@ fn read_by_tungstenite(bytes: &[u8]) -> (Vec<Message>, Option<Violation>) {
     loop {
         messages.push(match socket.read() {
             Ok(protocol::Message::Binary(payload)) => Message::Binary(payload),
-            Ok(protocol::Message::Text(_)) => Message::Text,
+            Ok(protocol::Message::Text(text)) => Message::Text(text.as_str().into()),
             Ok(protocol::Message::Ping(payload)) => Message::Ping(payload),
             Ok(protocol::Message::Pong(payload)) => Message::Pong(payload),
             Ok(protocol::Message::Close(frame)) => {

@@ -26,6 +26,8 @@ use tokio_rustls::TlsAcceptor;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Request, Response, Status};
 
+use super::streams::{STREAMING, StreamHandler};
+
 /// A call as it arrived.
 #[derive(Debug, Clone)]
 pub struct Received {
@@ -54,13 +56,15 @@ pub fn echo() -> Handler {
 #[derive(Clone)]
 pub struct Setup {
     pub handler: Handler,
+    /// What answers the calls of methods that stream; `None`: there are none.
+    pub streams: Option<StreamHandler>,
     pub tls: Option<Arc<tokio_rustls::rustls::ServerConfig>>,
     pub max_streams: Option<u32>,
 }
 
 impl Setup {
     pub fn new(handler: Handler) -> Self {
-        Self { handler, tls: None, max_streams: None }
+        Self { handler, streams: None, tls: None, max_streams: None }
     }
 }
 
@@ -240,8 +244,13 @@ async fn connection(stream: Box<dyn Stream>, setup: Setup, mut stopped: watch::R
     }
     let service =
         hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
-            let handler = Arc::clone(&setup.handler);
+            let (handler, streams) = (Arc::clone(&setup.handler), setup.streams.clone());
             async move {
+                if let Some(streams) = streams
+                    && request.uri().path() == STREAMING
+                {
+                    return Ok(tonic::server::Grpc::new(Raw).streaming(streams, request).await);
+                }
                 let (path, metadata) = (request.uri().path().to_owned(), request.headers().clone());
                 let method = Method { handler, path, metadata };
                 Ok::<_, Infallible>(tonic::server::Grpc::new(Raw).unary(method, request).await)
@@ -288,7 +297,7 @@ impl tower_service::Service<Request<Bytes>> for Method {
 
 /// Messages as the bytes they are.
 #[derive(Clone, Copy)]
-struct Raw;
+pub struct Raw;
 
 impl Codec for Raw {
     type Encode = Bytes;

@@ -6,3 +6,4 @@
 pub mod grpc;
 pub mod proxy;
 pub mod raw;
+pub mod streams;

@@ -1,4 +1,4 @@
-{{/* routes.yaml: what the values say, and the places of the Secrets. */}}
+{{/* routes.yaml: `config` of the values, and the paths of the Secrets. */}}
 
 {{/* Sets a key that a Secret is for. (dict "config" … "section" [..] "key" … "value" … "by" …) */}}
 {{- define "bridgehead.put" -}}
@@ -10,12 +10,12 @@
 {{- $_ := set $at . dict -}}
 {{- end -}}
 {{- if not (kindIs "map" (get $at .)) -}}
-{{- fail (printf "%s must be a mapping" $path) -}}
+{{- fail (printf "%s is not a mapping: expected keys and values below it" $path) -}}
 {{- end -}}
 {{- $at = get $at . -}}
 {{- end -}}
 {{- if hasKey $at .key -}}
-{{- fail (printf "%s.%s is set by %s: leave one of the two out" $path .key .by) -}}
+{{- fail (printf "%s.%s is already set by %s: remove one of the two" $path .key .by) -}}
 {{- end -}}
 {{- $_ := set $at .key .value -}}
 {{- end -}}
@@ -84,7 +84,7 @@
 {{- toYaml $config -}}
 {{- end -}}
 
-{{/* What a change of restarts the pods, by configRoll. */}}
+{{/* The input of the pods' checksum: a change of it restarts them. Depends on configRoll. */}}
 {{- define "bridgehead.rollOn" -}}
 {{- $config := include "bridgehead.config" . | fromYaml -}}
 {{- if eq .Values.configRoll "whenNeeded" -}}
@@ -98,10 +98,10 @@
 {{- define "bridgehead.port" -}}
 {{- $listen := toString (get (get .config .section | default dict) "listen") -}}
 {{- if not (regexMatch "^([0-9.]+|\\[[0-9a-fA-F:.]+\\]):[0-9]{1,5}$" $listen) -}}
-{{- fail (printf "config.%s.listen: %q is not an address with a port, such as 0.0.0.0:8080 (ports and probes are made from it, so it takes nothing from the environment)" .section $listen) -}}
+{{- fail (printf "config.%s.listen: %q is not a listen address: expected an IP address and a port, such as 0.0.0.0:8080 (ports and probes are derived from it, so it cannot come from the environment)" .section $listen) -}}
 {{- end -}}
 {{- if or (hasPrefix "127." $listen) (hasPrefix "[::1]" $listen) -}}
-{{- fail (printf "config.%s.listen: %s is reached by nobody outside the pod; write 0.0.0.0:%s" .section $listen (regexFind "[0-9]+$" $listen)) -}}
+{{- fail (printf "config.%s.listen: %s is a loopback address, which only the pod itself can reach: expected 0.0.0.0:%s" .section $listen (regexFind "[0-9]+$" $listen)) -}}
 {{- end -}}
 {{- regexFind "[0-9]+$" $listen -}}
 {{- end -}}
@@ -111,52 +111,71 @@
 {{- $config := include "bridgehead.config" . | fromYaml -}}
 {{- if hasKey $config "Error" -}}{{- fail $config.Error -}}{{- end -}}
 {{- if not $config.auth -}}
-{{- fail "config.auth is missing: say who judges logins: jwt (with secrets.jwtKeys, secrets.jwtSecret or a URL), rpc, or none: { insecure: true } to try things out" -}}
+{{- fail "config.auth is missing: expected jwt (with secrets.jwtKeys, secrets.jwtSecret or the URL of a key set), rpc, or, for trials only, none: { insecure: true }" -}}
 {{- end -}}
 {{- $ports := list (include "bridgehead.port" (dict "config" $config "section" "edge")) (include "bridgehead.port" (dict "config" $config "section" "admin")) -}}
 {{- if $config.push -}}
 {{- $ports = append $ports (include "bridgehead.port" (dict "config" $config "section" "push")) -}}
 {{- if not (or $config.push.tokens (dig "tls" "client_ca" "" $config.push)) -}}
-{{- fail "the Push API needs to know its callers: name a Secret in secrets.pushTokens.secretName, or one in secrets.pushTls with clientCa, or have no Push API with config.push: null" -}}
+{{- fail "the Push API cannot authenticate its callers: set secrets.pushTokens.secretName, or secrets.pushTls with clientCa, or turn the Push API off with config.push: null" -}}
 {{- end -}}
 {{- else -}}
 {{- if or .Values.secrets.pushTokens.secretName .Values.secrets.pushTls.secretName -}}
-{{- fail "secrets.pushTokens and secrets.pushTls are for the Push API, which config.push: null turns off" -}}
+{{- fail "secrets.pushTokens and secrets.pushTls have no effect, because config.push: null turns the Push API off: remove them" -}}
+{{- end -}}
+{{- end -}}
+{{/* An error of `bridgehead check`, too. A value from the environment is left to the gateway. */}}
+{{- if and (eq (toString $config.edge.proxy_protocol) "true") (not $config.edge.trusted_proxies) -}}
+{{- fail "config.edge.proxy_protocol without config.edge.trusted_proxies refuses the connections of every load balancer: list the networks of your load balancers in config.edge.trusted_proxies, such as [10.0.0.0/8], or remove config.edge.proxy_protocol" -}}
+{{- end -}}
+{{- if or .Values.ingress.enabled .Values.httpRoute.enabled -}}
+{{- range include "bridgehead.paths" $config | fromJsonArray -}}
+{{- if contains "${" . -}}
+{{- fail (printf "config.edge: the path %q comes from the environment: expected a path such as /ws (Ingress and HTTPRoute are made from it)" .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.ingress.enabled -}}
+{{- $ping := include "bridgehead.sessionSeconds" (dict "config" $config "key" "ping_interval" "default" "25s") -}}
+{{- range $name, $seconds := include "bridgehead.ingressIdleTimeouts" . | fromJson -}}
+{{- if and $ping (le (int64 $seconds) (int64 $ping)) -}}
+{{- fail (printf "config.session.ping_interval of %s s is not shorter than the idle time-out of the Ingress, %d s (%s), so the Ingress would end idle sessions: expected a shorter ping_interval, or a longer ingress.idleTimeoutSeconds" $ping (int64 $seconds) $name) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- if ne (len $ports) (len (uniq $ports)) -}}
-{{- fail (printf "the listeners of config.edge, push and admin need different ports, not %s" (join ", " $ports)) -}}
+{{- fail (printf "config.edge.listen, config.push.listen and config.admin.listen must have different ports: got %s" (join ", " $ports)) -}}
 {{- end -}}
 {{- $several := or (and .Values.autoscaling.enabled (gt (int .Values.autoscaling.maxReplicas) 1)) (and (not .Values.autoscaling.enabled) (gt (int .Values.replicaCount) 1)) -}}
 {{- if and $several (not $config.cluster) -}}
-{{- fail "several gateways need a cluster, or pushes would reach only the clients of one: nats.enabled, or config.cluster, or replicaCount: 1 without autoscaling" -}}
+{{- fail "several gateways need a cluster: without one, a push reaches only the clients of the gateway that received it. Set nats.enabled or config.cluster, or run one gateway with replicaCount: 1 and without autoscaling" -}}
 {{- end -}}
 {{- if and $config.cluster (not $config.cluster.nats) -}}
-{{- fail "config.cluster.nats is missing: say where NATS is, such as nats://nats:4222, or set nats.enabled" -}}
+{{- fail "config.cluster.nats is missing: expected the URL of a NATS server, such as nats://nats:4222, or nats.enabled: true" -}}
 {{- end -}}
 {{- if and .Values.nats.enabled (or .Values.secrets.natsCredentials.secretName .Values.secrets.natsUser.secretName .Values.secrets.natsTls.secretName) -}}
-{{- fail "secrets.natsCredentials, natsUser and natsTls are for a NATS of your own; that of nats.enabled takes secrets.natsToken" -}}
+{{- fail "secrets.natsCredentials, secrets.natsUser and secrets.natsTls are for an external NATS: the NATS servers of this chart (nats.enabled) support only secrets.natsToken" -}}
 {{- end -}}
 {{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
-{{- fail "autoscaling.minReplicas is more than maxReplicas" -}}
+{{- fail "autoscaling.minReplicas is greater than autoscaling.maxReplicas" -}}
 {{- end -}}
 {{- if and .Values.autoscaling.enabled (not (or .Values.autoscaling.cpu.averageUtilization .Values.autoscaling.sessions.averageValue)) -}}
-{{- fail "autoscaling needs something to look at: cpu.averageUtilization or sessions.averageValue" -}}
+{{- fail "autoscaling has no metric: set autoscaling.cpu.averageUtilization or autoscaling.sessions.averageValue" -}}
 {{- end -}}
 {{- with .Values.podDisruptionBudget -}}
 {{- if and .enabled (not (kindIs "invalid" .minAvailable)) (not (kindIs "invalid" .maxUnavailable)) -}}
-{{- fail "podDisruptionBudget takes minAvailable or maxUnavailable, not both" -}}
+{{- fail "podDisruptionBudget.minAvailable and podDisruptionBudget.maxUnavailable are both set: Kubernetes accepts only one of them" -}}
 {{- end -}}
 {{- end -}}
 {{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
-{{- fail "httpRoute.parentRefs is missing: name the Gateway, such as [{name: public, namespace: gateways}]" -}}
+{{- fail "httpRoute.parentRefs is missing: expected the Gateway of the route, such as [{name: public, namespace: gateways}]" -}}
 {{- end -}}
 {{- if and .Values.metrics.serviceMonitor.enabled .Values.metrics.podMonitor.enabled -}}
-{{- fail "metrics.serviceMonitor and metrics.podMonitor would both scrape every gateway: enable one" -}}
+{{- fail "metrics.serviceMonitor and metrics.podMonitor are both enabled, so Prometheus would scrape every gateway twice: enable one of them" -}}
 {{- end -}}
 {{- range $name := concat (keys .Values.files) (keys .Values.binaryFiles) -}}
 {{- if eq $name "routes.yaml" -}}
-{{- fail "files: routes.yaml is made from config" -}}
+{{- fail "files and binaryFiles must not contain routes.yaml: the chart generates it from config" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -1,4 +1,4 @@
-{{/* Environment variables: what `${NAME}` in routes.yaml stands for. */}}
+{{/* Environment variables, for `${NAME}` in routes.yaml. */}}
 
 {{/* (dict "name" … "secretName" … "key" …) */}}
 {{- define "bridgehead.envFromSecret" -}}

@@ -25,7 +25,7 @@ app.kubernetes.io/part-of: {{ include "bridgehead.name" . }}
 {{- end }}
 {{- end -}}
 
-{{/* What selects the gateways' pods; never changes. */}}
+{{/* The labels that select the gateways' pods. They must not change: the selector of a Deployment is immutable. */}}
 {{- define "bridgehead.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "bridgehead.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -75,11 +75,11 @@ app.kubernetes.io/component: nats
 {{- end }}
 {{- end -}}
 
-{{/* A duration of routes.yaml in whole seconds, rounded up. (dict "of" … "text" …) */}}
+{{/* A duration of routes.yaml in whole seconds, rounded up. (dict "of" … "text" … "why" …) */}}
 {{- define "bridgehead.seconds" -}}
 {{- $text := toString .text -}}
 {{- if not (regexMatch "^[0-9]+(ms|s|m|h|d)( ?[0-9]+(ms|s|m|h|d))*$" $text) -}}
-{{- fail (printf "%s: %q is not a duration such as 5s or 1m30s, which the grace period can be computed from" .of $text) -}}
+{{- fail (printf "%s: %q is not a duration: expected numbers with units, such as 5s or 1m30s%s" .of $text (.why | default "")) -}}
 {{- end -}}
 {{- $ms := 0 -}}
 {{- range regexFindAll "[0-9]+(ms|s|m|h|d)" $text -1 -}}
@@ -93,8 +93,9 @@ app.kubernetes.io/component: nats
 {{/* How long the gateway drains by routes.yaml: delay and period, in seconds. */}}
 {{- define "bridgehead.drainSeconds" -}}
 {{- $drain := .Values.config.drain | default dict -}}
-{{- $delay := include "bridgehead.seconds" (dict "of" "config.drain.delay" "text" ($drain.delay | default "5s")) | int64 -}}
-{{- $period := include "bridgehead.seconds" (dict "of" "config.drain.period" "text" ($drain.period | default "20s")) | int64 -}}
+{{- $why := " (the grace period is computed from it, so it cannot come from the environment)" -}}
+{{- $delay := include "bridgehead.seconds" (dict "of" "config.drain.delay" "text" ($drain.delay | default "5s") "why" $why) | int64 -}}
+{{- $period := include "bridgehead.seconds" (dict "of" "config.drain.period" "text" ($drain.period | default "20s") "why" $why) | int64 -}}
 {{- add $delay $period -}}
 {{- end -}}
 
@@ -110,7 +111,7 @@ app.kubernetes.io/component: nats
 {{- if kindIs "invalid" $given -}}
 {{- $needed -}}
 {{- else if lt (int64 $given) $needed -}}
-{{- fail (printf "terminationGracePeriodSeconds: %d is too short: config.drain, preStopSleepSeconds and what follows them may take %d s; leave it out to have it computed" (int64 $given) $needed) -}}
+{{- fail (printf "terminationGracePeriodSeconds: %d is too short: expected at least %d s, for config.drain, preStopSleepSeconds and the shutdown after them, or null to have it computed" (int64 $given) $needed) -}}
 {{- else -}}
 {{- int64 $given -}}
 {{- end -}}

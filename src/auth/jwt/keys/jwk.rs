@@ -25,7 +25,7 @@ pub(super) fn keys(text: &str, origin: Origin) -> Result<Vec<Key>, KeyProblem> {
         serde_json::from_str(text).map_err(|error| KeyProblem::NotAKeySet(error.to_string()))?;
     let members = match json.get_mut("keys").map(Value::take) {
         Some(Value::Array(keys)) => keys,
-        Some(_) => return Err(KeyProblem::NotAKeySet("`keys` is no list".to_owned())),
+        Some(_) => return Err(KeyProblem::NotAKeySet("`keys` is not a list".to_owned())),
         None => vec![json],
     };
     if members.len() > MAX_KEYS {

@@ -75,7 +75,7 @@ pub enum KeyProblem {
     SeveralLines,
     /// What everybody may know instead of a secret.
     #[error(
-        "holds {0}, which is no secret. Public keys are named under `auth.jwt.keys`; a secret is \
+        "holds {0}, which is not a secret. Public keys are named under `auth.jwt.keys`; a secret is \
          one line of random characters, such as `openssl rand -hex 32` prints"
     )]
     NoSecret(&'static str),

@@ -71,11 +71,11 @@ mod tests {
             b"https://id.example.com/keys/of/tenant/1",
         ] {
             for file in [file.to_vec(), [b"\xef\xbb\xbf", file].concat()] {
-                assert_refused(&file, "which is no secret");
+                assert_refused(&file, "which is not a secret");
             }
         }
         let utf16: Vec<u8> = line.encode_utf16().flat_map(u16::to_le_bytes).collect();
-        assert_refused(&utf16, "which is no secret");
+        assert_refused(&utf16, "which is not a secret");
         assert_refused(b"{ not quite JSON, but hardly random }", "begins as JSON");
         let der = rcgen::KeyPair::generate().unwrap().serialize_der();
         assert_refused(&der, "an encoded key or certificate");

@@ -15,7 +15,8 @@ use super::process::{Process, own_cpu};
 use super::progress::{self, Span};
 use super::traffic::generator::{Course, Extent, Fleet, Setup};
 use crate::cli::failure::Failure;
-use crate::cli::output::print;
+use crate::cli::limits;
+use crate::cli::output::print_with_verdict;
 use crate::cli::runtime;
 use report::{Cost, Report};
 use request::RequestArgs;
@@ -30,15 +31,15 @@ const LEAD: Duration = Duration::from_millis(20);
 
 /// Call a method over many connections at once, and report throughput, latency and cost.
 ///
-/// Without --rate each connection has so many requests in flight, and sends
-/// the next one when an answer comes. With --rate requests are sent at equal
-/// distances, however long the answers take, and a latency counts from the
-/// moment at which the request was due: a gateway that stalls for a second
-/// shows with all the requests that would have been sent meanwhile.
+/// Without --rate each connection has --in-flight requests in flight, and sends the
+/// next one when an answer comes. With --rate requests are sent at equal distances,
+/// however long the answers take, and a latency counts from the moment at which the
+/// request was due: a gateway that stalls for a second shows with all the requests
+/// that would have been sent meanwhile.
 ///
-/// Ctrl-C ends it early: what there is until then is printed, and the exit code is
+/// Ctrl-C ends it early: the results until then are printed, and the exit code is
 /// 130. The exit code is 1 if connections were lost, or requests not answered.
-/// Answers with other codes than Success are counted and are no failure.
+/// Answers with other codes than Success are counted, and do not make it fail.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   bridgehead bench call /v1/conn/keepAlive --connections 100 --pid $(pidof bridgehead)
@@ -55,7 +56,7 @@ pub(in crate::cli) struct Call {
     ///
     /// A wait begins anew with each answer.
     #[arg(long, value_name = "DURATION", default_value = "10s",
-          value_parser = humantime::parse_duration)]
+          value_parser = limits::time_limit)]
     timeout: Duration,
     /// The gateway's process id: reports its CPU time and memory.
     ///
@@ -84,17 +85,17 @@ struct LoadArgs {
     rate: Option<f64>,
     /// How long to measure.
     #[arg(long, value_name = "DURATION", default_value = "10s",
-          value_parser = humantime::parse_duration)]
+          value_parser = limits::time_limit)]
     duration: Duration,
-    /// Measure so many requests, however long they take.
+    /// Measure this many requests, however long they take.
     #[arg(long, value_name = "N", conflicts_with = "duration",
           value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000))]
     requests: Option<u64>,
     /// How long to send requests before those that are measured.
     #[arg(long, value_name = "DURATION", default_value = "2s",
-          value_parser = humantime::parse_duration)]
+          value_parser = limits::pause)]
     warmup: Duration,
-    /// Threads that make the load.
+    /// Threads that generate the load.
     ///
     /// One costs least, and is enough for some hundred thousand requests a second.
     #[arg(long, value_name = "N", default_value_t = 1,
@@ -114,7 +115,7 @@ impl Call {
     pub(in crate::cli) fn run(self) -> Result<(), Failure> {
         let process = self.pid.map(Process::find).transpose()?;
         let Self { request, load, clients, timeout, json, .. } = self;
-        let plan = load.plan()?;
+        let plan = load.plan();
         let clients = clients.clients(load.connections, timeout)?;
         let default = if plan.rate.is_some() { IN_FLIGHT_AT_A_RATE } else { 1 };
         let in_flight = load.in_flight.unwrap_or(default);
@@ -139,19 +140,16 @@ impl Call {
             let fleet = Fleet::start(setup, load.threads.into())?;
             plan.measure(fleet, process, &interrupt, &mut report).await?;
             report.interrupted = interrupt.has_come();
-            print(&if json { report.json()? } else { report.to_string() })?;
-            interrupt.verdict(report.verdict())
+            let text = if json { report.json()? } else { report.to_string() };
+            print_with_verdict(&text, interrupt.verdict(report.verdict()))
         })
     }
 }
 
 impl LoadArgs {
-    fn plan(&self) -> Result<Plan, Failure> {
-        if self.duration.is_zero() {
-            return Err(Failure::usage("--duration must be longer than nothing"));
-        }
+    fn plan(&self) -> Plan {
         let extent = self.requests.map_or(Extent::For(self.duration), Extent::Requests);
-        Ok(Plan { rate: self.rate, extent, warmup: self.warmup })
+        Plan { rate: self.rate, extent, warmup: self.warmup }
     }
 }
 
@@ -201,11 +199,11 @@ impl Plan {
 }
 
 fn positive(text: &str) -> Result<f64, String> {
-    let number: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
+    let number: f64 = text.parse().map_err(|_| "it is not a number".to_owned())?;
     if number.is_finite() && number > 0.0 && number <= 1e9 {
         Ok(number)
     } else {
-        Err("a rate is more than 0 and 1e9 at most".to_owned())
+        Err("it must be more than 0, and 1e9 at most".to_owned())
     }
 }
 

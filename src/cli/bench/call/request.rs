@@ -23,7 +23,7 @@ pub(super) struct RequestArgs {
     message: String,
     /// Send these bytes, in hexadecimal, instead of a message in JSON.
     ///
-    /// The method need not be known here then.
+    /// The method's messages need not be described then.
     #[arg(long, value_parser = hex::bytes, conflicts_with_all = ["message", "file"])]
     hex: Option<Bytes>,
     /// Send the bytes in this file; `-` is standard input.

@@ -12,8 +12,8 @@ use crate::cli::bench::progress;
 use crate::cli::bench::traffic::generator::{Course, Fleet, Outcome};
 use crate::cli::catalogue;
 use crate::cli::failure::Failure;
+use crate::cli::limits;
 use crate::client::raw::message::Template;
-use crate::config::parse_size;
 use crate::protocol::seed::methods::KEEP_ALIVE;
 
 /// What a request takes besides its data: method, `reqId`, padding.
@@ -23,12 +23,12 @@ const ENVELOPE: u64 = 128;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Burst")]
 pub(super) struct BurstArgs {
-    /// After the hold, have every session send requests of so many bytes.
+    /// After the hold, have every session send requests of this many bytes.
     ///
-    /// It gets their answers; then the memory is reported again. Without --burst-method
-    /// the requests are keepAlive with that much data.
+    /// The memory is reported again after their answers. Without --burst-method the
+    /// requests are keepAlive with that much data.
     #[arg(long, value_name = "SIZE", num_args = 0..=1, default_missing_value = "1MiB",
-          value_parser = parse_size)]
+          value_parser = limits::size)]
     burst: Option<u64>,
     /// Call this method, as often as it takes to make up the size.
     #[arg(long, value_name = "METHOD", requires = "burst")]
@@ -40,17 +40,17 @@ pub(super) struct BurstArgs {
     #[arg(long, value_name = "N", default_value_t = 16, requires = "burst",
           value_parser = clap::value_parser!(u16).range(1..))]
     burst_at_once: u16,
-    /// How long after the burst memory is looked at.
+    /// The time between the burst and the measurement of memory.
     ///
     /// Allocators give it back after some seconds.
     #[arg(long, value_name = "DURATION", default_value = "12s", requires = "burst",
-          value_parser = humantime::parse_duration)]
+          value_parser = limits::pause)]
     settle: Duration,
     /// The gateway's `edge.max_message`.
     ///
-    /// No keepAlive is larger.
+    /// The requests of a burst are not larger.
     #[arg(long, value_name = "SIZE", default_value = "1MiB", requires = "burst",
-          value_parser = parse_size)]
+          value_parser = limits::size)]
     max_message: u64,
     #[command(flatten)]
     source: catalogue::Source,
@@ -69,10 +69,9 @@ pub(super) struct Plan {
 impl BurstArgs {
     pub(super) async fn plan(self) -> Result<Option<Plan>, Failure> {
         let Some(size) = self.burst else { return Ok(None) };
-        if size == 0 || self.max_message <= ENVELOPE {
-            return Err(Failure::usage(format!(
-                "--burst must be more than nothing, and --max-message more than {ENVELOPE} bytes"
-            )));
+        if self.max_message <= ENVELOPE {
+            let least = format!("--max-message must be more than {ENVELOPE} bytes");
+            return Err(Failure::usage(least));
         }
         let (template, each) = match &self.burst_method {
             None => keep_alive(size, self.max_message),
@@ -166,13 +165,16 @@ mod tests {
 
     #[tokio::test]
     async fn what_makes_no_burst_is_told() {
-        for arguments in [&["--burst", "0B"][..], &["--burst", "1KiB", "--max-message", "5B"]] {
-            let (text, is_usage) = plan(arguments).await.unwrap_err().text();
-            assert!(is_usage && text.contains("--max-message"), "{text}");
-        }
+        let arguments = ["--burst", "1KiB", "--max-message", "5B"];
+        let (text, is_usage) = plan(&arguments).await.unwrap_err().text();
+        assert!(is_usage && text.contains("--max-message"), "{text}");
         let arguments = ["--burst", "1KiB", "--burst-method", "/v1/user/login"];
         assert!(plan(&arguments).await.unwrap_err().text().0.contains("did you mean"));
-        for arguments in [&["x", "--burst", "1M"][..], &["x", "--burst-method", "/v1/x"]] {
+        for arguments in [
+            &["x", "--burst", "1M"][..],
+            &["x", "--burst", "0B"],
+            &["x", "--burst-method", "/v1/x"],
+        ] {
             assert!(Command::try_parse_from(arguments).is_err(), "{arguments:?}");
         }
     }

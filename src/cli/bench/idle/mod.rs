@@ -13,7 +13,8 @@ use super::interrupt::Interrupt;
 use super::process::Process;
 use super::traffic::generator::Setup;
 use crate::cli::failure::Failure;
-use crate::cli::output::print;
+use crate::cli::limits;
+use crate::cli::output::print_with_verdict;
 use crate::cli::runtime;
 use burst::BurstArgs;
 use course::Course;
@@ -25,23 +26,22 @@ const IN_FLIGHT: u16 = 16;
 /// Open many idle sessions, and report their cost.
 ///
 /// With --pid it reports the CPU time of the gateway for each handshake (TCP,
-/// WebSocket, setCxnParams, login, and RSA where sessions are encrypted), and
-/// its memory for each session: resident, as the growth of the process's
-/// resident memory since before the first session; and the kernel's, as the
-/// growth of Slab in /proc/meminfo and of the TCP buffers in
-/// /proc/net/sockstat since then. The latter two are of the whole machine:
-/// whatever else it does disturbs them, and one half is taken for the
-/// gateway's, the other for the sessions' other ends, which are here.
+/// WebSocket, setCxnParams, login, and RSA where sessions are encrypted), and its
+/// memory for each session: resident, as the growth of the process's resident memory
+/// since before the first session; and the kernel's, as the growth of Slab in
+/// /proc/meminfo and of the TCP buffers in /proc/net/sockstat since then. The latter
+/// two are of the whole machine: other work on it disturbs them. Half of them counts
+/// as the gateway's, since this command has the other ends of the same sockets.
 ///
 /// Fixed costs weigh less with more sessions: take thousands. Ctrl-C ends it early:
-/// what there is until then is printed, and the exit code is 130. The exit code is 1
+/// the results until then are printed, and the exit code is 130. The exit code is 1
 /// if sessions were lost.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   bridgehead bench idle --sessions 15000 --pid $(pidof bridgehead)
   bridgehead bench idle --sessions 5000 --encrypt session.pub.pem --hold 10m --burst 1MiB --pid $(pidof bridgehead) --json")]
 pub(in crate::cli) struct Idle {
-    /// How many, each with a user of its own.
+    /// The number of sessions, each with a user of its own.
     ///
     /// Each takes a file descriptor here and one in the gateway.
     #[arg(long, value_name = "N", default_value_t = 1000,
@@ -53,7 +53,7 @@ pub(in crate::cli) struct Idle {
     opening: u16,
     /// How long to leave them alone. Pings are answered.
     #[arg(long, value_name = "DURATION", default_value = "5s",
-          value_parser = humantime::parse_duration)]
+          value_parser = limits::pause)]
     hold: Duration,
     #[command(flatten)]
     clients: ClientArgs,
@@ -63,7 +63,7 @@ pub(in crate::cli) struct Idle {
     ///
     /// A wait begins anew with each answer.
     #[arg(long, help_heading = "Clients", value_name = "DURATION", default_value = "10s",
-          value_parser = humantime::parse_duration)]
+          value_parser = limits::time_limit)]
     timeout: Duration,
     /// The gateway's process id: reports its CPU time and memory.
     ///
@@ -95,8 +95,8 @@ impl Idle {
             let course = Course::run(setup, process, hold, burst.as_ref(), &interrupt).await?;
             let mut report = Report::new(sessions, encrypted, burst.as_ref(), course);
             report.interrupted = interrupt.has_come();
-            print(&if json { report.json()? } else { report.to_string() })?;
-            interrupt.verdict(report.verdict())
+            let text = if json { report.json()? } else { report.to_string() };
+            print_with_verdict(&text, interrupt.verdict(report.verdict()))
         })
     }
 }

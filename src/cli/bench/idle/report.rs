@@ -131,22 +131,22 @@ impl Report {
             }
             if gateway.resident_bytes < gateway.resident_before_bytes {
                 warnings.push(
-                    "the gateway was giving back memory of earlier work meanwhile, so what the \
-                     sessions take cannot be told: begin with one that has just started"
+                    "the gateway was giving back memory of earlier work meanwhile, so the memory of \
+                     the sessions is not known: begin with a gateway that has just started"
                         .to_owned(),
                 );
             }
             if self.sessions < FEW {
                 warnings.push(format!(
-                    "{} sessions are few: what the gateway has for all of them together weighs on \
-                     the memory of each",
+                    "{} sessions are few: the memory that the gateway has for all of them together \
+                     distorts the memory of each",
                     self.sessions
                 ));
             }
         }
         if let Some(burst) = self.burst.as_ref().filter(|burst| burst.failures > 0) {
             warnings.push(format!(
-                "{} of {} answers to the burst were no Success",
+                "{} of {} answers to the burst were not Success",
                 grouped(burst.failures),
                 grouped(burst.answers)
             ));

@@ -6,7 +6,7 @@
 //! - [`tally`]: what has come of it.
 //! - [`desk`]: what the connections of a thread share: their orders, their
 //!   buffers, their tally.
-//! - [`line`]: a connection at work, which is one future.
+//! - [`mod@line`]: a connection at work, which is one future.
 //! - [`pacer`]: wakes connections when a request is due.
 //! - [`generator`]: a thread with its connections, and the [`generator::Fleet`]
 //!   of all threads.

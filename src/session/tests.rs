@@ -75,6 +75,7 @@ async fn worker() -> Arc<Worker> {
             worker: 0,
             require_encryption: false,
             metrics: Metrics::new(),
+            refusals: Arc::default(),
             tracing: None,
         },
         config: Config {

@@ -1,4 +1,5 @@
-//! Warnings that anybody who connects can cause: one a minute is enough.
+//! Warnings that anybody who connects can cause: one a minute is enough. Whoever
+//! warns shares one [`Seldom`] among all workers.
 
 use std::time::Duration;
 
@@ -9,14 +10,14 @@ const EVERY: Duration = Duration::from_secs(60);
 
 /// Says when a warning is due.
 #[derive(Debug, Default)]
-pub(super) struct Seldom {
+pub(crate) struct Seldom {
     /// When the last one was, and how many were left out since.
     last: Mutex<(Option<Instant>, u64)>,
 }
 
 impl Seldom {
     /// Whether to warn now; then how many were left out before.
-    pub(super) fn is_due(&self) -> Option<u64> {
+    pub(crate) fn is_due(&self) -> Option<u64> {
         let now = Instant::now();
         let (last, left_out) = &mut *self.last.lock();
         if last.is_some_and(|last| now.duration_since(last) < EVERY) {

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 
-use super::StartError;
+use super::start_error::StartError;
 use super::workers::Watched;
 use crate::admin::{Check, Server, Sources};
 use crate::broker::Broker;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::callouts::{self, AUTH, Callee, EACH_REQUEST};
-use super::resolve::{Problem, Reflection};
+use super::problem::Problem;
+use super::reflection::Reflection;
 use crate::auth::jwt::{self, KeySet, Keys, Place, Remote, RemoteConfig, RemoteError};
 use crate::auth::{Authenticator, EachRequest, Jwt, Login, Rpc};
 use crate::config::{Auth, Judge, JwtKeys};

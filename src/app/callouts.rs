@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use http::HeaderMap;
 use http::uri::PathAndQuery;
 
-use super::resolve::Problem;
+use super::problem::Problem;
 use crate::auth::{EachRequest, Login};
 use crate::callout::{self, Call, Callout};
 use crate::config::{Config, HooksConfig, Judge, RpcCall};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::StartError;
-use super::resolve::Problem;
+use super::problem::Problem;
+use super::start_error::StartError;
 use crate::broker::Broker;
 use crate::broker::cluster::{self, Cluster, LinkError};
 use crate::broker::local::Local;

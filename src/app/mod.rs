@@ -10,18 +10,22 @@ mod callouts;
 mod cluster;
 mod components;
 mod files;
+mod key_files;
 mod log;
+mod problem;
 mod push;
+mod reflection;
 mod reload;
 mod resolve;
 mod samples;
 mod secrets;
 mod sizes;
+mod start_error;
 mod stop;
 mod trace;
+mod warnings;
 mod workers;
 
-use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,7 +35,6 @@ use tokio::sync::watch;
 
 use crate::admin as admin_api;
 use crate::broker::Broker;
-use crate::config::{Diagnostics, Loaded};
 use crate::edge;
 use crate::metrics::Metrics;
 use crate::push::Server;
@@ -40,72 +43,19 @@ use crate::session::Services;
 use crate::session::keys::KeyService;
 use crate::trace::Tracing;
 
+pub use key_files::problems as file_problems;
 pub use log::start as start_log;
-pub use resolve::{Problem, Reflection, Resolved, Resolver};
-pub use secrets::problems as file_problems;
+pub use problem::Problem;
+pub use reflection::Reflection;
+pub use reload::Read;
+pub use resolve::{Resolved, Resolver};
+pub use start_error::StartError;
 pub use stop::{Drain, Signals, Stop};
 
 use admin::{News, State};
 use files::Files;
 use reload::Reloader;
 use workers::{Parts, Workers};
-
-/// Reads the configuration, at start and again whenever it may have changed.
-pub type Read = Box<dyn Fn() -> Result<Loaded, Diagnostics> + Send + Sync>;
-
-/// Why a gateway could not be started.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The configuration is wrong.
-    #[error("{0}")]
-    Config(Diagnostics),
-    /// The listener's address cannot be had.
-    #[error("cannot listen on {address} (edge.listen): {source}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The push API's address cannot be had.
-    #[error("cannot listen on {address} (push.listen): {source}")]
-    PushListen {
-        /// The address.
-        address: SocketAddr,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The admin address cannot be had.
-    #[error("cannot listen on {address} (admin.listen): {source}")]
-    AdminListen {
-        /// The address.
-        address: SocketAddr,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The push API cannot be served.
-    #[error(transparent)]
-    Push(#[from] crate::push::StartError),
-    /// The gateway cannot be one of a cluster.
-    #[error(transparent)]
-    Cluster(#[from] crate::broker::cluster::LinkError),
-    /// The system gives no threads.
-    #[error("cannot start: {0}")]
-    System(#[from] io::Error),
-}
-
-impl StartError {
-    /// Whether something else listens on an address.
-    #[must_use]
-    pub fn is_taken(&self) -> bool {
-        match self {
-            Self::Listen { source, .. }
-            | Self::PushListen { source, .. }
-            | Self::AdminListen { source, .. } => source.kind() == io::ErrorKind::AddrInUse,
-            _ => false,
-        }
-    }
-}
 
 /// A gateway that accepts connections.
 pub struct App {
@@ -152,7 +102,7 @@ impl App {
         if diagnostics.has_errors() {
             return Err(StartError::Config(diagnostics));
         }
-        log_warnings(&loaded, &made);
+        warnings::log(&loaded, &made);
 
         let listen = config.edge.listen;
         let unavailable = |source| StartError::Listen { address: listen, source };
@@ -274,46 +224,5 @@ impl App {
         if let Some(tracing) = self.tracing {
             tracing.stop().await;
         }
-    }
-}
-
-impl Problem {
-    /// Where it stands in the file.
-    pub fn path(&self) -> Vec<&str> {
-        self.path.iter().map(String::as_str).collect()
-    }
-
-    /// Adds this to the diagnostics of the file that was loaded.
-    pub fn report(&self, loaded: &Loaded, diagnostics: &mut Diagnostics) {
-        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
-        let help = self.help.clone().unwrap_or_default();
-        diagnostics.error(loaded.at(&path), self.message.clone(), help);
-    }
-
-    /// The same for something that does not keep the file from being used.
-    pub fn warn(&self, loaded: &Loaded, diagnostics: &mut Diagnostics) {
-        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
-        let help = self.help.clone().unwrap_or_default();
-        diagnostics.warning(loaded.at(&path), self.message.clone(), help);
-    }
-}
-
-/// Logs what can be used, and is probably not meant, or has its consequences.
-fn log_warnings(loaded: &Loaded, found: &Resolved) {
-    if let Some(Problem { path, message, .. }) = &found.unfetched {
-        let key = path.join(".");
-        tracing::warn!(
-            key,
-            reason = message,
-            "logins are answered RetryError until there are keys"
-        );
-    }
-    let mut warnings = loaded.diagnostics();
-    for problem in &found.warnings {
-        problem.warn(loaded, &mut warnings);
-    }
-    warnings.tidy();
-    for line in warnings.lines() {
-        tracing::warn!(warning = %line, "configuration");
     }
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::StartError;
-use super::resolve::Problem;
+use super::problem::Problem;
 use super::secrets;
+use super::start_error::StartError;
 use crate::broker::Broker;
 use crate::config::{Config, PushConfig, PushTls, PushToken, Secret};
 use crate::edge;

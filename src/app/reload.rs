@@ -12,17 +12,22 @@ use tokio::time::sleep;
 
 use super::admin::News;
 use super::files::{Files, content_of};
+use super::problem::Problem;
 use super::push::{self, Door};
-use super::resolve::{Problem, Reflection, Resolver};
-use super::{Read, log_warnings};
+use super::reflection::Reflection;
+use super::resolve::Resolver;
+use super::warnings;
 use crate::broker::cluster::Cluster;
-use crate::config::{Config, Diagnostics, PushConfig};
+use crate::config::{Config, Diagnostics, Loaded, PushConfig};
 use crate::metrics::{Metrics, ReloadOutcome};
 use crate::session::Services;
 use crate::tls::Tls;
 
 /// How long to wait before a server that was down is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Reads the configuration, at start and again whenever it may have changed.
+pub type Read = Box<dyn Fn() -> Result<Loaded, Diagnostics> + Send + Sync>;
 
 /// Builds new services beside the old ones and swaps them in.
 pub(super) struct Reloader {
@@ -102,7 +107,7 @@ impl Reloader {
         for line in loaded.warnings.lines() {
             tracing::warn!(warning = %line, "configuration");
         }
-        log_warnings(&loaded, &resolved);
+        warnings::log(&loaded, &resolved);
         self.warned = resolved.warnings;
         self.door.take_over(&tokens.unwrap_or_default());
         self.running = loaded.config;

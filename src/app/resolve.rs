@@ -14,6 +14,8 @@ use futures_util::future::{join, join_all};
 
 use super::authentication::Before;
 use super::callouts::{self, Callee};
+use super::problem::Problem;
+use super::reflection::Reflection;
 use super::{authentication, components, sizes};
 use crate::auth::jwt::Remote;
 use crate::call::Targets;
@@ -28,28 +30,6 @@ use crate::upstream::{self, Destination, Rules, TlsError, Upstream};
 
 /// How long a server may take to tell its descriptors.
 const REFLECTION_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Something wrong with a configuration that only shows when it is resolved.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The keys that lead to the place in the file.
-    pub path: Vec<String>,
-    /// What is wrong, and what would be right.
-    pub message: String,
-    /// What to do about it, where the message does not say.
-    pub help: Option<String>,
-}
-
-/// Where descriptors come from when an upstream uses reflection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reflection {
-    /// Ask every server.
-    Ask,
-    /// Ask only servers whose answer is not known yet.
-    AskUnknown,
-    /// Ask nobody.
-    Offline,
-}
 
 /// What came of a configuration.
 pub struct Resolved {
@@ -297,12 +277,6 @@ impl Resolver {
                 (candidate.name.to_owned(), Kept { upstream, reflected })
             })
             .collect();
-    }
-}
-
-impl Problem {
-    pub(super) fn at<const N: usize>(path: [&str; N], message: impl Into<String>) -> Self {
-        Self { path: path.map(str::to_owned).into(), message: message.into(), help: None }
     }
 }
 

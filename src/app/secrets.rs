@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::resolve::Problem;
-use super::{cluster, push, trace};
+use super::problem::Problem;
 use crate::config::{Config, SecretSource};
 use crate::pem;
 use crate::protocol::seed::PrivateKey;
@@ -46,19 +45,4 @@ pub(super) fn session_key(config: &Config) -> Result<Option<PrivateKey>, Problem
     let file = file.map_err(|error| problem(format!("cannot read {}: {error}", path.display())))?;
     let key = PrivateKey::from_pem(&*file);
     key.map(Some).map_err(|error| problem(format!("{}: {error}", path.display())))
-}
-
-/// What is wrong with the files of keys, certificates and tokens that a
-/// configuration names outside of `upstreams` and `auth`, which
-/// [`super::Resolver`] looks at. Must be called inside a runtime.
-#[must_use]
-pub fn problems(config: &Config) -> Vec<Problem> {
-    let checks = [
-        client_tls(config).map(drop),
-        session_key(config).map(drop),
-        push::Door::new(config).map(drop),
-        cluster::check(config),
-        trace::check(config),
-    ];
-    checks.into_iter().filter_map(Result::err).collect()
 }

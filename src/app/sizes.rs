@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::resolve::Problem;
+use super::problem::Problem;
 use crate::call;
 use crate::config::Config;
 use crate::routing::RouteTable;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::resolve::Problem;
+use super::problem::Problem;
 use crate::config::{ClientTls, Config, Secret};
 use crate::trace::{self, StartError, Tls, Tracing};
 

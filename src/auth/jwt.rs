@@ -33,7 +33,10 @@ pub use self::url::{KeysUrl, UrlProblem};
 pub use keys::{KeyProblem, KeySet, KeysError, read_secret};
 pub use remote::{Place, Remote, RemoteConfig, RemoteError, RemoteStatus};
 
-use super::{LEEWAY, Login, Verdict};
+use super::{Login, Verdict};
+
+/// How far the clocks of whoever issues proofs and of the gateway may be apart.
+const LEEWAY: Duration = Duration::from_secs(30);
 
 /// What tokens must be like.
 #[derive(Debug, Clone, PartialEq, Eq)]

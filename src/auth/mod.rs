@@ -8,120 +8,21 @@
 
 mod each_request;
 pub mod jwt;
+mod login;
 mod placeholders;
 pub mod rpc;
+mod verdict;
 
-use std::fmt;
 use std::future::{Future, ready};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use futures_util::future::Either;
 
-use crate::metrics::LoginOutcome;
-
 pub use each_request::{EachRequest, Judgement, Judgements};
 pub use jwt::Jwt;
+pub use login::Login;
 pub use rpc::Rpc;
-
-/// How far the clocks of whoever issues proofs and of the gateway may be apart.
-const LEEWAY: Duration = Duration::from_secs(30);
-
-/// What a client says about itself when it logs in, and what the gateway knows
-/// of it. What is not known is empty.
-#[derive(Clone, Copy, Default)]
-pub struct Login<'a> {
-    /// The user that the client says it is.
-    pub user_id: &'a str,
-    /// What is to prove it. A secret: never logged, never part of a reason.
-    pub token: &'a str,
-    /// `ios`, `web`, …
-    pub platform: &'a str,
-    /// The device, as the client names it.
-    pub device_id: &'a str,
-    /// The device's model.
-    pub device_model: &'a str,
-    /// The version of the device's operating system.
-    pub os_version: &'a str,
-    /// The version of the client application.
-    pub app_version: &'a str,
-    /// Changes with every install.
-    pub package_id: &'a str,
-    /// The client's language.
-    pub language: &'a str,
-    /// The network that the client is on, in its own words.
-    pub network_used: &'a str,
-    /// The client's IP address.
-    pub remote_ip: &'a str,
-    /// The `User-Agent` of the WebSocket upgrade.
-    pub user_agent: &'a str,
-    /// The gateway's name for the session.
-    pub session_id: &'a str,
-    /// When its WebSocket was opened, in milliseconds of Unix time.
-    pub connected_at: u64,
-    /// The worker that the session lives on: an RPC goes over its connections.
-    pub worker: usize,
-}
-
-impl Login<'_> {
-    /// What a client says of itself beside its platform and device.
-    fn described(&self) -> [&str; 6] {
-        [
-            self.device_model,
-            self.os_version,
-            self.app_version,
-            self.package_id,
-            self.language,
-            self.network_used,
-        ]
-    }
-}
-
-impl fmt::Debug for Login<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Login")
-            .field("user_id", &self.user_id)
-            .field("platform", &self.platform)
-            .field("device_id", &self.device_id)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What has become of a login.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// The client is who it says it is.
-    Accepted {
-        /// When that ceases to be true, where the proof says so; the leeway for
-        /// clocks that differ is in it.
-        expires_at: Option<SystemTime>,
-    },
-    /// The client is not, or has not proven it.
-    Refused {
-        /// Why, in a few words that the client may be told.
-        reason: String,
-    },
-    /// Nobody could tell. This passes: the client may try again.
-    Unavailable {
-        /// What went wrong, for the log. Not for the client.
-        cause: String,
-    },
-}
-
-impl Verdict {
-    /// The outcome in metrics.
-    pub fn outcome(&self) -> LoginOutcome {
-        match self {
-            Self::Accepted { .. } => LoginOutcome::Accepted,
-            Self::Refused { .. } => LoginOutcome::Refused,
-            Self::Unavailable { .. } => LoginOutcome::Unavailable,
-        }
-    }
-
-    fn refused(reason: impl Into<String>) -> Self {
-        Self::Refused { reason: reason.into() }
-    }
-}
+pub use verdict::Verdict;
 
 /// Decides who may log in. A clone is cheap and shares everything.
 #[derive(Clone)]

@@ -13,39 +13,22 @@ pub mod cluster;
 mod lane;
 mod listing;
 pub mod local;
+mod push;
 mod receipts;
 pub mod told;
 mod watching;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-
-use crate::outbox::Confirm;
 use crate::registry::{Registry, Target};
 use cluster::{Cluster, Incomplete, Route};
 use local::{Local, Pushed};
 
 pub use lane::Lane;
 pub use listing::Listing;
+pub use push::Push;
 pub use receipts::{Outcome, Receipt, Receipts, Subject};
 pub use watching::{Ended, Watching};
-
-/// What a backend wants to be sent.
-#[derive(Debug)]
-pub struct Push {
-    /// To whom.
-    pub target: Target,
-    /// `PushBody.event`.
-    pub event: i32,
-    /// `PushBody.data`.
-    pub data: Bytes,
-    /// How sure the backend wants to be.
-    pub confirm: Confirm,
-    /// How long receipts are waited for, from now on.
-    pub deadline: Duration,
-}
 
 /// Reaches the sessions of this gateway, and of its cluster if it is in one.
 pub struct Broker {

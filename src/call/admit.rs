@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::caller::{Caller, LoginState};
-use super::refusal::{Refusal, Refused};
+use super::refusal::Refusal;
+use super::refused::Refused;
 use super::spans::Spans;
 use super::{Arrival, Context, Targets, metadata};
 use crate::auth::Judgement;

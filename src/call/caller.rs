@@ -278,7 +278,8 @@ impl Caller {
 
     fn prepare(&mut self) -> &mut Prepared {
         let prepared = self.prepared.take().unwrap_or_else(|| {
-            let metadata = Arc::new(metadata::of_session(self));
+            let metadata =
+                Arc::new(metadata::of_session(|member| self.value(member), self.trace_parent()));
             let (changed, encoded) = (Vec::new(), Vec::new());
             let judgements = Judgements::default();
             Box::new(Prepared { metadata, changed, encoded, judgements })

@@ -10,7 +10,6 @@ use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use percent_encoding::percent_encode_byte;
 
-use super::caller::Caller;
 use crate::protocol::Text;
 use crate::routing::Route;
 use crate::routing::identity::Member;
@@ -80,10 +79,13 @@ fn encoded_byte(byte: u8) -> usize {
 }
 
 /// What all calls of a session share, until it logs in again.
-pub(super) fn of_session(caller: &Caller) -> Metadata {
+pub(super) fn of_session<'v>(
+    value: impl Fn(Member) -> &'v str,
+    trace_parent: Option<&Parent>,
+) -> Metadata {
     let mut headers = HeaderMap::with_capacity(16);
     let mut set = |name, member, is_common: bool| {
-        let value = caller.value(member);
+        let value = value(member);
         if !value.is_empty() {
             let mut value = header_value(value);
             // Not worth a place in a connection's table of headers.
@@ -96,13 +98,13 @@ pub(super) fn of_session(caller: &Caller) -> Metadata {
     set(X_DEVICE_ID, Member::DeviceId, false);
     set(X_PLATFORM, Member::Platform, true);
     set(X_FORWARDED_FOR, Member::Ip, false);
-    let token = caller.value(Member::Token);
+    let token = value(Member::Token);
     if !token.is_empty()
         && let Some(bearer) = bearer(token)
     {
         headers.insert(AUTHORIZATION, bearer);
     }
-    if let Some(state) = caller.trace_parent().and_then(Parent::tracestate) {
+    if let Some(state) = trace_parent.and_then(Parent::tracestate) {
         let mut state = state.clone();
         state.set_sensitive(true);
         headers.insert(TRACESTATE, state);

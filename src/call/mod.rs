@@ -4,7 +4,7 @@
 //! protocol, so every protocol makes the same calls.
 //!
 //! - [`caller`]: the caller's identity and login; `metadata`: its headers.
-//! - `admit`: may the caller make this call? Or a [`refusal`].
+//! - `admit`: may the caller make this call? Or a [`refusal`], which `refused` answers.
 //! - `start`: runs the call; `spans` records it for a collector.
 //! - `outcome`: the result of the call for the client.
 
@@ -14,6 +14,7 @@ mod metadata;
 mod outcome;
 pub mod refusal;
 mod refusals;
+mod refused;
 mod spans;
 mod start;
 
@@ -27,8 +28,9 @@ use crate::upstream::Destination;
 
 pub use caller::{Caller, Client, KnownUser, LoginState};
 pub use metadata::{MAX_DEVICE_ID, MAX_TOKEN, MAX_USER_ID, fits, most as most_metadata};
-pub use refusal::{Refusal, Refused};
+pub use refusal::Refusal;
 pub use refusals::Refusals;
+pub use refused::Refused;
 pub use start::{InFlight, begin};
 
 /// The surroundings of all calls of one worker.

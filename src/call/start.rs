@@ -9,7 +9,8 @@ use tonic::Code as Status;
 
 use super::admit::{Admitted, admit};
 use super::caller::Caller;
-use super::refusal::{Refusal, Refused};
+use super::refusal::Refusal;
+use super::refused::Refused;
 use super::spans::Spans;
 use super::{Arrival, Context, Targets, outcome};
 use crate::auth::Verdict;

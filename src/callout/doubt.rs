@@ -7,7 +7,9 @@
 
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
-use super::{Callout, TextField, fields};
+use super::fields;
+use super::pattern::Pattern;
+use super::text::TextField;
 use crate::routing::canonical::wrapped;
 
 /// Names that services give to the field in which they say why.
@@ -37,23 +39,27 @@ pub struct Doubt {
 
 /// Doubts that an empty response is a yes while nothing is said of the field in
 /// which the service gives its reason.
-pub(super) fn of(callout: &Callout) -> Option<Doubt> {
-    let Callout { method, accept_when, reject_when, reason, .. } = callout;
+pub(super) fn of(
+    output: &MessageDescriptor,
+    accept_when: &Pattern,
+    reject_when: Option<&Pattern>,
+    reason: Option<&TextField>,
+) -> Option<Doubt> {
     // Who says only what a refusal is takes all else for a yes on purpose.
     if accept_when.is_empty() && (reject_when.is_some() || reason.is_none()) {
         return None;
     }
     let named = |path: &[FieldDescriptor]| {
-        accept_when.names(path) || reject_when.as_ref().is_some_and(|pattern| pattern.names(path))
+        accept_when.names(path) || reject_when.is_some_and(|pattern| pattern.names(path))
     };
-    let empty_is_yes = accept_when.matches_empty()
-        && !reject_when.as_ref().is_some_and(super::Pattern::matches_empty);
+    let empty_is_yes =
+        accept_when.matches_empty() && !reject_when.is_some_and(Pattern::matches_empty);
     if !empty_is_yes {
         return None;
     }
     let reason = match reason {
         Some(reason) => reason.clone(),
-        None => supposed_reason(&method.output())?,
+        None => supposed_reason(output)?,
     };
     if named(reason.path()) {
         return None;
@@ -114,7 +120,7 @@ fn named(path: &[FieldDescriptor]) -> impl Iterator<Item = &FieldDescriptor> {
 mod tests {
     use serde_json::{Value as Json, json};
 
-    use super::super::{Config, method, object};
+    use super::super::{Callout, Config, method, object};
     use super::*;
 
     fn doubt(accept_when: Json, reject_when: Option<Json>, reason: Option<&str>) -> Option<Doubt> {

@@ -6,7 +6,6 @@ use std::fmt;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value};
 
-use super::ConfigError;
 use crate::routing::canonical::wrapped;
 use crate::routing::suggest::closest;
 
@@ -78,6 +77,17 @@ pub enum FieldProblem {
         /// The field's type.
         found: String,
     },
+}
+
+/// What is wrong with a [`Config`]: which part of it, where, and what would be right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {problem}")]
+pub struct ConfigError {
+    /// Where in the configuration: `request.connParam.userid`, `reason`.
+    pub path: String,
+    /// What is wrong there.
+    #[source]
+    pub problem: FieldProblem,
 }
 
 /// A place in a JSON value, as a list that grows towards its end.

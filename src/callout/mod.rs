@@ -29,8 +29,8 @@ use serde_json::{Map, Value as Json};
 use tonic::Status;
 
 pub use doubt::Doubt;
-pub use fields::FieldProblem;
 use fields::Place;
+pub use fields::{ConfigError, FieldProblem};
 pub use pattern::Pattern;
 use placeholders::has_placeholders;
 pub use template::{NoFit, Template};
@@ -52,17 +52,6 @@ pub struct Config {
     /// The response's field that tells why it is a no: a field of text, a
     /// number or an enum; `a.b` is field `b` of message `a`.
     pub reason: Option<String>,
-}
-
-/// What is wrong with a [`Config`]: which part of it, where, and what would be right.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: {problem}")]
-pub struct ConfigError {
-    /// Where in the configuration: `request.connParam.userid`, `reason`.
-    pub path: String,
-    /// What is wrong there.
-    #[source]
-    pub problem: FieldProblem,
 }
 
 /// Calls the RPC: request message in, response message out, both serialized.
@@ -181,7 +170,8 @@ impl Callout {
 
     /// What is allowed, and is probably not meant.
     pub fn doubt(&self) -> Option<Doubt> {
-        doubt::of(self)
+        let output = self.method.output();
+        doubt::of(&output, &self.accept_when, self.reject_when.as_ref(), self.reason.as_ref())
     }
 }
 

@@ -5,8 +5,7 @@ use prost_reflect::{
 };
 use serde_json::{Map, Value as Json};
 
-use super::ConfigError;
-use super::fields::{self, Place};
+use super::fields::{self, ConfigError, Place};
 
 /// What a message has in it.
 ///

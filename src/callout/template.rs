@@ -5,9 +5,8 @@ use prost::Message as _;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value};
 
-use super::ConfigError;
 use super::canonical::is_canonical;
-use super::fields::{self, FieldProblem, Place};
+use super::fields::{self, ConfigError, FieldProblem, Place};
 use super::placeholders::{fill, has_placeholders};
 use super::samples::misfit;
 use crate::routing::canonical::wrapped;

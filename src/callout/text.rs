@@ -2,8 +2,7 @@
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 
-use super::ConfigError;
-use super::fields::{self, FieldProblem, Place};
+use super::fields::{self, ConfigError, FieldProblem, Place};
 use crate::routing::canonical::wrapped;
 
 /// A field of text, a number or an enum, perhaps inside of other messages.

@@ -1,5 +1,6 @@
 //! `bridgehead check`: whether a configuration can be used, and what it means.
 
+mod checked;
 mod connections;
 mod report;
 
@@ -11,7 +12,8 @@ use super::failure::Failure;
 use super::output::{Output, print, print_with_verdict};
 use super::{diagnose, runtime};
 use crate::app::{self, Problem, Reflection, Resolved, Resolver};
-use crate::config::{self, Config, Diagnostics, Loaded};
+use crate::config::{self, Config};
+use checked::Checked;
 use report::Report;
 
 /// Check the configuration, resolve every route and print the table.
@@ -40,16 +42,6 @@ pub(super) struct Check {
     /// The format of the result.
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Output::Text)]
     output: Output,
-}
-
-/// What came of a file.
-struct Checked {
-    loaded: Option<Loaded>,
-    resolved: Option<Resolved>,
-    /// What is wrong with it, and what should be looked at.
-    file: Diagnostics,
-    /// What was asked and failed.
-    asked: Option<Diagnostics>,
 }
 
 impl Check {
@@ -118,27 +110,5 @@ impl Check {
             ..problem.clone()
         }));
         problems
-    }
-}
-
-impl Checked {
-    fn verdict(&self) -> Result<(), Failure> {
-        if self.file.has_errors() {
-            return Err(Failure::usage(""));
-        }
-        match &self.asked {
-            Some(asked) if asked.has_errors() => Err(Failure::failed("")),
-            _ => Ok(()),
-        }
-    }
-
-    /// Everything there is to say, in the order of the file.
-    fn all(&self) -> Diagnostics {
-        let mut all = self.file.clone();
-        if let Some(asked) = &self.asked {
-            all.append(asked);
-        }
-        all.tidy();
-        all
     }
 }

@@ -1,10 +1,9 @@
 //! `bridgehead completions`: scripts for shells, made from the same declarations
 //! that parse arguments.
 
-use clap::{Arg, Args, Command, CommandFactory as _, ValueHint};
+use clap::{Arg, Args, Command, ValueHint};
 use clap_complete::Shell;
 
-use super::Cli;
 use super::failure::Failure;
 use super::output::print;
 
@@ -19,10 +18,11 @@ pub(super) struct Completions {
 }
 
 impl Completions {
-    pub(super) fn run(self) -> Result<(), Failure> {
+    /// `program`: the command with all below it.
+    pub(super) fn run(self, program: Command) -> Result<(), Failure> {
         let mut script = Vec::new();
-        let mut command = with_hints(Cli::command());
-        clap_complete::generate(self.shell, &mut command, "bridgehead", &mut script);
+        let mut program = with_hints(program);
+        clap_complete::generate(self.shell, &mut program, "bridgehead", &mut script);
         print(String::from_utf8_lossy(&script).trim_end())
     }
 }
@@ -50,7 +50,10 @@ fn with_hint(argument: Arg) -> Arg {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
+    use crate::cli::Cli;
 
     fn hints(command: &Command, found: &mut Vec<(String, ValueHint)>) {
         for argument in command.get_arguments().filter(|it| it.get_action().takes_values()) {

@@ -6,10 +6,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use clap::{Arg, Args, Command, CommandFactory as _};
+use clap::{Arg, Args, Command};
 use clap_mangen::roff::{Roff, bold, roman};
 
-use super::Cli;
 use super::failure::Failure;
 use super::output::print;
 
@@ -35,8 +34,9 @@ pub(super) struct Man {
 }
 
 impl Man {
-    pub(super) fn run(self) -> Result<(), Failure> {
-        let mut command = Cli::command().disable_help_subcommand(true);
+    /// `program`: the command with all below it.
+    pub(super) fn run(self, program: Command) -> Result<(), Failure> {
+        let mut command = program.disable_help_subcommand(true);
         command.build();
         let unwritten = |error: &io::Error| Failure::failed(format!("cannot write pages: {error}"));
         let root = Page { command: &command, name: PROGRAM.to_owned(), parent: None };

@@ -95,8 +95,8 @@ impl Command {
             Self::Keygen(command) => command.run(),
             Self::Token(command) => command.run(),
             Self::Health(command) => command.run(),
-            Self::Completions(command) => command.run(),
-            Self::Man(command) => command.run(),
+            Self::Completions(command) => command.run(Cli::command()),
+            Self::Man(command) => command.run(Cli::command()),
         }
     }
 }

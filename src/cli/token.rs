@@ -9,14 +9,14 @@ mod signing;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use jsonwebtoken::{Algorithm, Header};
 use serde_json::{Map, Value};
 
 use super::failure::Failure;
 use super::limits;
 use super::output::print;
-use new_key::NewKey;
+use new_key::{Kind, NewKey};
 use signing::SigningKey;
 
 /// Make a JSON Web Token to log in with, or a key to sign tokens with.
@@ -65,19 +65,6 @@ pub(super) struct Token {
     /// Overwrite files that exist. Tokens of the old key are refused then.
     #[arg(long, requires = "new_key")]
     force: bool,
-}
-
-/// What kind of key is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Kind {
-    /// RSA of 2048 bits.
-    Rs256,
-    /// EC on P-256.
-    Es256,
-    /// Ed25519.
-    Eddsa,
-    /// A secret, which signs and verifies tokens.
-    Hs256,
 }
 
 /// How long a token is good for.

@@ -20,8 +20,8 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message};
 
+use super::agreement::{self, Agreement};
 use super::closed::Closed;
-use super::session::{self, Agreement};
 use super::socket::Socket;
 use crate::proto::session::{PushBody, PushEvent, ResponseBody};
 use crate::protocol::seed::Cipher;
@@ -174,7 +174,7 @@ impl Connection {
     /// Takes a frame apart. Answers go to their calls here; a push is left.
     fn receive(&self, frame: Bytes) -> Result<Option<Push>, Closed> {
         if self.cipher.get().is_none() {
-            let chosen = session::server_iv(&frame);
+            let chosen = agreement::server_iv(&frame);
             self.cipher.get_or_init(|| {
                 self.agreement.as_ref().map(|known| known.cipher(chosen.as_deref()))
             });

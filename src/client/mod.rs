@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+mod agreement;
 mod closed;
 mod connection;
 mod options;

@@ -10,19 +10,17 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
+use super::agreement::Agreement;
 use super::closed::Closed;
 use super::connection::{self, Connection, Outgoing, Push, Pushes};
 use super::options::Options;
 use super::place::DialError;
 use super::socket::{self, Socket};
-use crate::proto::session::{
-    AfterConnectBody, CommonResp, PushBody, PushEvent, RequestBody, ResponseBody, SetCxnParamsReq,
-    SetUserParamsReq,
-};
+use crate::proto::session::{CommonResp, RequestBody, ResponseBody, SetUserParamsReq};
 use crate::protocol::Code;
 use crate::protocol::seed::methods::{SET_CXN_PARAMS, SET_USER_PARAMS};
 use crate::protocol::seed::rsa::WrapError;
-use crate::protocol::seed::{Cipher, GREETING, PublicKey, cipher};
+use crate::protocol::seed::{Cipher, GREETING};
 
 /// An open session. A clone is another handle of the same; the session is
 /// closed when the last one is dropped.
@@ -205,40 +203,6 @@ async fn greeting(socket: &mut Socket, url: &str) -> Result<(), ConnectError> {
         None => "nothing".to_owned(),
     };
     Err(ConnectError::NotAGateway { url: url.to_owned(), said })
-}
-
-/// The secrets that a client has told the gateway, from which both derive the
-/// session's cipher.
-pub(super) struct Agreement {
-    key_secret: String,
-    iv_secret: String,
-}
-
-impl Agreement {
-    /// Makes secrets for a session, and puts them into what the device says.
-    pub(super) fn new(device: &mut SetCxnParamsReq, key: &PublicKey) -> Result<Self, WrapError> {
-        let secret = || format!("{:032x}", rand::random::<u128>());
-        let (key_secret, iv_secret) = (secret(), secret());
-        device.aes_key = Some(key.wrap_secret(key_secret.as_bytes())?.into());
-        device.aes_iv = Some(key.wrap_secret(iv_secret.as_bytes())?.into());
-        Ok(Self { key_secret, iv_secret })
-    }
-
-    /// The cipher of a session whose gateway has chosen the IV with `server_iv`, or
-    /// has left it to the client.
-    pub(super) fn cipher(&self, server_iv: Option<&str>) -> Cipher {
-        let iv = server_iv.unwrap_or(&self.iv_secret);
-        Cipher::with_iv(self.key_secret.as_bytes(), cipher::iv_of(iv.as_bytes()))
-    }
-}
-
-/// What the gateway chooses the IV with, where `frame`, the first that comes behind
-/// the greeting, says so. It is never encrypted.
-pub(super) fn server_iv(frame: &[u8]) -> Option<String> {
-    let body = PushBody::decode(frame).ok()?;
-    let is_that = body.event == PushEvent::AfterConnect as i32;
-    let chosen = is_that.then(|| AfterConnectBody::decode(body.data)).and_then(Result::ok)?;
-    (!chosen.aes_iv.is_empty()).then_some(chosen.aes_iv)
 }
 
 fn frame(request: &RequestBody, cipher: Option<&Cipher>) -> Bytes {

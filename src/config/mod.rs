@@ -34,6 +34,7 @@ mod loading;
 mod located;
 mod masking;
 mod operations;
+mod own_metadata;
 mod push;
 mod reading;
 mod schema;
@@ -63,6 +64,7 @@ pub use loading::{
     Loaded, accept, load, load_tolerant, parse, parse_text, parse_tolerant, process_environment,
 };
 pub use operations::{AdminConfig, DrainConfig, LogConfig, LogFormat, LogLevel};
+pub use own_metadata::OwnMetadata;
 pub use push::{PushConfig, PushTls};
 pub use schema::schema;
 pub use secret::{PushToken, Secret, SecretSource};
@@ -70,7 +72,7 @@ pub use session::{DeviceIdFrom, OneSessionPer, Rivals, SessionConfig};
 pub use source::{Source, Span};
 pub use tracing::TracingConfig;
 pub use units::parse_size;
-pub use upstream_metadata::{Authorization, OwnMetadata, UpstreamMetadata};
+pub use upstream_metadata::{Authorization, UpstreamMetadata};
 pub use upstreams::{ClientTls, Descriptors, RouteConfig, UpstreamConfig};
 
 use indexmap::IndexMap;

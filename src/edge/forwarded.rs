@@ -5,6 +5,7 @@
 //! trusted proxies' own. What stands further left is the client's to invent.
 
 mod element;
+mod hop;
 mod node;
 
 use std::net::IpAddr;
@@ -12,6 +13,8 @@ use std::net::IpAddr;
 use hyper::HeaderMap;
 use hyper::header::{FORWARDED, HeaderName, HeaderValue};
 use ipnet::IpNet;
+
+use hop::Hop;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -94,14 +97,6 @@ pub fn client_ip(
 /// Whether an address belongs to a trusted proxy.
 pub(super) fn is_trusted(ip: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|net| net.contains(&ip))
-}
-
-/// What an element of a list says.
-enum Hop {
-    /// Nothing: RFC 9110, section 5.6.1, has empty elements ignored.
-    Empty,
-    At(IpAddr),
-    Unknown,
 }
 
 /// An element of `X-Forwarded-For`.

@@ -15,13 +15,11 @@ mod counters;
 mod labels;
 mod requests;
 mod samples;
+mod series;
 
 use std::sync::Arc;
 
-use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder,
-};
+use prometheus::{Encoder, IntCounter, IntGauge, Registry, TextEncoder};
 
 pub use counters::{Counters, Histograms};
 pub(crate) use labels::labels;
@@ -32,14 +30,11 @@ pub use labels::{
 };
 pub use requests::{Requests, Route};
 pub use samples::{Family, Kind, Sample};
+pub(crate) use series::New;
+use series::add;
 
 /// The type of what [`Metrics::render`] returns.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-/// Seconds. A call within a data centre takes one millisecond, one that is
-/// given up usually five seconds.
-const BUCKETS: [f64; 14] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// All that one gateway counts.
 pub struct Metrics {
@@ -150,9 +145,6 @@ impl Metrics {
     }
 }
 
-/// Makes series of one registry.
-struct New<'a>(&'a Registry);
-
 impl New<'_> {
     fn sessions(&self) -> Sessions {
         Sessions {
@@ -233,57 +225,6 @@ impl New<'_> {
             connects: self.counter("cluster_connects_total", "Connections to NATS."),
         }
     }
-
-    fn counter(&self, name: &str, help: &str) -> IntCounter {
-        let made = IntCounter::with_opts(opts(name, help));
-        self.add(made.unwrap_or_else(|error| never(name, &error)))
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> IntGauge {
-        let made = IntGauge::with_opts(opts(name, help));
-        self.add(made.unwrap_or_else(|error| never(name, &error)))
-    }
-
-    fn counters<L: Labels>(&self, name: &str, help: &str) -> Counters<L> {
-        Counters::new(&self.counters_by(name, help, L::NAMES))
-    }
-
-    fn histograms<L: Labels>(&self, name: &str, help: &str) -> Histograms<L> {
-        Histograms::new(&self.histograms_by(name, help, L::NAMES))
-    }
-
-    /// Counters whose labels are not known yet, such as routes.
-    fn counters_by(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        let made = IntCounterVec::new(opts(name, help), labels);
-        self.add(made.unwrap_or_else(|error| never(name, &error)))
-    }
-
-    fn histograms_by(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
-        let options = HistogramOpts::from(opts(name, help)).buckets(BUCKETS.into());
-        let made = HistogramVec::new(options, labels);
-        self.add(made.unwrap_or_else(|error| never(name, &error)))
-    }
-
-    fn add<C: prometheus::core::Collector + Clone + 'static>(&self, collector: C) -> C {
-        add(self.0, collector.clone());
-        collector
-    }
-}
-
-fn opts(name: &str, help: &str) -> Opts {
-    Opts::new(format!("bridgehead_{name}"), help)
-}
-
-fn add(registry: &Registry, collector: impl prometheus::core::Collector + 'static) {
-    if let Err(error) = registry.register(Box::new(collector)) {
-        never("", &error)
-    }
-}
-
-/// Names and labels are written down here, and a test makes them all.
-#[expect(clippy::panic, reason = "the names above are valid and different, as a test shows")]
-fn never(name: &str, error: &prometheus::Error) -> ! {
-    panic!("the metric {name} cannot be: {error}")
 }
 
 #[cfg(test)]

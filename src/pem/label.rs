@@ -3,7 +3,7 @@
 //! A label is printed only if it is one of these: in a file whose lines are
 //! broken, what stands at a label's place may be a part of the key.
 
-use super::problem::Wanted;
+use super::wanted::Wanted;
 
 /// The kind of a section, as its first line has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

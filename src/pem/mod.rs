@@ -22,6 +22,7 @@ mod label;
 mod problem;
 mod sections;
 mod text;
+mod wanted;
 
 use rustls_pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer,
@@ -35,8 +36,9 @@ use sections::{Section, sections};
 pub use content::Algorithm;
 pub use handshake::handshake;
 pub use identity::{Unfit, authorities, identity};
-pub use problem::{PemError, TextError, Wanted};
+pub use problem::{PemError, TextError};
 pub use text::{secret, text};
+pub use wanted::Wanted;
 
 /// Every certificate in a file; one at least.
 ///

@@ -5,8 +5,9 @@ use zeroize::Zeroizing;
 
 use super::content::{self, Content, NotDer};
 use super::label::Label;
-use super::problem::{PemError, Wanted};
+use super::problem::PemError;
 use super::text;
+use super::wanted::Wanted;
 
 const BEGIN: &str = "-----BEGIN ";
 const DASHES: &str = "-----";

@@ -1,7 +1,8 @@
 //! Files that are not, or not quite, the text that they should be; and secrets
 //! that are one line of text.
 
-use super::problem::{PemError, TextError, Wanted};
+use super::problem::{PemError, TextError};
+use super::wanted::Wanted;
 
 /// UTF-8's byte order mark, which editors of Windows put before a text.
 const MARK: &[u8] = b"\xef\xbb\xbf";

@@ -4,26 +4,7 @@
 use bytes::Bytes;
 
 use super::seed::{Cipher, Seed, ServerIvs};
-use super::{Close, Event, Incoming, Reply};
-use crate::websocket::frame::Opcode;
-
-/// One message of a WebSocket, to be sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Payload {
-    /// [`Opcode::Text`] or [`Opcode::Binary`].
-    pub opcode: Opcode,
-    /// The message.
-    pub bytes: Bytes,
-}
-
-/// A message that the protocol does not know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unreadable {
-    /// Answered with an error. The session goes on, unless it sends many.
-    Strike,
-    /// Ends the session.
-    Fatal(Close),
-}
+use super::{Event, Incoming, Payload, Reply, Unreadable};
 
 /// The protocol of a session, chosen where its connection is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 //! - [`message`]: a client's messages and the replies to them, in no protocol.
 //! - [`event`]: pushes, in no protocol.
 //! - [`codec`]: the protocol of one session, by which it reads and writes.
+//! - [`payload`]: messages of a WebSocket.
 //! - [`seed`]: the first protocol: its frames, its reserved methods, its encryption.
 //! - [`code`]: the codes that replies carry; [`Close`]: those that sessions end with.
 //!
@@ -15,13 +16,15 @@ pub mod event;
 #[cfg(test)]
 mod lines;
 pub mod message;
+pub mod payload;
 pub mod seed;
 
 pub use crate::close::Close;
 pub use code::Code;
-pub use codec::{Codec, Payload, Protocol, Shared, Unreadable};
+pub use codec::{Codec, Protocol, Shared};
 pub use event::Event;
 pub use message::{
     Author, Control, Credentials, Description, Failure, Incoming, Malformed, Outcome, Reply,
     Request, RequestHead, Text, Verdict,
 };
+pub use payload::{Payload, Unreadable};

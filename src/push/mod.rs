@@ -7,11 +7,14 @@
 
 pub mod codec;
 mod counted;
+mod generated;
 mod incoming;
+mod oversize;
 mod receipt;
 mod requests;
 mod service;
 mod span;
+mod stopping;
 mod stream;
 pub mod tokens;
 
@@ -19,7 +22,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Response};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -34,14 +36,10 @@ use crate::tls::Tls;
 use crate::trace::Tracing;
 use counted::Counted;
 use generated::push_service_server::PushServiceServer;
+use oversize::mend_status;
 use service::Service;
+use stopping::stopping;
 use tokens::Tokens;
-
-/// The server's side of the Push API as generated, with [`codec`] for its codec.
-#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::pedantic)]
-mod generated {
-    include!(concat!(env!("OUT_DIR"), "/push_server/bridgehead.push.v1.rs"));
-}
 
 /// The largest request: gRPC's usual 4 MiB.
 const MAX_REQUEST: usize = 4 * 1024 * 1024;
@@ -154,29 +152,4 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-/// Waits until the server is to stop.
-async fn stopping(mut stopped: watch::Receiver<bool>) {
-    // An error means that the server was dropped: the end as well.
-    let _end = stopped.wait_for(|stop| *stop).await;
-}
-
-/// tonic refuses a message over the limit with `OUT_OF_RANGE`; gRPC's own code
-/// for that, which other implementations use, is `RESOURCE_EXHAUSTED`.
-fn mend_status<B>(mut response: Response<B>) -> Response<B> {
-    let headers = response.headers_mut();
-    let is_out_of_range = headers.get("grpc-status").is_some_and(|status| status == "11");
-    let is_too_large = |message: &HeaderValue| is_too_large(message.as_bytes());
-    if is_out_of_range && headers.get("grpc-message").is_some_and(is_too_large) {
-        headers.insert("grpc-status", HeaderValue::from_static("8"));
-    }
-    response
-}
-
-/// Whether a status message is tonic's of a message over the limit. In headers
-/// it is percent-encoded.
-fn is_too_large(message: &[u8]) -> bool {
-    message.starts_with(b"Error, decoded message length too large")
-        || message.starts_with(b"Error,%20decoded%20message%20length%20too%20large")
 }

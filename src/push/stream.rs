@@ -15,9 +15,11 @@ use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
 
 use super::counted::{Counted, Ongoing};
+use super::oversize::is_too_large;
 use super::receipt::{Of, PushReceipt};
+use super::requests;
 use super::span::{PushSpan, Traced};
-use super::{is_too_large, requests, stopping};
+use super::stopping::stopping;
 use crate::broker::{Broker, Lane, Push, Receipts};
 use crate::proto::push::PushRequest;
 
@@ -199,7 +201,7 @@ async fn begin(
     Ok(Some(Pushed::begin(broker, counted, traced, id, push, lane).await))
 }
 
-/// As `super::mend_status`, for a message within a stream.
+/// As `oversize::mend_status`, for a message within a stream.
 fn mend(status: Status) -> Status {
     if status.code() == Code::OutOfRange && is_too_large(status.message().as_bytes()) {
         return Status::resource_exhausted(status.message());

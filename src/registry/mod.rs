@@ -20,6 +20,7 @@ mod presence;
 mod shards;
 mod target;
 mod watch;
+mod watcher;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -31,12 +32,13 @@ use parking_lot::MutexGuard;
 use crate::close::{ABNORMAL, Close};
 use shards::{Shards, Table, remove};
 use target::By;
-use watch::Watcher;
+use watcher::Watcher;
 
 pub use clock::Clock;
 pub use presence::{NoSessionId, Presence, SessionId};
 pub use target::Target;
-pub use watch::{Behind, Change, Event, Watch};
+pub use watch::{Behind, Watch};
+pub use watcher::{Change, Event};
 
 /// Which earlier sessions a login ends.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -274,26 +276,6 @@ impl Registry {
         }
         let Found { present, absent_users, absent_sessions, .. } = found;
         Selection { present, absent_users, absent_sessions }
-    }
-
-    /// Watches the sessions that a target selects: those that are here now,
-    /// and then all that happens to them. Between the two nothing is missed,
-    /// and nothing is told twice.
-    pub fn watch(self: &Arc<Self>, target: Target) -> (Vec<Arc<Presence>>, Watch) {
-        let (watch, watcher) = Watch::new(self, target);
-        let mut present = Vec::new();
-        for mut shard in self.sessions.all() {
-            let wanted = shard.table.iter().filter(|presence| watcher.wants(presence));
-            present.extend(wanted.map(Arc::clone));
-            shard.watchers.push(Arc::clone(&watcher));
-        }
-        (present, watch)
-    }
-
-    fn unwatch(&self, watcher: &Arc<Watcher>) {
-        for mut shard in self.sessions.all() {
-            shard.watchers.retain(|known| !Arc::ptr_eq(known, watcher));
-        }
     }
 
     /// Brings a session in, in place of its own earlier presence where there

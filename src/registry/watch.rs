@@ -5,7 +5,6 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::SystemTime;
 
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Notify, mpsc};
@@ -13,36 +12,11 @@ use tokio::sync::{Notify, mpsc};
 use super::Registry;
 use super::presence::Presence;
 use super::target::Target;
+use super::watcher::{Event, Watcher};
 
 /// Events that may wait for one watcher: more than the sessions of a gateway,
 /// so that all of them may go at once. They take memory only while they wait.
 const QUEUE: usize = 128 * 1024;
-
-/// Something that happened to a session.
-#[derive(Debug, Clone)]
-pub struct Event {
-    /// What happened.
-    pub change: Change,
-    /// To which session.
-    pub presence: Arc<Presence>,
-    /// When.
-    pub at: SystemTime,
-}
-
-/// What can happen to a session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// It has logged in.
-    Connected,
-    /// It is over, or has logged in as somebody else.
-    Disconnected {
-        /// The close code; 1006 without a close frame, 0 where the session
-        /// goes on as somebody else.
-        code: u16,
-        /// What was said about it.
-        reason: Arc<str>,
-    },
-}
 
 /// A watcher that has fallen behind; what it was not told is lost to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -56,17 +30,30 @@ pub struct Watch {
     events: mpsc::Receiver<Event>,
 }
 
-/// A watcher as the registry sees it.
-pub(super) struct Watcher {
-    target: Target,
-    queue: mpsc::Sender<Event>,
-    behind: AtomicBool,
-    /// For whom nothing comes into the queue any more.
-    fell_behind: Notify,
+impl Registry {
+    /// Watches the sessions that a target selects: those that are here now,
+    /// and then all that happens to them. Between the two nothing is missed,
+    /// and nothing is told twice.
+    pub fn watch(self: &Arc<Self>, target: Target) -> (Vec<Arc<Presence>>, Watch) {
+        let (watch, watcher) = Watch::new(self, target);
+        let mut present = Vec::new();
+        for mut shard in self.sessions.all() {
+            let wanted = shard.table.iter().filter(|presence| watcher.wants(presence));
+            present.extend(wanted.map(Arc::clone));
+            shard.watchers.push(Arc::clone(&watcher));
+        }
+        (present, watch)
+    }
+
+    fn unwatch(&self, watcher: &Arc<Watcher>) {
+        for mut shard in self.sessions.all() {
+            shard.watchers.retain(|known| !Arc::ptr_eq(known, watcher));
+        }
+    }
 }
 
 impl Watch {
-    pub(super) fn new(registry: &Arc<Registry>, target: Target) -> (Self, Arc<Watcher>) {
+    fn new(registry: &Arc<Registry>, target: Target) -> (Self, Arc<Watcher>) {
         let (queue, events) = mpsc::channel(QUEUE);
         let (behind, fell_behind) = (AtomicBool::new(false), Notify::new());
         let watcher = Arc::new(Watcher { target, queue, behind, fell_behind });
@@ -103,25 +90,5 @@ impl Drop for Watch {
         if let Some(registry) = self.registry.upgrade() {
             registry.unwatch(&self.watcher);
         }
-    }
-}
-
-impl Watcher {
-    /// Whether the watcher wants to know of a session.
-    pub(super) fn wants(&self, presence: &Presence) -> bool {
-        self.target.selects(presence)
-    }
-
-    /// Tells the watcher; `false`: it has fallen behind.
-    pub(super) fn tell(&self, event: &Event) -> bool {
-        if self.behind.load(Ordering::Acquire) {
-            return false;
-        }
-        if self.wants(&event.presence) && self.queue.try_send(event.clone()).is_err() {
-            self.behind.store(true, Ordering::Release);
-            self.fell_behind.notify_one();
-            return false;
-        }
-        true
     }
 }

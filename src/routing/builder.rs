@@ -6,13 +6,15 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use prost_reflect::{Cardinality, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor};
+use prost_reflect::{Cardinality, Kind, MessageDescriptor, MethodDescriptor};
 use prost_types::method_options::IdempotencyLevel;
 
 use super::descriptors::{DescriptorError, Descriptors};
-use super::identity::{self, Layout, Places, Slot};
+use super::field::field_named;
+use super::identity::{self, Layout, Slot};
 use super::nest::{self, Holder, Nest};
 use super::pattern::PublicMethods;
+use super::places::Places;
 use super::response::VerdictField;
 use super::route::Route;
 use super::shape::Shape;
@@ -305,11 +307,6 @@ impl<U> TableBuilder<U> {
         };
         Ok(Some(Holder { number: field.number(), is_group: field.is_group(), layout }))
     }
-}
-
-/// A field by its name in the proto file or its JSON name.
-pub(super) fn field_named(message: &MessageDescriptor, name: &str) -> Option<FieldDescriptor> {
-    message.get_field_by_name(name).or_else(|| message.get_field_by_json_name(name))
 }
 
 fn is_unary(method: &MethodDescriptor) -> bool {

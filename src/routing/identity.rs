@@ -8,7 +8,6 @@ use bytes::BufMut;
 use prost_reflect::{FieldDescriptor, MessageDescriptor};
 
 use super::form::Form;
-use super::nest::Nest;
 use super::shape::Shape;
 use crate::wire;
 
@@ -232,17 +231,6 @@ pub struct Slot {
     pub layout: Arc<Layout>,
     /// The wire types of the request message's fields.
     pub shape: Shape,
-}
-
-/// Where a request message has the caller's identity.
-#[derive(Debug)]
-pub(super) enum Places {
-    /// Nowhere.
-    None,
-    /// In one top-level field.
-    Top(Slot),
-    /// Below the top level too, or in a group.
-    Nested(Box<Nest>),
 }
 
 #[cfg(test)]

@@ -16,10 +16,12 @@
 mod builder;
 pub mod canonical;
 mod descriptors;
+mod field;
 mod form;
 pub mod identity;
 mod nest;
 mod pattern;
+mod places;
 mod response;
 mod route;
 pub mod shape;

@@ -248,7 +248,7 @@ pub(super) fn way_below(input: &MessageDescriptor, name: &str) -> Option<String>
                 let dot = if way.is_empty() { "" } else { "." };
                 format!("{way}{dot}{}", field.json_name())
             };
-            if let Some(found) = super::builder::field_named(inner, name)
+            if let Some(found) = super::field::field_named(inner, name)
                 && !inner.is_map_entry()
             {
                 return Some(format!("{way}.{}", found.json_name()));
@@ -593,7 +593,7 @@ mod tests {
 
     #[test]
     fn a_request_that_is_nothing_but_the_top_level_takes_the_straight_line() {
-        use super::super::identity::Places;
+        use super::super::places::Places;
         let proto = "syntax = \"proto3\"; package t; service S { rpc M(Req) returns (Req); }
             message Id { string userId = 1; } message Req { Id id = 1; Deep deep = 2; }
             message Deep { repeated Deep deeper = 1; }";

@@ -34,7 +34,7 @@ impl VerdictField {
     /// The place, if the response has a singular message field of this name
     /// whose message has an integer or enum `code`.
     pub(super) fn of(output: &MessageDescriptor, name: &str) -> Option<Self> {
-        let field = super::builder::field_named(output, name).filter(|field| !field.is_list())?;
+        let field = super::field::field_named(output, name).filter(|field| !field.is_list())?;
         let Kind::Message(message) = field.kind() else { return None };
         let code = message.get_field_by_name("code").filter(|code| !code.is_list())?;
         let code_type = match code.kind() {

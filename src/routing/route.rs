@@ -9,7 +9,8 @@ use http::HeaderValue;
 use http::uri::PathAndQuery;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 
-use super::identity::{Layout, Places};
+use super::identity::Layout;
+use super::places::Places;
 use super::response::VerdictField;
 use super::splice::{SpliceError, check, splice};
 use super::status::StatusCodes;

@@ -24,7 +24,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 use zeroize::Zeroizing;
 
-use super::{Config, StartError, Tls};
+use super::config::{Config, StartError, Tls};
 use crate::pem::{self, PemError};
 
 /// Spans that may wait for the collector.

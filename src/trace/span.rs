@@ -10,7 +10,7 @@ use opentelemetry::trace::{
 use opentelemetry::{InstrumentationScope, KeyValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
-use super::Tracing;
+use super::handle::Tracing;
 
 /// Bytes of what is said of a failure.
 const MAX_REASON: usize = 1024;

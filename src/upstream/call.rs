@@ -13,9 +13,9 @@ use tonic::{Code, Status};
 use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::exchange::{InFlight, Sending, is_late};
-use super::failure::{Failure, Fate};
+use super::failure::{Failure, Fate, Origin};
 use super::metadata::{Metadata, Own, Timeout};
-use super::occupancy::Permit;
+use super::permit::Permit;
 use super::pool::{Pool, Unavailable};
 use super::requests::Outlet;
 use super::trail::Trail;
@@ -68,16 +68,6 @@ pub struct CallError {
     pub origin: Origin,
     /// The address the call was last sent to, if it was sent at all.
     pub endpoint: Option<Arc<str>>,
-}
-
-/// Where a status came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// The service answered with it.
-    Service,
-    /// The gateway made it: the service did not answer in time, or at all, or
-    /// not in gRPC.
-    Gateway,
 }
 
 /// How far an attempt goes before the call has succeeded, and cannot be sent again.

@@ -10,18 +10,19 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use h2::client::{Builder, SendRequest};
-use h2::{Ping, PingPong, Reason};
+use h2::{Ping, PingPong};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
+use super::closed::Closed;
 use super::dial::Io;
 use super::endpoint::Endpoint;
 use super::framing::Payload;
 use super::greeting::{self, Ended};
 use super::liveness::Signs;
-use super::occupancy::{MAX_STREAMS, Occupancy, Permit};
+use super::occupancy::{Kind, MAX_STREAMS, Occupancy};
 use super::pace::Pace;
 use super::tap::{Heard, Tapped};
 use super::waiters::Waiters;
@@ -139,15 +140,6 @@ pub(super) struct Opened {
     pub(super) pings: Option<PingPong>,
     /// Whether the peer has answered the first one.
     pub(super) ponged: bool,
-}
-
-/// Why a connection takes no new calls.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Closed {
-    /// The peer said goodbye (GOAWAY without an error): calls in flight finish.
-    Goodbye,
-    /// It broke.
-    Broken(String),
 }
 
 /// How a connection is to be spoken over.
@@ -268,17 +260,17 @@ impl Connection {
         self.requests.current_max_send_streams()
     }
 
-    /// Takes room for a call.
-    pub(super) fn admit(self: &Arc<Self>) -> Permit {
-        let permit = Permit::new(Arc::clone(self));
+    /// A call has taken room.
+    pub(super) fn entered(&self) {
+        self.occupancy.entered();
         if self.resting.load(Ordering::Relaxed) {
             self.stir.notify_one();
         }
-        permit
     }
 
     /// A call has left.
-    pub(super) fn left(&self) {
+    pub(super) fn left(&self, kind: Kind) {
+        self.occupancy.left(kind);
         self.waiters.wake_one();
     }
 
@@ -412,16 +404,6 @@ impl Connection {
     fn wake_if_room(&self) {
         if !self.waiters.is_empty() && self.room().is_some() {
             self.waiters.wake_one();
-        }
-    }
-}
-
-impl From<h2::Error> for Closed {
-    fn from(error: h2::Error) -> Self {
-        if error.is_go_away() && error.reason() == Some(Reason::NO_ERROR) {
-            Self::Goodbye
-        } else {
-            Self::Broken(error.to_string())
         }
     }
 }

@@ -24,7 +24,7 @@ use super::connection::Connection;
 use super::failure::{Failure, Fate, code_of_http};
 use super::framing::{self, Decoder, Violation};
 use super::linger::{self, Abandoned, Evidence};
-use super::occupancy::Permit;
+use super::permit::Permit;
 use super::requests::Outlet;
 use super::status::{says_ok, says_over, status_of};
 use super::stream::ClientStream;

@@ -8,8 +8,6 @@ use h2::Reason;
 use http::StatusCode;
 use tonic::{Code, Status};
 
-use super::call::Origin;
-
 /// One attempt that did not bring a response message.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -17,6 +15,16 @@ pub(super) struct Failure {
     pub(super) origin: Origin,
     pub(super) fate: Fate,
     pub(super) fault: Fault,
+}
+
+/// Where a status came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The service answered with it.
+    Service,
+    /// The gateway made it: the service did not answer in time, or at all, or
+    /// not in gRPC.
+    Gateway,
 }
 
 /// Whether the service can have executed the call.

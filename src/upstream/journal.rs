@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tracing::{debug, info, warn};
 
-use super::connection::Closed;
+use super::closed::Closed;
 use super::liveness::LOOK;
 
 /// How often the same endpoint's failure to connect is a warning.

@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::{Answers, Connection};
-use super::occupancy::Permit;
+use super::permit::Permit;
 use super::status::says_over;
 use super::stream::ClientStream;
 

@@ -20,6 +20,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
 
+use super::header_size::header_size;
 use super::rules::Rules;
 
 /// How many headers a call has of its own, at most.
@@ -37,13 +38,6 @@ pub struct Metadata {
     own: Option<&'static [HeaderName; OWN]>,
     /// What was applied to it: the values that it set stay secret.
     rules: Option<Arc<Rules>>,
-}
-
-/// What a header counts for in a list whose size a peer limits: RFC 9113,
-/// section 6.5.2.
-#[must_use]
-pub const fn header_size(name: &str, value: usize) -> usize {
-    name.len() + value + 32
 }
 
 /// What a call's headers count for, without any metadata: those of HTTP/2 and of

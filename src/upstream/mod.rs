@@ -21,13 +21,15 @@
 //!   `stream` HTTP/2
 //! - `linger`: what becomes of a call that nobody waits for any more, and `pace`:
 //!   how fast it is reset
-//! - `connection`: one HTTP/2 connection; `occupancy`: the calls on it; `liveness` judges by what `monitor` and
-//!   `tap` see of it whether it is alive
+//! - `connection`: one HTTP/2 connection; `occupancy`: the calls on it, and `permit`:
+//!   the room for one; `liveness` judges by what `monitor` and `tap` see of it
+//!   whether it is alive
 //!
 //! Connections come from here:
 //!
 //! - `address`, `tls`, `source`: what the configuration says
 //! - `resolver`, `resolve`: names to endpoints, again and again
+//! - `keepers` start, for each worker, what keeps its connections
 //! - `reconnect`, `backoff`: one connection kept open; `endpoint`, `journal`
 //!   know and tell how it is
 //! - `dial`: TCP, TLS, Unix sockets; `greeting`: what a peer is that does not
@@ -37,15 +39,19 @@ mod address;
 mod backoff;
 mod balance;
 mod call;
+mod closed;
 mod connection;
+mod destination;
 mod dial;
 mod endpoint;
 mod exchange;
 mod failure;
 mod framing;
 mod greeting;
+mod header_size;
 mod health;
 mod journal;
+mod keepers;
 mod linger;
 mod liveness;
 mod metadata;
@@ -53,6 +59,7 @@ mod monitor;
 mod occupancy;
 mod open;
 mod pace;
+mod permit;
 mod pool;
 mod probe;
 mod reconnect;
@@ -86,14 +93,17 @@ use source::Source;
 
 pub use address::{Address, AddressError};
 pub use backoff::Backoff;
-pub use call::{Call, CallError, Origin};
+pub use call::{Call, CallError};
+pub use destination::Destination;
+pub use failure::Origin;
+pub use header_size::header_size;
 pub use journal::Counts;
-pub use metadata::{Metadata, OWN, Own, call_size, header_size};
+pub use metadata::{Metadata, OWN, Own, call_size};
 pub use probe::{Unfit, UnfitKind, probe};
 pub use requests::{Requests, Unsent};
 pub use resolver::{Lookup, Resolver, SystemResolver};
 pub use response::Response;
-pub use rules::{Destination, Rules};
+pub use rules::Rules;
 pub use tls::{Pem, TlsConfig, TlsError};
 pub use trail::{Attempt, Trail};
 
@@ -348,7 +358,7 @@ impl Upstream {
     /// `None` for a worker that the upstream was not made for.
     fn pool(&self, worker: usize) -> Option<&Arc<Pool>> {
         let start =
-            || Pool::start(&self.sources, self.config.connections, Arc::clone(&self.journal));
+            || keepers::start(&self.sources, self.config.connections, Arc::clone(&self.journal));
         self.pools.get(worker).map(|pool| pool.get_or_init(start))
     }
 }

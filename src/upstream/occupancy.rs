@@ -4,10 +4,7 @@
 //! response has begun, and may be idle after that for as long as it likes: a
 //! connection that is silent under nothing but such streams is no hung service.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-use super::connection::Connection;
 
 /// The most streams on one connection, those included that are abandoned and not
 /// reset yet. However few of them are read, the connection's window has room
@@ -43,6 +40,46 @@ impl Occupancy {
     pub(super) fn passing(&self) -> usize {
         self.calls().saturating_sub(self.listening.load(Ordering::Relaxed))
     }
+
+    /// There is one call more: a unary one, unless it opens a stream.
+    pub(super) fn entered(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A unary call is a stream. `false`: there are too many of those. `limit`: how
+    /// many calls the peer takes at once.
+    pub(super) fn opens_stream(&self, limit: usize) -> bool {
+        let most = MAX_STREAMS.min(share(limit));
+        if self.streams.fetch_add(1, Ordering::Relaxed) >= most {
+            self.streams.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        true
+    }
+
+    /// A stream goes on as another kind.
+    pub(super) fn changed(&self, from: Kind, to: Kind) {
+        let count = |kind| match kind {
+            Kind::Unary | Kind::Opening => None,
+            Kind::Listening => Some(&self.listening),
+            Kind::Abandoned => Some(&self.abandoned),
+        };
+        if let Some(count) = count(to) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(count) = count(from) {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A call of this kind is over.
+    pub(super) fn left(&self, kind: Kind) {
+        if kind != Kind::Unary {
+            self.changed(kind, Kind::Opening);
+            self.streams.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.calls.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// How many of the calls that a peer takes at once may be streams: they stay for
@@ -53,7 +90,7 @@ fn share(limit: usize) -> usize {
 
 /// What a call is, as far as a connection is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Unary,
     /// A stream without a response yet.
     Opening,
@@ -61,81 +98,6 @@ enum Kind {
     Listening,
     /// One that is to be reset.
     Abandoned,
-}
-
-/// Room for one call on a connection, given back when dropped.
-pub(super) struct Permit {
-    connection: Arc<Connection>,
-    kind: Kind,
-}
-
-impl Permit {
-    /// Takes room for a call.
-    pub(super) fn new(connection: Arc<Connection>) -> Self {
-        connection.occupancy().calls.fetch_add(1, Ordering::Relaxed);
-        Self { connection, kind: Kind::Unary }
-    }
-
-    pub(super) fn connection(&self) -> &Arc<Connection> {
-        &self.connection
-    }
-
-    /// The call is a stream. `false`: there are too many of those.
-    pub(super) fn opens_stream(&mut self) -> bool {
-        let most = MAX_STREAMS.min(share(self.connection.peers_limit()));
-        let streams = &self.connection.occupancy().streams;
-        if streams.fetch_add(1, Ordering::Relaxed) >= most {
-            streams.fetch_sub(1, Ordering::Relaxed);
-            return false;
-        }
-        self.kind = Kind::Opening;
-        true
-    }
-
-    pub(super) fn is_stream(&self) -> bool {
-        self.kind != Kind::Unary
-    }
-
-    /// The call's response has begun.
-    pub(super) fn answered(&mut self) {
-        if self.kind == Kind::Opening {
-            self.change_to(Kind::Listening);
-        }
-    }
-
-    /// The caller does not want the rest of it.
-    pub(super) fn abandoned(&mut self) {
-        if self.is_stream() {
-            self.change_to(Kind::Abandoned);
-        }
-    }
-
-    fn change_to(&mut self, kind: Kind) {
-        let occupancy = self.connection.occupancy();
-        let count = |kind| match kind {
-            Kind::Unary | Kind::Opening => None,
-            Kind::Listening => Some(&occupancy.listening),
-            Kind::Abandoned => Some(&occupancy.abandoned),
-        };
-        if let Some(count) = count(kind) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-        if let Some(count) = count(self.kind) {
-            count.fetch_sub(1, Ordering::Relaxed);
-        }
-        self.kind = kind;
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        if self.is_stream() {
-            self.change_to(Kind::Opening);
-            self.connection.occupancy().streams.fetch_sub(1, Ordering::Relaxed);
-        }
-        self.connection.occupancy().calls.fetch_sub(1, Ordering::Relaxed);
-        self.connection.left();
-    }
 }
 
 #[cfg(test)]

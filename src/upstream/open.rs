@@ -8,10 +8,10 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use super::Upstream;
-use super::call::{self, Call, Goal, MAX_TIMEOUT, Origin};
+use super::call::{self, Call, Goal, MAX_TIMEOUT};
 use super::exchange::InFlight;
-use super::failure::{Failure, Fate, Fault};
-use super::occupancy::Permit;
+use super::failure::{Failure, Fate, Fault, Origin};
+use super::permit::Permit;
 use super::requests::{Outlet, Requests};
 use super::response::{Begun, Limits, Report, Response, Rest};
 

@@ -14,19 +14,17 @@ use super::endpoint::Endpoint;
 use super::failure::{Failure, Fault};
 use super::health::{self, Health, Share};
 use super::journal::Journal;
-use super::occupancy::Permit;
-use super::reconnect;
-use super::resolve;
+use super::permit::Permit;
 use super::retry::RetryBudget;
-use super::source::Source;
 use super::waiters::Waiters;
 
 /// The connections and what is known about them.
 pub(super) struct Pool {
-    connections: usize,
+    /// To each endpoint.
+    pub(super) connections: usize,
     journal: Arc<Journal>,
     state: Mutex<State>,
-    waiters: Arc<Waiters>,
+    pub(super) waiters: Arc<Waiters>,
     pub(super) retries: Mutex<RetryBudget>,
     /// Tells the tasks that resolve names to do so again soon. Dropped with the
     /// pool, which ends them.
@@ -65,32 +63,23 @@ enum Choice {
 pub(super) struct Unavailable(pub(super) Arc<str>);
 
 impl Pool {
-    /// Starts connecting to everything that `sources` name. Must be called
-    /// inside the worker's runtime.
-    pub(super) fn start(
-        sources: &[Source],
-        connections: usize,
-        journal: Arc<Journal>,
-    ) -> Arc<Self> {
-        let pool = Arc::new(Self {
+    /// A pool without endpoints.
+    pub(super) fn new(connections: usize, journal: Arc<Journal>) -> Arc<Self> {
+        Arc::new(Self {
             connections,
             journal,
             state: Mutex::default(),
             waiters: Arc::default(),
             retries: Mutex::new(RetryBudget::new(Instant::now())),
             stale: watch::Sender::new(()),
-        });
-        for (index, source) in sources.iter().enumerate() {
-            match source {
-                Source::Single(target) => pool.add(target.clone(), index),
-                Source::Name(name) => {
-                    pool.state.lock().unresolved += 1;
-                    let stale = pool.stale.subscribe();
-                    tokio::spawn(resolve::keep(Arc::downgrade(&pool), name.clone(), index, stale));
-                }
-            }
-        }
-        pool
+        })
+    }
+
+    /// There is a name whose endpoints are still to be found. What is returned asks
+    /// for it to be resolved again soon, and ends with the pool.
+    pub(super) fn expect_name(&self) -> watch::Receiver<()> {
+        self.state.lock().unresolved += 1;
+        self.stale.subscribe()
     }
 
     /// Takes room for one call, waiting for it if there is a prospect. Prefers
@@ -133,7 +122,7 @@ impl Pool {
             && avoid.is_none()
             && let Some(connection) = state.trial()
         {
-            return Choice::Found(connection.admit());
+            return Choice::Found(Permit::new(connection));
         }
         if let Some(avoid) = avoid {
             let others: Vec<_> = state
@@ -143,12 +132,12 @@ impl Pool {
                 .collect();
             let room = |connection: &&Arc<Connection>| connection.room();
             if let Some(connection) = least_of_two(&others, room, random) {
-                return Choice::Found(connection.admit());
+                return Choice::Found(Permit::new(connection));
             }
         }
         let room = |connection: &Arc<Connection>| connection.room();
         if let Some(connection) = least_of_two(&state.eligible, room, random) {
-            return Choice::Found(connection.admit());
+            return Choice::Found(Permit::new(connection));
         }
         let prospect = !state.eligible.is_empty()
             || state.unresolved > 0
@@ -256,20 +245,22 @@ impl Pool {
         }
     }
 
-    /// Adds an endpoint and starts connecting to it.
-    pub(super) fn add(self: &Arc<Self>, target: Target, source: usize) {
+    /// Adds an endpoint, which is to be connected to.
+    pub(super) fn add(&self, target: Target, source: usize) -> Arc<Endpoint> {
         let journal = Arc::clone(&self.journal);
         let endpoint = Arc::new(Endpoint::new(target, source, self.connections, journal));
         self.state.lock().endpoints.push(Arc::clone(&endpoint));
-        for index in 0..self.connections {
-            let pool = Arc::downgrade(self);
-            let waiters = Arc::clone(&self.waiters);
-            tokio::spawn(reconnect::keep(pool, Arc::clone(&endpoint), index, waiters));
-        }
+        endpoint
     }
 
-    /// Makes the endpoints of one name those that it resolves to now.
-    pub(super) fn resolved(self: &Arc<Self>, source: usize, first: bool, targets: Vec<Target>) {
+    /// Makes the endpoints of one name those that it resolves to now. Returns the new
+    /// ones, which are to be connected to.
+    pub(super) fn resolved(
+        &self,
+        source: usize,
+        first: bool,
+        targets: Vec<Target>,
+    ) -> Vec<Arc<Endpoint>> {
         let mut state = self.state.lock();
         if first {
             state.unresolved = state.unresolved.saturating_sub(1);
@@ -292,10 +283,9 @@ impl Pool {
         state.connections.retain(|connection| !connection.endpoint().is_retired());
         state.sort_out();
         drop(state);
-        for target in fresh {
-            self.add(target, source);
-        }
+        let fresh = fresh.into_iter().map(|target| self.add(target, source)).collect();
         self.waiters.wake_all();
+        fresh
     }
 
     /// A name could not be resolved. What it resolved to before stays.

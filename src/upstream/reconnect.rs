@@ -10,7 +10,8 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::backoff::Backoff;
-use super::connection::{Closed, Connection, Opened};
+use super::closed::Closed;
+use super::connection::{Connection, Opened};
 use super::dial::CONNECT_TIMEOUT;
 use super::endpoint::{Endpoint, Phase};
 use super::liveness::{LOOK, Renewals, Standing};
@@ -28,13 +29,16 @@ const FIRST_WAIT: Duration = Duration::from_millis(50);
 /// return, and one connection attempt a second harms nobody.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
+/// Keeps all connections to an endpoint of a pool open, in the background.
+pub(super) fn start(pool: &Arc<Pool>, endpoint: &Arc<Endpoint>) {
+    for index in 0..pool.connections {
+        let waiters = Arc::clone(&pool.waiters);
+        tokio::spawn(keep(Arc::downgrade(pool), Arc::clone(endpoint), index, waiters));
+    }
+}
+
 /// Runs until the endpoint is retired or the pool is gone.
-pub(super) async fn keep(
-    pool: Weak<Pool>,
-    endpoint: Arc<Endpoint>,
-    index: usize,
-    waiters: Arc<Waiters>,
-) {
+async fn keep(pool: Weak<Pool>, endpoint: Arc<Endpoint>, index: usize, waiters: Arc<Waiters>) {
     let backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     let renewals = Renewals::new();
     let mut keeper = Keeper { pool, endpoint, index, waiters, backoff, renewals, lost: false };

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::pool::Pool;
+use super::reconnect;
 use super::resolver;
 use super::source::Name;
 
@@ -33,7 +34,9 @@ pub(super) async fn keep(
         let problem = match found {
             Ok(addresses) => {
                 let targets = addresses.into_iter().map(|address| name.target(address)).collect();
-                pool.resolved(source, first, targets);
+                for endpoint in pool.resolved(source, first, targets) {
+                    reconnect::start(&pool, &endpoint);
+                }
                 pool.journal().resolved(&name.label);
                 None
             }

@@ -13,8 +13,9 @@ use http::response::Parts;
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
-use super::call::{CallError, Origin};
+use super::call::CallError;
 use super::exchange::{Ended, InFlight};
+use super::failure::Origin;
 use super::pool::Pool;
 use super::requests::Outlet;
 use super::trail::Trail;

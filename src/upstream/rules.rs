@@ -1,15 +1,11 @@
-//! What metadata the calls of one upstream carry, other than usual; and an
-//! upstream together with that.
+//! What metadata the calls of one upstream carry, other than usual.
 
 use std::fmt;
-use std::ops::Deref;
-use std::sync::Arc;
 
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 
-use super::Upstream;
-use super::metadata::header_size;
+use super::header_size::header_size;
 
 /// How the metadata of an upstream's calls differs from what all calls carry.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -67,23 +63,6 @@ impl fmt::Debug for Rules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let set: Vec<_> = self.set.keys().collect();
         f.debug_struct("Rules").field("drop", &self.drop).field("set", &set).finish()
-    }
-}
-
-/// Where calls go, and what metadata they carry there.
-#[derive(Debug, Clone)]
-pub struct Destination {
-    /// The service.
-    pub upstream: Arc<Upstream>,
-    /// `None`: calls carry what is usual.
-    pub rules: Option<Arc<Rules>>,
-}
-
-impl Deref for Destination {
-    type Target = Arc<Upstream>;
-
-    fn deref(&self) -> &Arc<Upstream> {
-        &self.upstream
     }
 }
 

@@ -10,45 +10,26 @@
 
 mod disguise;
 mod jwk;
+mod key;
 mod pem;
+mod problem;
 mod secret;
+mod text;
 
 use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
-};
 use jsonwebtoken::{Algorithm, DecodingKey};
 
-use crate::pem::PemError;
+use key::{Key, Kind};
+use text::text;
 
-/// RFC 7518, 3.2: a secret is at least as long as the hash.
-const MIN_SECRET: usize = 32;
+pub use problem::KeyProblem;
 
 /// At least one key.
 #[derive(Debug)]
 pub struct KeySet(Vec<Key>);
-
-struct Key {
-    id: Option<String>,
-    kind: Kind,
-    /// The only one of the kind's algorithms that the key's issuer wants it
-    /// used with.
-    only: Option<Algorithm>,
-    decoding: DecodingKey,
-}
-
-/// What a key is, and so what it may be used with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Hmac,
-    Rsa,
-    P256,
-    P384,
-    Ed25519,
-}
 
 /// A file that no token can be checked with.
 #[derive(Debug, thiserror::Error)]
@@ -59,75 +40,6 @@ pub struct KeysError {
     /// What is wrong with it.
     #[source]
     pub problem: KeyProblem,
-}
-
-/// What can be wrong with keys. No message repeats a byte of a key.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyProblem {
-    /// The file cannot be read.
-    #[error("cannot be read: {0}")]
-    Unreadable(io::Error),
-    /// JSON, but not that of a key set.
-    #[error("is not a JWKS, which looks like {{\"keys\": [{{\"kty\": …}}]}}: {0}")]
-    NotAKeySet(String),
-    /// A key set without a key that could verify a token.
-    #[error("has no key that tokens can be checked with: {0}")]
-    NoUsableKey(String),
-    /// A key set that would make a check of a token expensive.
-    #[error("has {0} keys, and more than {max} are not used", max = jwk::MAX_KEYS)]
-    TooManyKeys(usize),
-    /// PEM, but not of public keys.
-    #[error(transparent)]
-    Pem(#[from] PemError),
-    /// A public key of a kind that no supported algorithm uses.
-    #[error("public key {0} is not RSA of 2048 to 8192 bits, EC on P-256 or P-384, or Ed25519")]
-    UnsupportedKey(usize),
-    /// A public key without its first and last line.
-    #[error(
-        "looks like a public key without its PEM lines: put -----BEGIN PUBLIC KEY----- before it \
-         and -----END PUBLIC KEY----- behind it"
-    )]
-    BareKey,
-    /// JSON behind something else.
-    #[error(
-        "has something before its JSON: leave it out, since JSON has no comments, and begins with `{{`"
-    )]
-    Prefaced,
-    /// Neither JSON nor PEM.
-    #[error(
-        "is neither a JWKS nor PEM with public keys. If it is an HMAC secret, name it under \
-         `auth.jwt.secret` instead of `auth.jwt.keys`"
-    )]
-    Neither,
-    /// Text of two bytes a character.
-    #[error("is UTF-16: save it as UTF-8")]
-    Utf16,
-    /// Not text at all.
-    #[error(
-        "is not text. A public key in DER becomes PEM with `openssl pkey -pubin -inform DER -in \
-         FILE`; a binary secret goes into a JWKS, as {{\"kty\": \"oct\", \"k\": \"<base64url>\"}}"
-    )]
-    NotText,
-    /// A secret that could be guessed.
-    #[error(
-        "holds a secret of {0} bytes, but HMAC keys need {MIN_SECRET}: try `openssl rand -hex 32`"
-    )]
-    ShortSecret(usize),
-    /// A secret that is too long to be one.
-    #[error(
-        "holds {0} bytes, which is too long for a secret (up to {max}): try `openssl rand -hex 32`",
-        max = secret::MAX_SECRET
-    )]
-    LongSecret(usize),
-    /// A secret with line breaks in it.
-    #[error("has several lines, and a secret is one: try `openssl rand -hex 32`")]
-    SeveralLines,
-    /// What everybody may know instead of a secret.
-    #[error(
-        "holds {0}, which is not a secret. Public keys are named under `auth.jwt.keys`; a secret is \
-         one line of random characters, such as `openssl rand -hex 32` prints"
-    )]
-    NoSecret(&'static str),
 }
 
 impl KeySet {
@@ -224,44 +136,6 @@ impl fmt::Display for KeySet {
     }
 }
 
-/// Shows what it is, and nothing of it.
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Key({} {:?})", self.kind, self.id)
-    }
-}
-
-impl Kind {
-    fn algorithms(self) -> &'static [Algorithm] {
-        match self {
-            Self::Hmac => &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS512],
-            Self::Rsa => &[
-                Algorithm::RS256,
-                Algorithm::RS384,
-                Algorithm::RS512,
-                Algorithm::PS256,
-                Algorithm::PS384,
-                Algorithm::PS512,
-            ],
-            Self::P256 => &[Algorithm::ES256],
-            Self::P384 => &[Algorithm::ES384],
-            Self::Ed25519 => &[Algorithm::EdDSA],
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Hmac => "HMAC",
-            Self::Rsa => "RSA",
-            Self::P256 => "P-256",
-            Self::P384 => "P-384",
-            Self::Ed25519 => "Ed25519",
-        })
-    }
-}
-
 fn read(
     path: &Path,
     parse: impl FnOnce(&[u8]) -> Result<KeySet, KeyProblem>,
@@ -275,34 +149,6 @@ fn read(
 /// The secret that a file holds: the bytes that HMAC is computed with.
 pub fn read_secret(file: &[u8]) -> Result<&[u8], KeyProblem> {
     secret::of(file).map(str::as_bytes)
-}
-
-/// The text of a file, without a byte order mark and without white space at
-/// its ends.
-fn text(file: &[u8]) -> Result<&str, KeyProblem> {
-    let is_utf16 = [&b"\xff\xfe"[..], b"\xfe\xff"].iter().any(|mark| file.starts_with(mark))
-        || matches!(file, [0, b'{' | b'-', ..] | [b'{' | b'-', 0, ..]);
-    if is_utf16 {
-        return Err(KeyProblem::Utf16);
-    }
-    let file = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
-    let text = str::from_utf8(file).map_err(|_| KeyProblem::NotText)?.trim();
-    if text.contains(|c: char| c.is_control() && !c.is_whitespace()) {
-        return Err(KeyProblem::NotText);
-    }
-    Ok(text)
-}
-
-fn is_p256(key: &[u8]) -> bool {
-    ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key).is_ok()
-}
-
-fn is_p384(key: &[u8]) -> bool {
-    ParsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, key).is_ok()
-}
-
-fn is_ed25519(key: &[u8]) -> bool {
-    ParsedPublicKey::new(&ED25519, key).is_ok()
 }
 
 #[cfg(test)]

@@ -22,7 +22,8 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, SignatureScheme};
 use zeroize::Zeroizing;
 
-use super::link::{LinkError, Tls};
+use super::config::Tls;
+use super::link_error::{CredsError, LinkError};
 use crate::pem::{self, PemError, TextError};
 
 /// What the files of a configuration hold at this moment.
@@ -47,38 +48,6 @@ struct Found {
     login: Option<Arc<Login>>,
     shown: Option<Arc<CertifiedKey>>,
     believed: Option<Arc<WebPkiServerVerifier>>,
-}
-
-/// Why a `.creds` file cannot be used, in words that never come from the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum CredsError {
-    /// It is no text, or an empty one.
-    #[error("{0}")]
-    Text(TextError),
-    /// Sections that are none.
-    #[error(
-        "its line breaks are lost; the JWT, the key and the lines around them need lines of their \
-         own: copy the file again, as it is"
-    )]
-    NoLineBreaks,
-    /// There is no JWT in it.
-    #[error(
-        "it has no user JWT, which stands between `-----BEGIN NATS USER JWT-----` and \
-         `------END NATS USER JWT------`; `nsc generate creds` writes such files"
-    )]
-    NoJwt,
-    /// There is no key in it.
-    #[error(
-        "it has no user key, which stands between `-----BEGIN USER NKEY SEED-----` and \
-         `------END USER NKEY SEED------`; `nsc generate creds` writes such files"
-    )]
-    NoKey,
-    /// A key that is damaged, or not a user's seed.
-    #[error("its key is damaged, or not the seed of a user, which begins with `SU`")]
-    BadKey,
-    /// A JWT of something else than three parts.
-    #[error("its JWT is damaged: it must be three texts of base64url with dots between")]
-    BadJwt,
 }
 
 impl Credentials {

@@ -1,73 +1,38 @@
-//! Which users are here, what other gateways know of it, and which of them hold
-//! the same users.
-//!
-//! A gateway listens under a subject for each of its users, so a push travels
-//! only to gateways that hold the user. Every login is said under that subject:
-//! - the other gateways that hold the user close the sessions that it replaces,
-//!   and say so if they have a newer one;
-//! - they learn that the user is here as well, and tell this gateway about
-//!   themselves. So each can name the others to whoever asks.
-//!
-//! All that changes who holds a user is said under the user's subject, and in
-//! the order in which it happened: the lock of the table is held while it is
-//! said. Otherwise a gateway that gives way to a login could be thought to hold
-//! the user still, because its "I do too" came behind its goodbye.
-//!
-//! A login is said again after a while: interest takes its time between the
-//! servers of a NATS cluster, and two gateways that begin to listen at the same
-//! moment must not miss each other.
-//!
-//! A gateway begins to listen before the login is answered ([`Expected`]): who
-//! has its answer can be reached from every gateway.
+//! Which users are here, and which other gateways hold the same users.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use prost::Message as _;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
-
-use super::asks::Arrival;
-use super::listening::Listening;
-use super::{Cluster, said};
-use crate::proto::cluster::{Answer, Holds, Left, Login, said::What};
-use crate::registry::{Behind, Change, Elsewhere, Event, Presence, Target, Watch};
+use tokio::time::Instant;
 
 /// After this a login is said again, and from then on a holder knows the others.
-const SETTLED: Duration = Duration::from_secs(2);
-/// Logins that are said in one go, and the pause before more: NATS, and what
-/// waits for it, has room for other things.
-const BATCH: usize = 256;
-const PAUSE: Duration = Duration::from_millis(2);
-/// How long a login waits for NATS.
-const PATIENCE: Duration = Duration::from_millis(250);
-/// How long a user is listened for who was expected and may be here by now.
-const LINGER: Duration = Duration::from_secs(1);
+pub(super) const SETTLED: Duration = Duration::from_secs(2);
 
 /// The users that are here.
 #[derive(Default)]
 pub(super) struct Holders {
-    users: Mutex<HashMap<Arc<str>, Holder>>,
+    pub(super) users: Mutex<HashMap<Arc<str>, Holder>>,
 }
 
-struct Holder {
-    sessions: usize,
+pub(super) struct Holder {
+    pub(super) sessions: usize,
     /// Logins that are about to be answered.
-    expected: usize,
-    since: Instant,
+    pub(super) expected: usize,
+    pub(super) since: Instant,
     /// NATS brings what is said about the user.
-    is_heard: bool,
+    pub(super) is_heard: bool,
     /// NATS has said that nobody else listens for the user, and nobody has
     /// begun to since.
-    is_alone: bool,
+    pub(super) is_alone: bool,
     /// Who wants to know when that is so.
-    waiting: Vec<oneshot::Sender<()>>,
+    pub(super) waiting: Vec<oneshot::Sender<()>>,
     /// Other gateways that have said that they hold the user.
-    others: Vec<u64>,
-    listening: AbortHandle,
+    pub(super) others: Vec<u64>,
+    pub(super) listening: AbortHandle,
 }
 
 /// What is known about the other holders of a user.
@@ -76,23 +41,6 @@ pub(super) struct Others {
     pub(super) nodes: Vec<u64>,
     /// There may be others.
     pub(super) is_unsettled: bool,
-}
-
-/// A user is listened for, at least until a little after this is dropped.
-pub struct Expected {
-    cluster: Arc<Cluster>,
-    user: Arc<str>,
-}
-
-impl Drop for Expected {
-    fn drop(&mut self) {
-        let (cluster, user) = (Arc::clone(&self.cluster), Arc::clone(&self.user));
-        self.cluster.runtime.spawn(async move {
-            // By then its session is known to be here, if there is one.
-            sleep(LINGER).await;
-            cluster.change(&user, |holder| holder.expected = holder.expected.saturating_sub(1));
-        });
-    }
 }
 
 impl Holder {
@@ -113,7 +61,7 @@ impl Holders {
 
     /// Another gateway holds a user. If this one does as well, `say` says so
     /// before anything else happens to the user here.
-    fn add(&self, user: &str, node: u64, say: impl FnOnce()) {
+    pub(super) fn add(&self, user: &str, node: u64, say: impl FnOnce()) {
         let mut users = self.users.lock();
         let Some(holder) = users.get_mut(user) else { return };
         holder.is_alone = false;
@@ -142,7 +90,7 @@ impl Holders {
 
     /// NATS brings what is said about a user, and this gateway is the only one
     /// that listens, or not.
-    fn heard(&self, user: &str, is_alone: bool) {
+    pub(super) fn heard(&self, user: &str, is_alone: bool) {
         if let Some(holder) = self.users.lock().get_mut(user) {
             holder.is_heard = true;
             holder.is_alone = is_alone && holder.others.is_empty();
@@ -155,7 +103,12 @@ impl Holders {
 
     /// Changes a holder. If with that it holds nobody any more, it is no more,
     /// and `say_left` says so before anything else happens to the user here.
-    fn change(&self, user: &str, change: impl FnOnce(&mut Holder), say_left: impl FnOnce()) {
+    pub(super) fn change(
+        &self,
+        user: &str,
+        change: impl FnOnce(&mut Holder),
+        say_left: impl FnOnce(),
+    ) {
         let mut users = self.users.lock();
         let Some(holder) = users.get_mut(user) else { return };
         change(holder);
@@ -169,259 +122,5 @@ impl Holders {
     /// Users that are here.
     pub(super) fn len(&self) -> usize {
         self.users.lock().len()
-    }
-}
-
-impl Cluster {
-    /// Follows the sessions of this gateway, whenever there is a connection.
-    pub(super) async fn follow_sessions(self: Arc<Self>) {
-        let mut up = self.link.follow();
-        loop {
-            if up.wait_for(|is_up| *is_up).await.is_err() {
-                return;
-            }
-            let lost = async {
-                // An error means that the link is gone: lost as well.
-                let _lost = up.wait_for(|is_up| !*is_up).await;
-            };
-            tokio::select! {
-                Behind = self.follow_until_behind() => {}
-                () = self.begin_again.notified() => {}
-                () = lost => {}
-            }
-        }
-    }
-
-    async fn follow_until_behind(self: &Arc<Self>) -> Behind {
-        let (present, mut watch) = self.local.registry().watch(Target::everyone());
-        let mut logins = self.begin_with(present).await;
-        loop {
-            match self.next(&mut watch, &mut logins).await {
-                Ok(event) => self.follow(&event, &mut logins),
-                Err(behind) => return behind,
-            }
-        }
-    }
-
-    /// The next event. Says logins again meanwhile.
-    async fn next(
-        &self,
-        watch: &mut Watch,
-        logins: &mut VecDeque<(Instant, Arc<Presence>)>,
-    ) -> Result<Event, Behind> {
-        loop {
-            let Some((at, _)) = logins.front() else { return watch.next().await };
-            tokio::select! {
-                event = watch.next() => return event,
-                () = sleep_until(*at) => {}
-            }
-            if let Some((_, presence)) = logins.pop_front()
-                && self.is_still_here(&presence)
-                && !self.say_login(&presence)
-            {
-                logins.push_back((Instant::now() + SETTLED, presence));
-            }
-        }
-    }
-
-    fn is_still_here(&self, presence: &Arc<Presence>) -> bool {
-        let known = self.local.registry().still_selected(&Target::everyone(), presence.session_id);
-        known.is_some_and(|known| Arc::ptr_eq(&known, presence))
-    }
-
-    fn follow(self: &Arc<Self>, event: &Event, logins: &mut VecDeque<(Instant, Arc<Presence>)>) {
-        let presence = &event.presence;
-        match event.change {
-            Change::Connected => {
-                self.came(&presence.user_id);
-                self.say_login(presence);
-                logins.push_back((Instant::now() + SETTLED, Arc::clone(presence)));
-            }
-            Change::Disconnected { .. } => self.went(&presence.user_id),
-        }
-    }
-
-    /// Holds what is known against the sessions that are there, and says
-    /// every login again: nobody has heard them, or not all have. Returns those
-    /// that are to be said once more: NATS may not have known all users yet.
-    async fn begin_with(
-        self: &Arc<Self>,
-        present: Vec<Arc<Presence>>,
-    ) -> VecDeque<(Instant, Arc<Presence>)> {
-        for holder in self.holders.users.lock().values_mut() {
-            holder.sessions = 0;
-            // Who has left meanwhile was not heard; who is still there will say so.
-            holder.others = Vec::new();
-            holder.is_alone = false;
-            holder.since = Instant::now();
-        }
-        for presence in &present {
-            self.came(&presence.user_id);
-        }
-        self.holders.users.lock().retain(|user, holder| {
-            let is_here = holder.sessions + holder.expected > 0;
-            if !is_here {
-                holder.listening.abort();
-                self.say_left(user);
-            }
-            is_here
-        });
-        let mut again = VecDeque::with_capacity(present.len());
-        for batch in present.chunks(BATCH) {
-            for presence in batch {
-                self.say_login(presence);
-                again.push_back((Instant::now() + SETTLED, Arc::clone(presence)));
-            }
-            sleep(PAUSE).await;
-        }
-        again
-    }
-
-    /// A login of a user is about to be answered: begins to listen, if there is
-    /// a connection, and waits until NATS knows, but not for long.
-    ///
-    /// # Cancel safety
-    ///
-    /// May be dropped; nobody is expected then.
-    pub async fn expect(self: &Arc<Self>, user: &str) -> Option<Expected> {
-        if !self.link.is_up() {
-            return None;
-        }
-        let user: Arc<str> = user.into();
-        let (tell, heard) = oneshot::channel();
-        let is_heard = self.hold(&user, |holder| {
-            holder.expected += 1;
-            if !holder.is_heard {
-                holder.waiting.push(tell);
-            }
-            holder.is_heard
-        });
-        let expected = Expected { cluster: Arc::clone(self), user };
-        if !is_heard {
-            // Without NATS a login is as good as with it.
-            let _in_time = timeout(PATIENCE, heard).await;
-        }
-        Some(expected)
-    }
-
-    /// Changes the holder of a user, who is listened for from now on.
-    fn hold<T>(self: &Arc<Self>, user: &Arc<str>, change: impl FnOnce(&mut Holder) -> T) -> T {
-        let mut users = self.holders.users.lock();
-        let holder = users.entry(Arc::clone(user)).or_insert_with(|| {
-            let listening = Arc::clone(self).listen_for(Arc::clone(user));
-            Holder {
-                sessions: 0,
-                expected: 0,
-                since: Instant::now(),
-                is_heard: false,
-                is_alone: false,
-                waiting: Vec::new(),
-                others: Vec::new(),
-                listening: self.runtime.spawn(listening).abort_handle(),
-            }
-        });
-        change(holder)
-    }
-
-    /// Hears what is said about a user.
-    async fn listen_for(self: Arc<Self>, user: Arc<str>) {
-        let subject = self.subjects.user(&user);
-        let Some(subscriber) = self.link.listen(subject.clone()).await else { return };
-        let mut heard = Listening::new(subscriber, &self, &user);
-        // Said behind that: whatever answers it, NATS has both.
-        let mut first = self.asks.open();
-        let mut say_at = Instant::now();
-        loop {
-            tokio::select! {
-                biased;
-                // Again, where it was lost with a connection.
-                () = sleep_until(say_at) => {
-                    let holds = Holds { user_id: user.to_string() };
-                    let reply = self.subjects.reply(first.number, 0);
-                    let holds = said(self.node, What::Holds(holds));
-                    self.link.say(subject.clone(), Some(reply), holds);
-                    say_at = Instant::now() + SETTLED;
-                }
-                message = heard.next() => match message {
-                    // Boxed: it takes room while there is something to hear only.
-                    Some(message) => Box::pin(self.hear_of_user(&user, message)).await,
-                    None => return,
-                },
-                // Those who answer have said, under the user's subject, who they are.
-                Some(Arrival { answer, .. }) = first.next() => {
-                    self.holders.heard(&user, answer.is_none());
-                    break;
-                }
-            }
-        }
-        drop(first);
-        let (cluster, user) = (Arc::downgrade(&self), user);
-        drop(self);
-        while let Some(message) = heard.next().await {
-            let Some(cluster) = cluster.upgrade() else { return };
-            Box::pin(cluster.hear_of_user(&user, message)).await;
-        }
-    }
-
-    /// Another gateway holds a user as well; with a reply subject it wants to
-    /// know who else does, and whether it is heard.
-    pub(super) fn hear_holds(&self, node: u64, user: &str, reply: Option<async_nats::Subject>) {
-        let Some(reply) = reply else { return self.holders.add(user, node, || {}) };
-        self.holders.add(user, node, || self.say_holds(user));
-        let answer = Answer { node: self.node, is_last: true, ..Answer::default() };
-        self.link.say(reply, None, answer.encode_to_vec().into());
-    }
-
-    fn say_holds(&self, user: &str) {
-        let holds = Holds { user_id: user.to_owned() };
-        self.say(self.subjects.user(user), What::Holds(holds));
-    }
-
-    /// A session of a user has come.
-    fn came(self: &Arc<Self>, user: &Arc<str>) {
-        self.hold(user, |holder| holder.sessions += 1);
-    }
-
-    /// A session of a user has gone.
-    fn went(&self, user: &Arc<str>) {
-        self.change(user, |holder| holder.sessions = holder.sessions.saturating_sub(1));
-    }
-
-    fn change(&self, user: &str, change: impl FnOnce(&mut Holder)) {
-        self.holders.change(user, change, || self.say_left(user));
-    }
-
-    fn say_left(&self, user: &str) {
-        let left = Left { user_id: user.to_owned() };
-        self.say(self.subjects.user(user), What::Left(left));
-    }
-
-    /// `false`: nobody will hear it.
-    fn say_login(&self, presence: &Presence) -> bool {
-        let login = Login {
-            user_id: presence.user_id.to_string(),
-            session_id: presence.session_id.to_text(),
-            platform: presence.platform.to_string(),
-            device_id: presence.device_id.to_string(),
-            generation: presence.generation,
-        };
-        self.say(self.subjects.user(&presence.user_id), What::Login(login))
-    }
-
-    /// A user of this gateway has logged in at another one.
-    pub(super) fn hear_login(&self, node: u64, login: &Login) {
-        self.counted.logins.inc();
-        self.holders.add(&login.user_id, node, || self.say_holds(&login.user_id));
-        self.local.registry().clock().hear(login.generation);
-        let newer = self.local.registry().give_way(&Elsewhere {
-            user_id: &login.user_id,
-            platform: &login.platform,
-            device_id: &login.device_id,
-            generation: login.generation,
-            wins_ties: node > self.node,
-        });
-        for presence in newer {
-            self.say_login(&presence);
-        }
     }
 }

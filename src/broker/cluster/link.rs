@@ -4,8 +4,6 @@
 //! is no connection, since what is late here is wrong. Whoever relies on being
 //! heard looks whether the link is up, and begins again when it comes back.
 
-use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -16,7 +14,9 @@ use async_nats::{Client, ConnectOptions, Event, ServerAddr, Subject, Subscriber}
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
-use super::credentials::{Credentials, CredsError};
+use super::config::{Config, without_login};
+use super::credentials::Credentials;
+use super::link_error::LinkError;
 use super::trouble::Trouble;
 use crate::seldom::Seldom;
 
@@ -33,52 +33,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between attempts to connect: at first and at most, before the jitter.
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LAST_DELAY: Duration = Duration::from_secs(2);
-
-/// Where NATS is, and who the gateway is to it.
-#[derive(Clone, Default)]
-pub struct Config {
-    /// `nats://host:port` or `tls://host:port`, each.
-    pub servers: Vec<String>,
-    /// The beginning of all subjects: what the cluster is called.
-    pub name: String,
-    /// A `.creds` file: a user's JWT and its key.
-    pub credentials: Option<PathBuf>,
-    /// A user and its password.
-    pub user: Option<(String, String)>,
-    /// A token.
-    pub token: Option<String>,
-    /// TLS whatever the servers' addresses say; `None`: as they say.
-    pub tls: Option<Tls>,
-}
-
-/// How a gateway and NATS know each other.
-#[derive(Debug, Clone, Default)]
-pub struct Tls {
-    /// PEM file: whose certificates the server may show. Absent: the system's.
-    pub ca: Option<PathBuf>,
-    /// PEM files: the certificate that the gateway shows, and its key.
-    pub client: Option<(PathBuf, PathBuf)>,
-}
-
-/// Why there can be no connection, ever.
-#[derive(Debug, thiserror::Error)]
-pub enum LinkError {
-    /// A server's address is none. It is named without what logs in there.
-    #[error("`{0}` is not the address of a NATS server: {1}")]
-    Address(String, std::io::Error),
-    /// The credentials cannot be read.
-    #[error("cannot read the credentials in {}: {}", .0.display(), .1)]
-    Unreadable(PathBuf, std::io::Error),
-    /// The credentials cannot be used.
-    #[error("cannot use the credentials in {}: {}", .0.display(), .1)]
-    Credentials(PathBuf, CredsError),
-    /// The certificates or the key cannot be used.
-    #[error("{0}")]
-    Tls(String),
-    /// The options make no sense together.
-    #[error("cannot connect to NATS: {0}")]
-    Connect(#[from] async_nats::ConnectError),
-}
 
 /// A connection that is made again whenever it is lost.
 pub(super) struct Link {
@@ -256,27 +210,6 @@ fn servers(config: &Config) -> Result<Vec<ServerAddr>, LinkError> {
         address.parse().map_err(|error| LinkError::Address(without_login(address), error))
     };
     config.servers.iter().map(parse).collect()
-}
-
-/// An address without the user, password or token in it.
-fn without_login(address: &str) -> String {
-    match (address.split_once("://"), address.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
-        (None, Some((_, host))) => format!("…@{host}"),
-        (_, None) => address.to_owned(),
-    }
-}
-
-impl fmt::Debug for Config {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let servers: Vec<_> = self.servers.iter().map(|server| without_login(server)).collect();
-        f.debug_struct("Config")
-            .field("servers", &servers)
-            .field("name", &self.name)
-            .field("credentials", &self.credentials)
-            .field("tls", &self.tls)
-            .finish_non_exhaustive()
-    }
 }
 
 /// Grows, and differs from gateway to gateway: a server that comes back is

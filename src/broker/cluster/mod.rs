@@ -1,7 +1,7 @@
 //! Many gateways as one, over NATS.
 //!
 //! There is no directory of who is where. A gateway listens under a subject for
-//! each of its users ([`holders`]), so NATS itself brings what is pushed to a
+//! each of its users ([`logins`]), so NATS itself brings what is pushed to a
 //! user to the gateways that hold the user, and says at once when none does.
 //! What is for everybody, or for platforms, devices and sessions, goes to all.
 //! Each gateway does with it what it does for its own backends
@@ -18,12 +18,17 @@
 mod answering;
 mod asking;
 mod asks;
+mod config;
 mod credentials;
+mod elsewhere;
 mod holders;
 mod link;
+mod link_error;
 mod listening;
+mod logins;
 mod members;
 mod outcomes;
+mod relaying;
 mod relays;
 mod subjects;
 mod survey;
@@ -56,12 +61,13 @@ use watches::Watches;
 
 pub use asking::Incomplete;
 pub(super) use asking::{Flight, Gathering, InFlight, Route, unknown};
-pub use credentials::CredsError;
-pub use holders::Expected;
-pub use link::{Config, LinkError, Tls, check};
+pub use config::{Config, Tls};
+pub use elsewhere::Broken;
+pub(super) use elsewhere::Elsewhere;
+pub use link::check;
+pub use link_error::{CredsError, LinkError};
+pub use logins::Expected;
 pub(super) use survey::News;
-pub use watches::Broken;
-pub(super) use watches::Elsewhere;
 
 /// How far the clock of another gateway may be ahead before that is worth a word.
 const WORTH_A_WORD: Duration = Duration::from_secs(1);

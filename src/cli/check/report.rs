@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::Checked;
+use super::checked::Checked;
 use crate::app::Resolved;
 use crate::auth::Authenticator;
 use crate::cli::failure::Failure;

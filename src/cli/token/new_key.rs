@@ -5,14 +5,27 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
+use clap::ValueEnum;
 use pem_rfc7468::LineEnding;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::Kind;
 use super::signing::SigningKey;
 use crate::cli::failure::Failure;
 use crate::cli::files;
+
+/// What kind of key is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Kind {
+    /// RSA of 2048 bits.
+    Rs256,
+    /// EC on P-256.
+    Es256,
+    /// Ed25519.
+    Eddsa,
+    /// A secret, which signs and verifies tokens.
+    Hs256,
+}
 
 /// A key that is to be made.
 pub(super) struct NewKey {

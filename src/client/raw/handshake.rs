@@ -8,10 +8,11 @@ use tokio::time::timeout;
 use super::frames::{self, Frame, Kind};
 use super::message::{self, Incoming, ReqId, Template};
 use super::upgrade::upgrade;
+use crate::client::agreement::{self, Agreement};
 use crate::client::closed::Closed;
 use crate::client::options::Options;
 use crate::client::place::Transport;
-use crate::client::session::{self, Agreement, CallError, ConnectError};
+use crate::client::session::{self, CallError, ConnectError};
 use crate::client::socket;
 use crate::proto::session::{ResponseBody, SetUserParamsReq};
 use crate::protocol::seed::methods::{SET_CXN_PARAMS, SET_USER_PARAMS};
@@ -141,7 +142,7 @@ impl Talk {
             }
             let frame = self.received.get_mut(payload).unwrap_or_default();
             if std::mem::take(&mut self.is_first) {
-                let chosen = session::server_iv(frame);
+                let chosen = agreement::server_iv(frame);
                 let agreement = self.agreement.take();
                 self.cipher = agreement.map(|known| known.cipher(chosen.as_deref()));
                 if chosen.is_some() {

@@ -3,7 +3,7 @@
 use globset::GlobBuilder;
 
 use super::{Complaint, Form, form};
-use crate::config::upstream_metadata::OwnMetadata;
+use crate::config::own_metadata::OwnMetadata;
 
 form! {
     /// The name of a file; relative to the folder of `routes.yaml`.

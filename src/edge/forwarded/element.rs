@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::{Hop, node};
+use super::hop::Hop;
+use super::node;
 
 /// The elements of a value, from the last to the first.
 ///

@@ -1,9 +1,9 @@
 //! The methods that the gateway answers itself, and their messages.
 
-use bytes::Bytes;
 use prost::Message as _;
 
 use super::cipher::Iv;
+use super::key_offer::{KeyExchange, KeyOffer, WrappedIv};
 use crate::proto::session::{SetCxnParamsReq, SetUserParamsReq};
 use crate::protocol::{
     Control, Credentials, Description, Incoming, Malformed, Request, RequestHead,
@@ -18,36 +18,6 @@ pub const KEEP_ALIVE: &str = "/v1/conn/keepAlive";
 
 /// The methods that the gateway answers itself. No route can have their names.
 pub const RESERVED: [&str; 3] = [SET_CXN_PARAMS, SET_USER_PARAMS, KEEP_ALIVE];
-
-/// The key for later frames, as far as a client offers one.
-#[derive(Debug, Default)]
-pub enum KeyOffer {
-    /// None.
-    #[default]
-    Absent,
-    /// All that a key needs.
-    Complete(KeyExchange),
-    /// A part of it.
-    Incomplete,
-}
-
-/// A key and an IV on their way to the gateway.
-#[derive(Debug)]
-pub struct KeyExchange {
-    /// The ciphertext of the key's secret.
-    pub aes_key: Bytes,
-    /// The IV.
-    pub iv: WrappedIv,
-}
-
-/// The origin of a session's IV.
-#[derive(Debug)]
-pub enum WrappedIv {
-    /// The client's: the ciphertext of its secret.
-    Client(Bytes),
-    /// The gateway's own.
-    Gateway(Iv),
-}
 
 /// The meaning of a request. `server_iv`: the gateway's own IV, where it chooses
 /// the IV.

@@ -3,13 +3,15 @@
 //!
 //! - [`Seed`]: one session's codec.
 //! - [`codec`]: reads a `RequestBody`, writes a `PushBody` and its contents.
-//! - [`methods`]: the methods that the gateway answers itself.
+//! - [`methods`]: the methods that the gateway answers itself; [`key_offer`]: the
+//!   key in one of them.
 //! - [`cipher`]: AES over whole frames; [`rsa`]: the transport of the client's
 //!   key; [`pem`]: the files of RSA keys; [`server_iv`]: the IVs that the gateway
 //!   chooses.
 
 pub mod cipher;
 pub mod codec;
+pub mod key_offer;
 pub mod methods;
 pub mod pem;
 pub mod rsa;
@@ -21,14 +23,13 @@ use bytes::{Bytes, BytesMut};
 
 pub use cipher::{Cipher, Undecryptable};
 pub use codec::NotARequest;
-pub use methods::{KeyExchange, KeyOffer, WrappedIv};
+pub use key_offer::{KeyExchange, KeyOffer, WrappedIv};
 pub use pem::KeyError;
 pub use rsa::{PrivateKey, PublicKey, Secret};
 pub use server_iv::ServerIvs;
 
 use self::cipher::Iv;
-use super::codec::Payload;
-use super::{Author, Close, Code, Event, Failure, Incoming, Outcome, Reply, Unreadable};
+use super::{Author, Close, Code, Event, Failure, Incoming, Outcome, Payload, Reply, Unreadable};
 use crate::websocket::frame::Opcode;
 
 /// The first message of every session: text, and never encrypted.

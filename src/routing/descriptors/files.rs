@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
 
-use super::sets::Files;
+use super::imports::Files;
 use super::{DescriptorError, imports};
 
 /// One pool of these files. `roots` are those that are wanted for themselves;

@@ -7,7 +7,7 @@
 //! message has a field of their types, and options that are not known are passed
 //! over anyway.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use prost_reflect::DescriptorPool;
 use prost_types::{
@@ -15,7 +15,9 @@ use prost_types::{
 };
 
 use super::DescriptorError;
-use super::sets::Files;
+
+/// Files by name.
+pub(super) type Files = BTreeMap<String, FileDescriptorProto>;
 
 /// Settles what files import. `roots` are the files that are wanted for
 /// themselves; `None`: all are.

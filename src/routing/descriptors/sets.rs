@@ -6,19 +6,15 @@
 //! of its own, and what it does not have comes from the others. So the services
 //! of both can be used, each with the messages that it was compiled with.
 
-use std::collections::BTreeMap;
-
 use prost::Message as _;
 use prost_reflect::DescriptorPool;
 use prost_types::FileDescriptorProto;
 
 use super::DescriptorError;
 use super::differences::{self, Difference};
+use super::imports::Files;
 use super::{features, files};
 use crate::wire::{self, Value};
-
-/// Files by name.
-pub(super) type Files = BTreeMap<String, FileDescriptorProto>;
 
 /// The field of a `FileDescriptorSet` that holds its files.
 const FILE: u32 = 1;

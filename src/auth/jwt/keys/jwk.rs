@@ -4,10 +4,9 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, 
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 use serde_json::Value;
 
-use super::{Key, KeyProblem, Kind, MIN_SECRET, disguise, is_ed25519, is_p256, is_p384};
-
-/// A token without a key id is tried with every key.
-pub(super) const MAX_KEYS: usize = 100;
+use super::disguise;
+use super::key::{Key, Kind, is_ed25519, is_p256, is_p384};
+use super::problem::{KeyProblem, MAX_KEYS, MIN_SECRET};
 
 /// Where a set comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 use aws_lc_rs::rsa::PublicEncryptingKey;
 use jsonwebtoken::DecodingKey;
 
-use super::{Key, KeyProblem, Kind, is_ed25519, is_p256, is_p384};
+use super::key::{Key, Kind, is_ed25519, is_p256, is_p384};
+use super::problem::KeyProblem;
 use crate::pem;
 
 /// The key of every `PUBLIC KEY` section.

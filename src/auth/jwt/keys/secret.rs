@@ -1,11 +1,9 @@
 //! A file that is an HMAC secret: one line of text, without a byte order mark
 //! and without white space at its ends.
 
-use super::{KeyProblem, MIN_SECRET, disguise, text};
-
-/// Of random characters there is no use for more: HMAC hashes longer keys
-/// first. RSA keys are longer, in every encoding.
-pub(super) const MAX_SECRET: usize = 256;
+use super::disguise;
+use super::problem::{KeyProblem, MAX_SECRET, MIN_SECRET};
+use super::text::text;
 
 /// The secret that a file holds.
 pub(super) fn of(file: &[u8]) -> Result<&str, KeyProblem> {

@@ -1,25 +1,23 @@
 //! `bridgehead bench idle`: many sessions that do nothing, and what they cost.
 
 mod burst;
+mod course;
 mod report;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
-use tokio::time::sleep;
 
 use super::clients::ClientArgs;
 use super::interrupt::Interrupt;
-use super::kernel::Kernel;
-use super::process::{Process, Sample, own_cpu};
-use super::progress;
-use super::traffic::generator::{Fleet, Outcome, Setup};
-use super::traffic::tally::Tally;
+use super::process::Process;
+use super::traffic::generator::Setup;
 use crate::cli::failure::Failure;
 use crate::cli::limits;
 use crate::cli::output::print_with_verdict;
 use crate::cli::runtime;
 use burst::BurstArgs;
+use course::Course;
 use report::Report;
 
 /// Requests of a burst that are in flight on a session, at most.
@@ -79,35 +77,6 @@ pub(in crate::cli) struct Idle {
     json: bool,
 }
 
-/// What was seen at a moment.
-struct Seen {
-    gateway: Option<Sample>,
-    kernel: Option<Kernel>,
-    own_cpu: Duration,
-}
-
-impl Seen {
-    fn now(process: Option<Process>) -> Result<Self, Failure> {
-        let gateway = process.map(Process::sample).transpose()?;
-        Ok(Self { gateway, kernel: Kernel::sample(), own_cpu: own_cpu() })
-    }
-}
-
-/// What a run has seen, moment by moment.
-struct Course {
-    process: Option<Process>,
-    before: Seen,
-    opened_in: Duration,
-    open: Seen,
-    /// How long they were left alone.
-    held_for: Duration,
-    held: Seen,
-    /// What has come of the burst, and what was seen some time after it.
-    burst: Option<(Outcome, Seen)>,
-    /// What came to light in the end.
-    late: Tally,
-}
-
 impl Idle {
     pub(in crate::cli) fn run(self) -> Result<(), Failure> {
         let process = self.pid.map(Process::find).transpose()?;
@@ -129,44 +98,5 @@ impl Idle {
             let text = if json { report.json()? } else { report.to_string() };
             print_with_verdict(&text, interrupt.verdict(report.verdict()))
         })
-    }
-}
-
-impl Course {
-    async fn run(
-        setup: Setup,
-        process: Option<Process>,
-        hold: Duration,
-        burst: Option<&burst::Plan>,
-        interrupt: &Interrupt,
-    ) -> Result<Self, Failure> {
-        let sessions = setup.connections;
-        let before = Seen::now(process)?;
-        let started = Instant::now();
-        let mut fleet = Fleet::start(setup, 1)?;
-        let bar = progress::opening(sessions, &fleet.progress);
-        interrupt.or(fleet.opened()).await?;
-        let opened_in = started.elapsed();
-        drop(bar);
-        let open = Seen::now(process)?;
-
-        let bar = progress::waiting("holding, s", hold);
-        let holding = Instant::now();
-        tokio::select! {
-            () = sleep(hold) => {}
-            () = interrupt.come() => {}
-        }
-        let held_for = hold.min(holding.elapsed());
-        drop(bar);
-        let held = Seen::now(process)?;
-
-        let burst = match burst {
-            Some(burst) if !interrupt.has_come() => {
-                Some((burst.run(&mut fleet, sessions, interrupt).await?, Seen::now(process)?))
-            }
-            _ => None,
-        };
-        let late = fleet.close().await?;
-        Ok(Self { process, before, opened_in, open, held_for, held, burst, late })
     }
 }

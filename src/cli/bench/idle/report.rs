@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use serde::Serialize;
 
 use super::burst::Plan;
-use super::{Course, Seen};
+use super::course::{Course, Seen};
 use crate::cli::bench::figures::{counted, grouped, mib, number, ratio, rounded};
 use crate::cli::bench::process::{Generator, Process, Sample};
 use crate::cli::failure::Failure;

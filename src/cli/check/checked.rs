@@ -1,0 +1,37 @@
+//! What came of a file.
+
+use crate::app::Resolved;
+use crate::cli::failure::Failure;
+use crate::config::{Diagnostics, Loaded};
+
+/// What came of a file.
+pub(super) struct Checked {
+    pub(super) loaded: Option<Loaded>,
+    pub(super) resolved: Option<Resolved>,
+    /// What is wrong with it, and what should be looked at.
+    pub(super) file: Diagnostics,
+    /// What was asked and failed.
+    pub(super) asked: Option<Diagnostics>,
+}
+
+impl Checked {
+    pub(super) fn verdict(&self) -> Result<(), Failure> {
+        if self.file.has_errors() {
+            return Err(Failure::usage(""));
+        }
+        match &self.asked {
+            Some(asked) if asked.has_errors() => Err(Failure::failed("")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Everything there is to say, in the order of the file.
+    pub(super) fn all(&self) -> Diagnostics {
+        let mut all = self.file.clone();
+        if let Some(asked) = &self.asked {
+            all.append(asked);
+        }
+        all.tidy();
+        all
+    }
+}

@@ -1,0 +1,9 @@
+//! The end of the server, as its calls learn of it.
+
+use tokio::sync::watch;
+
+/// Waits until the server is to stop.
+pub(super) async fn stopping(mut stopped: watch::Receiver<bool>) {
+    // An error means that the server was dropped: the end as well.
+    let _end = stopped.wait_for(|stop| *stop).await;
+}

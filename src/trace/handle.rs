@@ -1,0 +1,52 @@
+//! The handle of tracing: what takes spans over and exports them.
+
+use opentelemetry::InstrumentationScope;
+use opentelemetry_sdk::trace::SpanData;
+
+use super::config::{Config, StartError};
+use super::export::{self, Pipeline};
+use super::sampling::Ratio;
+
+/// Decides what is recorded, and takes it over.
+pub struct Tracing {
+    pub(super) ratio: Ratio,
+    pub(super) scope: InstrumentationScope,
+    pub(super) pipeline: Pipeline,
+}
+
+impl Tracing {
+    /// Must be called inside the runtime that is to do the exports. The
+    /// collector need not be there.
+    pub fn start(config: &Config) -> Result<Self, StartError> {
+        let scope = InstrumentationScope::builder("bridgehead")
+            .with_version(env!("CARGO_PKG_VERSION"))
+            .build();
+        let pipeline = Pipeline::start(config)?;
+        Ok(Self { ratio: Ratio::new(config.sample), scope, pipeline })
+    }
+
+    /// Finds out whether spans could be exported as configured, as far as that can
+    /// be known without a collector. Must be called inside a runtime.
+    ///
+    /// # Errors
+    ///
+    /// Why they cannot.
+    pub fn check(config: &Config) -> Result<(), StartError> {
+        export::exporter(config).map(drop)
+    }
+
+    /// Sends what waits to be exported, for two seconds at most.
+    pub async fn stop(&self) {
+        self.pipeline.stop().await;
+    }
+
+    pub(super) fn export(&self, span: SpanData) {
+        self.pipeline.take(span);
+    }
+}
+
+impl std::fmt::Debug for Tracing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tracing").field("ratio", &self.ratio).finish_non_exhaustive()
+    }
+}

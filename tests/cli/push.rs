@@ -108,6 +108,7 @@ fn what_cannot_be_pushed_exits_with_64_before_anything_is_sent() {
         (&["--user", "a", "--text", "x", "--push-url", "ws://a"], "expected a URL such as http://"),
         (&["--user", "a", "--text", "x", "--deadline", "5"], "--deadline"),
         (&["--user", "a", "--text", "x", "--event", "2"], "answers requests with event 2"),
+        (&["--user", "a", "--text", "x", "--event", "3"], "the IV of a session with event 3"),
     ] {
         // Nobody listens there: to be told so would be another exit code.
         let url = ["--push-url", "http://127.0.0.1:1"];

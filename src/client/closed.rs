@@ -89,7 +89,10 @@ fn meaning(code: u16) -> &'static str {
         3004 => "replaced by a newer connection of the same device",
         3005 => "kicked by a service",
         3006 => "too slow: frames piled up unread (session.outbox)",
-        3007 => "no valid setCxnParams in time (session.handshake_timeout)",
+        3007 => {
+            "no valid setCxnParams in time (session.handshake_timeout), or no login \
+             (session.login_timeout)"
+        }
         3008 => "idle: no frame and no pong in time (session.pong_timeout)",
         _ => "",
     }
@@ -105,6 +108,13 @@ mod tests {
         let text = closed.to_string();
         assert!(text.contains("3002: the platform is missing"), "{text}");
         assert!(text.ends_with("(platform `x`)"), "{text}");
+    }
+
+    #[test]
+    fn both_time_outs_of_3007_are_named() {
+        let closed = Closed::ByGateway { code: Some(3007), reason: "login timeout".to_owned() };
+        let text = closed.to_string();
+        assert!(text.contains("handshake_timeout") && text.contains("login_timeout"), "{text}");
     }
 
     #[test]

@@ -43,7 +43,8 @@ pub(super) struct Push {
           value_parser = limits::deadline)]
     deadline: Duration,
     /// The id that the receipts carry [default: a new one].
-    #[arg(long, value_name = "ID", help_heading = "Receipts", hide_short_help = true)]
+    #[arg(long, value_name = "ID", help_heading = "Receipts", hide_short_help = true,
+          value_parser = limits::push_id)]
     push_id: Option<String>,
     /// Fail unless every receipt confirms the stage of --confirm.
     ///

@@ -34,6 +34,7 @@ use crate::tls::Tls;
 use crate::trace::Tracing;
 use counted::Counted;
 use generated::push_service_server::PushServiceServer;
+pub use requests::MAX_PUSH_ID;
 use service::Service;
 use tokens::Tokens;
 

@@ -13,7 +13,7 @@ use crate::protocol::close::MAX_REASON;
 use crate::registry::Target;
 
 /// Bytes of a `push_id`: every receipt repeats it.
-const MAX_PUSH_ID: usize = 256;
+pub const MAX_PUSH_ID: usize = 256;
 /// How long receipts are waited for where a request does not say.
 const DEADLINE: Duration = Duration::from_secs(5);
 const MAX_DEADLINE: Duration = Duration::from_secs(10 * 60);

@@ -161,7 +161,7 @@ mod tests {
             json!({"event": "PushMsgDataList", "text": "hi", "hex": "6869"})
         );
         // Beside a known field, and within a message.
-        for data in [&b"\x0a\x04\x0a\x02c1hi"[..], b"\x0a\x08\x0a\x02c1\xf8\x3f\x01\x00"] {
+        for data in [&b"\x0a\x04\x0a\x02c1hi"[..], b"\x0a\x07\x0a\x02c1\xf8\x3f\x01"] {
             let line = json_of(0, data);
             assert_eq!(line["data"]["msgDataList"][0]["clientMsgId"], "c1", "{line}");
             assert!(line["hex"].as_str().is_some_and(|hex| hex.starts_with("0a")), "{line}");

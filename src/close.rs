@@ -56,7 +56,8 @@ pub const KNOWN: [Known; 21] = known! {
     3004 "replaced by a newer connection of the same device",
     3005 "kicked by a service",
     3006 "too slow: frames piled up unread (session.outbox)",
-    3007 "no valid setCxnParams in time (session.handshake_timeout)",
+    3007 "no valid setCxnParams in time (session.handshake_timeout), or no login \
+          (session.login_timeout)",
     3008 "idle: no frame and no pong in time (session.pong_timeout)",
 };
 

@@ -61,7 +61,7 @@ pub(super) struct Call {
     /// The message type of pushed data, such as pb.MsgDataList.
     ///
     /// The data of each event is decoded as that message, and printed as hex if it
-    /// cannot be. Without this option, events with number 0 are decoded as
+    /// cannot be, or not completely. Without this option, events with number 0 are decoded as
     /// pb.MsgDataList if the descriptors have it.
     #[arg(long = "type", value_name = "MESSAGE", requires = "listen", help_heading = "Listening")]
     message: Option<String>,
@@ -172,30 +172,37 @@ impl Call {
             print(&format!("{:#}", json::from_message(answer, response)?))?;
         }
         if let (Some(pushes), Some(interrupt)) = (pushes, interrupt) {
-            return listen(session, pushes, interrupt, events).await;
+            return self.listen(session, pushes, interrupt, events).await;
         }
         session.close().await;
         Ok(())
     }
-}
 
-/// Prints pushes until Ctrl-C, or until the session is over.
-async fn listen(
-    session: Session,
-    mut pushes: Pushes,
-    mut interrupt: Signal,
-    events: &Events<'_>,
-) -> Result<(), Failure> {
-    note("listening; Ctrl-C ends it");
-    loop {
-        tokio::select! {
-            push = pushes.next() => match push {
-                Some(push) => print(&pushed::line(&push, events))?,
-                None => return Err(explain::closed(&session.closed().await)),
-            },
-            _ = interrupt.recv() => {
-                session.close().await;
-                return Ok(());
+    /// Prints pushes until Ctrl-C, or until the session is over.
+    async fn listen(
+        &self,
+        session: Session,
+        mut pushes: Pushes,
+        mut interrupt: Signal,
+        events: &Events<'_>,
+    ) -> Result<(), Failure> {
+        let is_logged_in = self.user.is_some();
+        if !is_logged_in {
+            note("no push will come: pushes reach logged-in sessions only; log in with --user");
+        }
+        note("listening; Ctrl-C ends it");
+        loop {
+            tokio::select! {
+                push = pushes.next() => match push {
+                    Some(push) => print(&pushed::line(&push, events))?,
+                    None => {
+                        return Err(explain::closed(&session.closed().await, is_logged_in));
+                    }
+                },
+                _ = interrupt.recv() => {
+                    session.close().await;
+                    return Ok(());
+                }
             }
         }
     }

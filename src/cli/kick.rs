@@ -5,7 +5,7 @@ use clap::Args;
 use super::failure::Failure;
 use super::output::print;
 use super::push_api::{Connection, Format, JsonLines, Targets};
-use super::runtime;
+use super::{limits, runtime};
 use crate::proto::push::KickRequest;
 
 /// Close sessions, and print how many.
@@ -16,7 +16,7 @@ pub(super) struct Kick {
     #[command(flatten)]
     targets: Targets,
     /// The reason that is sent to the clients; at most 123 bytes.
-    #[arg(long, default_value = "", hide_default_value = true)]
+    #[arg(long, default_value = "", hide_default_value = true, value_parser = limits::reason)]
     reason: String,
     /// How the result is printed.
     #[arg(short, long, value_enum, default_value_t = Format::Text, help_heading = "Output")]

@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use crate::config::parse_size;
+use crate::protocol::close::MAX_REASON;
+use crate::push::MAX_PUSH_ID;
 
 /// The longest time that a command waits or runs: beyond it, a clock may overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -47,6 +49,23 @@ fn up_to(longest: Duration, text: &str) -> Result<Duration, String> {
         return Err(format!("it must be {} at most", humantime::format_duration(longest)));
     }
     Ok(time)
+}
+
+/// What the clients are told when they are kicked.
+pub(super) fn reason(text: &str) -> Result<String, String> {
+    at_most(MAX_REASON, text)
+}
+
+/// What receipts are told apart by.
+pub(super) fn push_id(text: &str) -> Result<String, String> {
+    at_most(MAX_PUSH_ID, text)
+}
+
+fn at_most(most: usize, text: &str) -> Result<String, String> {
+    match text.len() {
+        len if len > most => Err(format!("it has {len} bytes; it must have {most} at most")),
+        _ => Ok(text.to_owned()),
+    }
 }
 
 /// A number of bytes, which is not 0.

@@ -43,7 +43,8 @@ pub(super) struct Push {
           value_parser = limits::deadline)]
     deadline: Duration,
     /// The id that the receipts carry [default: a new one].
-    #[arg(long, value_name = "ID", help_heading = "Receipts", hide_short_help = true)]
+    #[arg(long, value_name = "ID", help_heading = "Receipts", hide_short_help = true,
+          value_parser = limits::push_id)]
     push_id: Option<String>,
     /// Fail unless every receipt confirms the stage of --confirm.
     ///
@@ -137,18 +138,21 @@ async fn push(
     Ok(())
 }
 
-/// `PushEvent::PushResponseBody`: no event that is pushed may have it.
+// The gateway's own, which it refuses to push as well.
 const ANSWERS: i32 = PushEvent::PushResponseBody as i32;
+const IV: i32 = PushEvent::AfterConnect as i32;
 
 fn event(text: &str) -> Result<i32, String> {
     match text {
         "messages" => Ok(0),
         "notices" => Ok(1),
         _ => match text.parse() {
-            // The gateway refuses it as well.
             Ok(ANSWERS) => {
                 Err("the gateway answers requests with event 2: choose another number".to_owned())
             }
+            Ok(IV) => Err("the gateway sends the IV of a session with event 3: choose another \
+                           number"
+                .to_owned()),
             Ok(event) => Ok(event),
             Err(_) => Err("expected a number, `messages` or `notices`".to_owned()),
         },
@@ -165,7 +169,7 @@ mod tests {
         assert_eq!(event("notices"), Ok(1));
         assert_eq!(event("77"), Ok(77));
         assert_eq!(event("-1"), Ok(-1));
-        for wrong in ["message", "2", "2147483648", ""] {
+        for wrong in ["message", "2", "3", "2147483648", ""] {
             assert!(event(wrong).is_err(), "{wrong}");
         }
     }

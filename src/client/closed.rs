@@ -82,6 +82,13 @@ mod tests {
     }
 
     #[test]
+    fn both_time_outs_of_3007_are_named() {
+        let closed = Closed::ByGateway { code: Some(3007), reason: "login timeout".to_owned() };
+        let text = closed.to_string();
+        assert!(text.contains("handshake_timeout") && text.contains("login_timeout"), "{text}");
+    }
+
+    #[test]
     fn a_code_of_somebody_elses_is_told_as_it_is() {
         let closed = Closed::ByGateway { code: Some(4999), reason: String::new() };
         assert_eq!(closed.to_string(), "the gateway closed the session with 4999");

@@ -66,6 +66,12 @@ pub enum DialError {
         /// The URL as it was given.
         url: String,
     },
+    /// The admin listener of a gateway answered.
+    #[error("{url} is not a WebSocket endpoint: the admin listener of a gateway answers")]
+    Admin {
+        /// The URL as it was given.
+        url: String,
+    },
     /// Whoever answered does not speak WebSocket.
     #[error("the WebSocket handshake with {url} failed: {reason}")]
     WebSocket {
@@ -119,16 +125,21 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn parse(url: &str, scheme: &Scheme) -> Result<Self, DialError> {
-        let uri: Uri = url.parse().map_err(|error| bad_url(url, scheme, &error))?;
-        let is_secure = match uri.scheme_str() {
-            Some(name) if name == scheme.plain => false,
-            Some(name) if name == scheme.secure => true,
+        let parsed = url.parse::<Uri>();
+        let is_secure = match parsed.as_ref().map(Uri::scheme_str) {
+            Ok(Some(name)) if name == scheme.plain => false,
+            Ok(Some(name)) if name == scheme.secure => true,
+            // `127.0.0.1:8080/ws` is no URI at all.
+            Err(error) if url.is_empty() || url.contains("://") => {
+                return Err(bad_url(url, scheme, error));
+            }
             _ => {
                 let reason =
                     format!("it does not begin with {}:// or {}://", scheme.plain, scheme.secure);
                 return Err(bad_url(url, scheme, &reason));
             }
         };
+        let uri = parsed.map_err(|error| bad_url(url, scheme, &error))?;
         let host = uri.host().unwrap_or_default();
         let host = host.strip_prefix('[').and_then(|v6| v6.strip_suffix(']')).unwrap_or(host);
         if host.is_empty() {
@@ -224,6 +235,7 @@ mod tests {
         for (url, says) in [
             ("ws://gateway", "it does not begin with http:// or https://"),
             ("gateway:9090", "it does not begin with http:// or https://"),
+            ("gateway:9090/path", "it does not begin with http:// or https://"),
             ("http://", "empty string"),
             ("http:///x", "invalid format"),
             ("", "empty string"),

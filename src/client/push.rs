@@ -126,6 +126,8 @@ pub async fn connect(options: PushOptions) -> Result<PushClient, DialError> {
 pub enum Stranger {
     /// A gateway's listener for clients.
     Clients,
+    /// A gateway's admin listener.
+    Admin,
     /// Another server of HTTP/1.1.
     Http1,
 }
@@ -141,6 +143,7 @@ pub async fn recognise(url: &str, tls: Option<&Tls>) -> Option<Stranger> {
     let stream = timeout(Duration::from_secs(2), place.dial(None, connector)).await.ok()?.ok()?;
     match front_page(stream).await {
         Page::Gateway(_) => Some(Stranger::Clients),
+        Page::Admin => Some(Stranger::Admin),
         Page::Other => Some(Stranger::Http1),
         Page::None => None,
     }

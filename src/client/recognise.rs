@@ -14,6 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const MOST: u64 = 4096;
 /// What the gateway's front page says before the path.
 const FRONT_PAGE: &str = "lients connect at ";
+/// What the admin listener answers.
+const ADMIN_PAGE: &str = "\r\n\r\nthere are /healthz, /readyz";
 /// The preface of HTTP/2 (RFC 9113, section 3.4), and a SETTINGS frame without any.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
@@ -32,6 +34,8 @@ pub(super) enum Page {
     None,
     /// A gateway's listener for clients, with the path that they connect at.
     Gateway(String),
+    /// A gateway's admin listener.
+    Admin,
     /// Something else.
     Other,
 }
@@ -47,6 +51,7 @@ pub(super) async fn front_page(stream: Box<dyn Transport>) -> Page {
     let path = path.and_then(|path| path.split([' ', ',', '\r', '\n']).next());
     match path.filter(|path| path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic())) {
         Some(path) => Page::Gateway(path.to_owned()),
+        None if text.contains(ADMIN_PAGE) => Page::Admin,
         None => Page::Other,
     }
 }
@@ -86,6 +91,8 @@ mod tests {
         assert_eq!(page(answer).await, Page::Gateway("/socket".to_owned()));
         assert_eq!(page("HTTP/1.1 200 OK\r\n\r\nhello").await, Page::Other);
         assert_eq!(page("HTTP/1.1 200 OK\r\n\r\nClients connect at \x1b[2J").await, Page::Other);
+        let admin = "HTTP/1.1 404 Not Found\r\n\r\nthere are /healthz, /readyz and /metrics\n";
+        assert_eq!(page(admin).await, Page::Admin);
         assert_eq!(page("SSH-2.0-x\r\n").await, Page::None);
         assert_eq!(page("").await, Page::None);
     }

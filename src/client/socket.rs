@@ -34,8 +34,11 @@ pub(super) async fn recognise(options: &Options, error: DialError) -> DialError 
                 Some(stream) => front_page(stream).await,
                 None => Page::None,
             };
-            let path = if let Page::Gateway(path) = page { Some(path) } else { None };
-            DialError::Http { url, status, path }
+            match page {
+                Page::Gateway(path) => DialError::Http { url, status, path: Some(path) },
+                Page::Admin => DialError::Admin { url },
+                Page::Other | Page::None => DialError::Http { url, status, path: None },
+            }
         }
         DialError::WebSocket { url, reason } => {
             let is_grpc = match again().await {

@@ -37,6 +37,7 @@ use crate::trace::Tracing;
 use counted::Counted;
 use generated::push_service_server::PushServiceServer;
 use oversize::mend_status;
+pub use requests::MAX_PUSH_ID;
 use service::Service;
 use stopping::stopping;
 use tokens::Tokens;

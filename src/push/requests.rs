@@ -13,7 +13,7 @@ use crate::proto::session::PushEvent;
 use crate::registry::Target;
 
 /// Bytes of a `push_id`: every receipt repeats it.
-const MAX_PUSH_ID: usize = 256;
+pub const MAX_PUSH_ID: usize = 256;
 /// How long receipts are waited for where a request does not say.
 const DEADLINE: Duration = Duration::from_secs(5);
 const MAX_DEADLINE: Duration = Duration::from_secs(10 * 60);
@@ -43,8 +43,8 @@ fn checked(request: PushRequest) -> Result<(String, broker::Push), Status> {
             request.push_id.len()
         )));
     }
-    if request.event == PushEvent::PushResponseBody as i32 {
-        return Err(wrong("event 2 is how the gateway answers requests; choose another"));
+    if let Some(use_of) = gateways_use(request.event) {
+        return Err(wrong(format!("event {} is {use_of}; choose another", request.event)));
     }
     let confirm = match push::Confirm::try_from(request.confirm) {
         Ok(push::Confirm::Written) => Confirm::Written,
@@ -62,6 +62,16 @@ fn checked(request: PushRequest) -> Result<(String, broker::Push), Status> {
         deadline: deadline(request.deadline.as_ref())?,
     };
     Ok((request.push_id, push))
+}
+
+/// For what the gateway itself uses an event, if it does. Clients would take a
+/// push with its number for that.
+fn gateways_use(event: i32) -> Option<&'static str> {
+    match PushEvent::try_from(event) {
+        Ok(PushEvent::PushResponseBody) => Some("how the gateway answers requests"),
+        Ok(PushEvent::AfterConnect) => Some("how the gateway sends the IV of a session"),
+        _ => None,
+    }
 }
 
 /// Whom to kick, and what to tell them.
@@ -159,7 +169,8 @@ mod tests {
                 target(push::Target { user_ids: vec![String::new()], ..Default::default() }),
                 "user_ids",
             ),
-            (PushRequest { event: 2, ..to_everyone() }, "event 2"),
+            (PushRequest { event: 2, ..to_everyone() }, "event 2 is how the gateway answers"),
+            (PushRequest { event: 3, ..to_everyone() }, "event 3 is how the gateway sends the IV"),
             (PushRequest { confirm: 3, ..to_everyone() }, "confirm is 3"),
             (PushRequest { push_id: "x".repeat(257), ..to_everyone() }, "push_id"),
             (PushRequest { deadline: duration(-1, 0), ..to_everyone() }, "deadline"),

@@ -262,7 +262,7 @@ impl Journal {
             } else {
                 record.warned = Some(Instant::now());
                 record.open = Some(Warned::Failing);
-                warn!(upstream = self.upstream, %endpoint, error, "cannot connect, trying on");
+                warn!(upstream = self.upstream, %endpoint, error, "cannot connect, keeps trying");
             }
         });
     }
@@ -379,7 +379,7 @@ mod tests {
             journal.proven(endpoint);
             journal.proven(endpoint);
         });
-        assert_eq!(lines, ["connected", "cannot connect, trying on", "connected again"]);
+        assert_eq!(lines, ["connected", "cannot connect, keeps trying", "connected again"]);
         // A name.
         let lines = logged(|journal, name| {
             journal.resolved(name);
@@ -387,7 +387,7 @@ mod tests {
             journal.resolved(name);
             journal.resolved(name);
         });
-        assert_eq!(lines, ["cannot connect, trying on", "resolved again"]);
+        assert_eq!(lines, ["cannot connect, keeps trying", "resolved again"]);
     }
 
     #[test]

@@ -76,6 +76,12 @@ fn another_gateways_key_is_told_to_be_so() {
 fn what_cannot_be_called_exits_with_64() {
     let demo = Demo::start();
     assert_fails(&demo.call(&["/v1/user/white/logn"]), 64, "did you mean `/v1/user/white/login`?");
+    assert_fails(&demo.call(&["/v1/notes/list"]), 64, "there is no routes.yaml in this folder");
+    assert_fails(
+        &demo.call(&["/v1/conn/white/setUserParams"]),
+        64,
+        "help: it is sent for the login",
+    );
     assert_fails(
         &demo.call(&["/v1/user/white/login", r#"{"name": 1}"#]),
         64,
@@ -95,7 +101,7 @@ fn a_gateway_that_is_not_there_is_explained() {
         .current_dir(folder.path())
         .output()
         .unwrap();
-    assert_fails(&output, 1, "is the gateway running? `bridgehead serve` starts it");
+    assert_fails(&output, 1, "is the gateway running? `bridgehead serve` starts a gateway");
     assert_fails(&output, 1, "--url");
 }
 
@@ -109,6 +115,9 @@ fn a_path_that_is_no_websocket_is_explained() {
         .output()
         .unwrap();
     assert_fails(&output, 1, "404");
+    let url = demo.url.trim_start_matches("ws://");
+    let output = demo.call(&["/v1/conn/keepAlive", "--url", url]);
+    assert_fails(&output, 64, "it does not begin with ws:// or wss://");
     let output = demo.call(&["/v1/conn/keepAlive", "--url", &demo.url.replace("ws://", "wss://")]);
     assert_fails(&output, 1, "the server does not speak TLS");
     assert_fails(&output, 1, "write ws:// instead of wss:// in --url");

@@ -46,8 +46,11 @@ fn the_ports_of_others_are_recognised() {
     assert_fails(
         &demo.run(&["sessions", "--push-url", &url]),
         1,
-        "an HTTP/1.1 server answers there",
+        "this is the admin listener (admin.listen)",
     );
+    let url = url.replace("http://", "ws://");
+    let output = demo.call(&["/v1/conn/keepAlive", "--url", &url]);
+    assert_fails(&output, 1, "help: this is the admin listener (admin.listen)");
 }
 
 #[test]

@@ -50,6 +50,7 @@ REQUESTS = {
     "an empty session": (push_request(everyone=True, session_ids=[""]), "session_ids"),
     "an empty exception": (push_request(everyone=True, except_session_ids=[""]), "except_session_ids"),
     "the event of answers": (push_request(everyone=True, event=2), "event 2"),
+    "the event of IVs": (push_request(everyone=True, event=3), "event 3"),
     "an unknown level": (push_request(everyone=True, confirm=3), "confirm"),
     "a negative level": (push_request(everyone=True, confirm=-1), "confirm"),
     "a negative deadline": (push_request(everyone=True, deadline=duration(-1)), "deadline"),

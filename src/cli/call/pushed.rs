@@ -18,7 +18,9 @@ pub(super) enum Events<'c> {
 
 /// A push as one line of JSON: its data as a message where it is known which
 /// that is, else in hexadecimal. What people have written stands in front, as
-/// `text`, since JSON shows bytes in base64.
+/// `text`, since JSON shows bytes in base64. Data of which the message does not
+/// explain all is printed in hexadecimal as well: any short text may pass for a
+/// message with fields that are not known.
 pub(super) fn line(push: &Push, events: &Events<'_>) -> String {
     let event = PushEvent::try_from(push.event);
     let message = match (events, event) {
@@ -31,31 +33,64 @@ pub(super) fn line(push: &Push, events: &Events<'_>) -> String {
     let mut line = Map::new();
     let name = event.map_or_else(|_| json!(push.event), |event| json!(event.as_str_name()));
     line.insert("event".to_owned(), name);
-    match message.and_then(|message| decoded(push, message)) {
-        Some((text, data)) => {
-            line.extend(text.map(|text| ("text".to_owned(), json!(text))));
-            line.insert("data".to_owned(), data);
-        }
-        None => {
-            let text = readable(&push.data);
-            line.extend(text.map(|text| ("text".to_owned(), json!(text))));
-            line.insert("hex".to_owned(), json!(encode_string(&push.data)));
-        }
+    let decoded = message.and_then(|message| decoded(push, message));
+    let is_complete = decoded.as_ref().is_some_and(|decoded| decoded.is_complete);
+    let (mut text, data) =
+        decoded.map_or((None, None), |decoded| (decoded.text, Some(decoded.data)));
+    if !is_complete {
+        text = text.or_else(|| readable(&push.data).map(str::to_owned));
+    }
+    line.extend(text.map(|text| ("text".to_owned(), json!(text))));
+    line.extend(data.map(|data| ("data".to_owned(), data)));
+    if !is_complete {
+        line.insert("hex".to_owned(), json!(encode_string(&push.data)));
     }
     Value::Object(line).to_string()
 }
 
-/// The contents of the messages, a line each, and the whole as JSON.
-fn decoded(push: &Push, message: MessageDescriptor) -> Option<(Option<String>, Value)> {
+/// Data as a message.
+struct Decoded {
+    /// The contents of the messages, a line each.
+    text: Option<String>,
+    /// The whole as JSON.
+    data: Value,
+    /// Whether that is all of the data.
+    is_complete: bool,
+}
+
+/// The data as this message; `None` if it is none, or has not a field of it.
+fn decoded(push: &Push, message: MessageDescriptor) -> Option<Decoded> {
     let message = DynamicMessage::decode(message, push.data.clone()).ok()?;
+    let is_complete = is_known(&message);
+    if !is_complete && message.fields().next().is_none() {
+        return None;
+    }
     let data = serde_json::to_value(&message).ok()?;
-    let Some(list) = message.get_field_by_name("msgDataList") else { return Some((None, data)) };
+    let text = contents(&message);
+    Some(Decoded { text, data, is_complete })
+}
+
+/// Whether a message and those within it have no fields that are not known.
+fn is_known(message: &DynamicMessage) -> bool {
+    fn within(value: &Field) -> bool {
+        match value {
+            Field::Message(message) => is_known(message),
+            Field::List(values) => values.iter().all(within),
+            Field::Map(values) => values.values().all(within),
+            _ => true,
+        }
+    }
+    message.unknown_fields().next().is_none() && message.fields().all(|(_, value)| within(value))
+}
+
+fn contents(message: &DynamicMessage) -> Option<String> {
+    let list = message.get_field_by_name("msgDataList")?;
     let content = |message: &Field| {
         let content = message.as_message()?.get_field_by_name("content")?.into_owned();
         readable(content.as_bytes()?).map(str::to_owned)
     };
     let texts: Vec<_> = list.as_list().into_iter().flatten().filter_map(content).collect();
-    Some(((!texts.is_empty()).then(|| texts.join("\n")), data))
+    (!texts.is_empty()).then(|| texts.join("\n"))
 }
 
 /// Bytes that are a text which a terminal can show.
@@ -107,6 +142,21 @@ mod tests {
         assert_eq!(decoded["event"], 77);
         assert!(decoded["data"].is_object(), "{decoded}");
         assert_eq!(json_of(b"\xff")["hex"], "ff");
+    }
+
+    #[test]
+    fn data_that_the_message_does_not_explain_is_not_lost() {
+        // Field 13, which MsgDataList does not have.
+        assert_eq!(
+            json_of(0, b"hi"),
+            json!({"event": "PushMsgDataList", "text": "hi", "hex": "6869"})
+        );
+        // Beside a known field, and within a message.
+        for data in [&b"\x0a\x04\x0a\x02c1hi"[..], b"\x0a\x07\x0a\x02c1\xf8\x3f\x01"] {
+            let line = json_of(0, data);
+            assert_eq!(line["data"]["msgDataList"][0]["clientMsgId"], "c1", "{line}");
+            assert!(line["hex"].as_str().is_some_and(|hex| hex.starts_with("0a")), "{line}");
+        }
     }
 
     #[test]

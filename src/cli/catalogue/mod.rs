@@ -14,7 +14,7 @@ use prost_reflect::{DescriptorPool, MessageDescriptor};
 use crate::app::{Problem, Reflection, Resolver};
 use crate::config::{Config, Judge, NoneConfig};
 use crate::proto::demo;
-use crate::protocol::seed::methods::KEEP_ALIVE;
+use crate::protocol::seed::methods::{KEEP_ALIVE, SET_CXN_PARAMS, SET_USER_PARAMS};
 use crate::routing::suggest::closest;
 use crate::routing::{DescriptorError, Descriptors};
 pub(super) use source::Source;
@@ -26,6 +26,9 @@ const DEMO: [(&str, &str); 3] = [
     ("/v1/msg/sendMsgList", "pb.msgService/SendMsgListAsync"),
 ];
 
+/// What clients send when they open a session and log in.
+const STEPS: [&str; 2] = [SET_CXN_PARAMS, SET_USER_PARAMS];
+
 /// The methods that are known.
 #[derive(Debug, Default)]
 pub(super) struct Catalogue {
@@ -34,6 +37,8 @@ pub(super) struct Catalogue {
     pending: BTreeMap<String, String>,
     /// What was named beside the methods, if anything.
     files: Option<Descriptors>,
+    /// Nothing but the demo's, since there is no configuration.
+    is_demo_only: bool,
 }
 
 /// What a method takes and returns.
@@ -57,7 +62,10 @@ pub(super) enum CatalogueError {
     Pending { method: String, reason: String },
     /// No route has this name.
     #[error("`{method}` is not known{hint}")]
-    Unknown { method: String, hint: String },
+    Unknown { method: String, hint: String, is_demo_only: bool },
+    /// What a client sends by itself when it opens a session.
+    #[error("`{method}` is a step of the session protocol that this command takes by itself")]
+    Step { method: &'static str },
     /// No descriptor has this message.
     #[error("no message `{message}` is known{hint}")]
     UnknownMessage { message: String, hint: String },
@@ -114,7 +122,7 @@ impl Catalogue {
                 pending.entry(name.to_owned()).or_insert_with(|| problem.message.clone());
             }
         }
-        Self { methods, pending, files: None }
+        Self { methods, pending, ..Self::default() }
     }
 
     /// Adds what another one knows and this one does not.
@@ -147,6 +155,9 @@ impl Catalogue {
         {
             return Ok(Messages { request: empty.clone(), response: empty });
         }
+        if let Some(method) = STEPS.into_iter().find(|step| *step == method) {
+            return Err(CatalogueError::Step { method });
+        }
         let service = method.rfind('/').and_then(|slash| method.get(..=slash)).unwrap_or_default();
         if let Some(reason) = self.pending.get(method).or_else(|| self.pending.get(service)) {
             let (method, reason) = (method.to_owned(), reason.clone());
@@ -161,7 +172,8 @@ impl Catalogue {
             Some(nearest) => format!("; did you mean `{nearest}`?"),
             None => String::new(),
         };
-        Err(CatalogueError::Unknown { method: method.to_owned(), hint })
+        let (method, is_demo_only) = (method.to_owned(), self.is_demo_only);
+        Err(CatalogueError::Unknown { method, hint, is_demo_only })
     }
 
     /// The message with this full name, wherever it is described.
@@ -222,6 +234,15 @@ mod tests {
             error.to_string(),
             "`/v1/user/login` is not known; did you mean `/v1/user/white/login`?"
         );
+    }
+
+    #[test]
+    fn the_steps_of_a_session_are_not_called() {
+        let demo = Catalogue::demo().unwrap();
+        for step in ["/v1/conn/white/setCxnParams", "/v1/conn/white/setUserParams"] {
+            let error = demo.messages_for(step).unwrap_err().to_string();
+            assert!(error.contains("this command takes by itself"), "{error}");
+        }
     }
 
     #[test]

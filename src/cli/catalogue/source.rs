@@ -45,7 +45,7 @@ impl Source {
         let path = Path::new(DEFAULT_CONFIG);
         let gateway = match config::load_tolerant(path, &config::process_environment).0 {
             Some(loaded) => Catalogue::of_gateway(&loaded.config).await,
-            None => Catalogue::default(),
+            None => Catalogue { is_demo_only: !path.exists(), ..Catalogue::default() },
         };
         Ok(gateway.or(Catalogue::demo().map_err(unusable)?))
     }

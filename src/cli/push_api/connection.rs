@@ -150,7 +150,7 @@ impl Gateway {
             Err(_) => {
                 let limit = humantime::format_duration(self.timeout);
                 Err(Failure::failed(format!("the gateway did not answer within {limit}"))
-                    .help("a longer --timeout may help, if the way is slow"))
+                    .help("a longer --timeout may help, if the network is slow"))
             }
         }
     }

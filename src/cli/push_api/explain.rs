@@ -33,7 +33,7 @@ pub(super) fn dialling(error: &DialError) -> Failure {
         DialError::Unreachable { .. } => "is the host's name in --push-url right?",
         DialError::Timeout { .. } => {
             "is the host right, and does a firewall let it through? A longer --timeout may help, \
-             if the way is slow"
+             if the network is slow"
         }
         DialError::Tls { source, .. } => match tls_cause(source) {
             Some(rustls::Error::InvalidCertificate(_)) => {
@@ -108,9 +108,12 @@ pub(super) fn stranger(failure: Failure, stranger: Option<Stranger>) -> Failure 
             "this is where clients connect (edge.listen); the Push API has a port of its own, \
              push.listen, by default 9090",
         ),
+        Some(Stranger::Admin) => failure.help(
+            "this is the admin listener (admin.listen); the Push API has a port of its own, \
+             push.listen, by default 9090",
+        ),
         Some(Stranger::Http1) => failure.help(
-            "an HTTP/1.1 server answers there, such as the admin listener; the Push API is at \
-             push.listen, by default port 9090",
+            "an HTTP/1.1 server answers there; the Push API is at push.listen, by default port 9090",
         ),
         None => failure,
     }

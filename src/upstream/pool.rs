@@ -246,16 +246,6 @@ impl Pool {
         }
     }
 
-    /// A connection has fallen silent: the others to the same endpoint are asked
-    /// whether they are alive.
-    pub(super) fn suspect(&self, endpoint: &Arc<Endpoint>) {
-        for connection in &self.state.lock().connections {
-            if Arc::ptr_eq(connection.endpoint(), endpoint) {
-                connection.suspect();
-            }
-        }
-    }
-
     /// Adds an endpoint and starts connecting to it.
     pub(super) fn add(self: &Arc<Self>, target: Target, source: usize) {
         let journal = Arc::clone(&self.journal);

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use crate::config::parse_size;
 use crate::close::MAX_REASON;
+use crate::config::parse_size;
 use crate::push::MAX_PUSH_ID;
 
 /// The longest time that a command waits or runs: beyond it, a clock may overflow.

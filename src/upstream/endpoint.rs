@@ -32,6 +32,13 @@ struct Slot {
     phase: Phase,
     /// Whether its connection has fallen silent and is not replaced yet.
     silent: bool,
+    /// When its connection was lost without an answer, or could not be made.
+    /// `None`: it has one, or makes its first attempt since an ordinary end.
+    unreachable: Option<Instant>,
+}
+
+impl Slot {
+    const NEW: Self = Self { phase: Phase::Connecting, silent: false, unreachable: None };
 }
 
 /// How far one of an endpoint's connections is.
@@ -60,7 +67,7 @@ impl Endpoint {
             health: Mutex::default(),
             answers: AtomicU32::new(0),
             last_answer,
-            slots: Mutex::new(vec![Slot { phase: Phase::Connecting, silent: false }; connections]),
+            slots: Mutex::new(vec![Slot::NEW; connections]),
             retired: watch::Sender::new(false),
             journal,
         }
@@ -106,10 +113,14 @@ impl Endpoint {
         self.health.lock().is_ejected(now)
     }
 
-    /// Whether it does not answer: calls have run out of time in a row, or a
-    /// connection has fallen silent.
+    /// Whether it does not answer: calls have run out of time in a row, a
+    /// connection has fallen silent, or none can be made and no worker has had a
+    /// sign of life since. The connections of other workers may be open then, but
+    /// with no call on them they prove nothing.
     pub(super) fn is_unresponsive(&self, now: Instant) -> bool {
-        self.health.lock().is_overdue(now) || self.slots.lock().iter().any(|slot| slot.silent)
+        let is_missed = |since| !self.last_answer.was_alive_after(since);
+        let is_out = |slot: &Slot| slot.silent || slot.unreachable.is_some_and(is_missed);
+        self.health.lock().is_overdue(now) || self.slots.lock().iter().any(is_out)
     }
 
     /// Connections that are open and out of use, since they do not answer.
@@ -123,10 +134,52 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn set_silent(&self, connection: usize, silent: bool) {
+    /// A connection does not answer, and is out of use.
+    pub(super) fn fell_silent(&self, connection: usize) {
         if let Some(slot) = self.slots.lock().get_mut(connection) {
-            slot.silent = silent;
+            slot.silent = true;
         }
+    }
+
+    /// A connection answers: a new one, or one that was silent.
+    pub(super) fn reached(&self, connection: usize, now: Instant) {
+        if let Some(slot) = self.slots.lock().get_mut(connection) {
+            (slot.silent, slot.unreachable) = (false, None);
+        }
+        self.is_alive(now);
+    }
+
+    /// A connection has ended. If it was silent, that is no sign of life.
+    pub(super) fn ended(&self, connection: usize, now: Instant) {
+        if let Some(slot) = self.slots.lock().get_mut(connection)
+            && std::mem::take(&mut slot.silent)
+        {
+            slot.unreachable.get_or_insert(now);
+        }
+    }
+
+    /// A connection could not be made. The first failure counts: an answer that
+    /// another worker has had since then is not outdated by the next attempt.
+    pub(super) fn missed(&self, connection: usize, now: Instant) {
+        if let Some(slot) = self.slots.lock().get_mut(connection) {
+            slot.unreachable.get_or_insert(now);
+        }
+    }
+
+    /// It has given a sign of life, as all workers may know.
+    pub(super) fn is_alive(&self, now: Instant) {
+        self.last_answer.is_alive(now);
+    }
+
+    /// A connection has fallen silent: all others to it, those of other workers
+    /// included, are asked whether they are alive.
+    pub(super) fn suspect(&self) {
+        self.last_answer.suspect();
+    }
+
+    /// Hears of connections to it that fall silent, those of other workers included.
+    pub(super) fn suspicions(&self) -> watch::Receiver<()> {
+        self.last_answer.suspicions()
     }
 
     /// Whether a connection to it can be expected soon.
@@ -154,5 +207,76 @@ impl Endpoint {
 impl Drop for Endpoint {
     fn drop(&mut self) {
         self.journal.forget(self.label());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::dial::Place;
+    use super::*;
+
+    /// One endpoint as two workers see it, with two connections each.
+    fn endpoint_of_two_workers() -> (Endpoint, Endpoint) {
+        let journal = Arc::new(Journal::new("msg".into()));
+        let of_a_worker = || {
+            let address = "http://127.0.0.1:1".parse().unwrap();
+            let at = Place::Socket("127.0.0.1:1".parse().unwrap());
+            let target = Target::new(&address, at, "127.0.0.1:1".parse().unwrap());
+            Endpoint::new(target, 0, 2, Arc::clone(&journal))
+        };
+        (of_a_worker(), of_a_worker())
+    }
+
+    #[test]
+    fn it_stays_unresponsive_when_its_silent_connections_are_given_up() {
+        let (knowing, idle) = endpoint_of_two_workers();
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        idle.reached(0, at(0));
+        idle.reached(1, at(0));
+        knowing.reached(0, at(0));
+        knowing.reached(1, at(0));
+        assert!(!knowing.is_unresponsive(at(0)));
+        knowing.fell_silent(0);
+        assert!(knowing.is_unresponsive(at(1)));
+        knowing.ended(0, at(2));
+        assert!(knowing.is_unresponsive(at(2)), "given up, and no attempt has ended yet");
+        knowing.missed(0, at(3));
+        assert_eq!(knowing.withdrawn(), 0);
+        assert!(knowing.is_unresponsive(at(3600)), "whatever idle connections there are");
+        assert!(!idle.is_unresponsive(at(3600)));
+        knowing.reached(0, at(3601));
+        assert!(!knowing.is_unresponsive(at(3601)));
+    }
+
+    #[test]
+    fn a_failed_attempt_counts_until_any_worker_has_a_sign_of_life() {
+        type Sign = fn(&Endpoint, Instant);
+        let signs: [Sign; 3] = [Endpoint::seen_answering, Endpoint::is_alive, |endpoint, now| {
+            endpoint.reached(1, now)
+        }];
+        for sign in signs {
+            let (failing, other) = endpoint_of_two_workers();
+            let begun = Instant::now();
+            let at = |seconds| begun + Duration::from_secs(seconds);
+            sign(&other, at(0));
+            failing.missed(0, at(1));
+            assert!(failing.is_unresponsive(at(2)), "the sign of life was before");
+            sign(&other, at(2));
+            assert!(!failing.is_unresponsive(at(2)));
+            failing.missed(0, at(3));
+            assert!(!failing.is_unresponsive(at(3)), "it does not flap with every attempt");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_answers_to_its_end_says_nothing() {
+        let (endpoint, _) = endpoint_of_two_workers();
+        let now = Instant::now();
+        endpoint.reached(0, now);
+        endpoint.ended(0, now);
+        assert!(!endpoint.is_unresponsive(now));
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::closed::Closed;
@@ -50,6 +51,10 @@ pub struct Counts {
 #[derive(Debug, Default)]
 pub(super) struct LastAnswer {
     at: Mutex<Option<Instant>>,
+    /// The same where the answer to a PING counts too, and a new connection.
+    alive: Mutex<Option<Instant>>,
+    /// Changes when a connection of any worker falls silent.
+    suspicion: watch::Sender<()>,
     /// It was logged that calls run out of time: the next answer is news.
     is_awaited: AtomicBool,
 }
@@ -60,12 +65,33 @@ impl LastAnswer {
     /// [`Journal::answered`].
     pub(super) fn seen(&self, now: Instant) -> bool {
         *self.at.lock() = Some(now);
+        self.is_alive(now);
         self.is_awaited.load(Ordering::Relaxed) && self.is_awaited.swap(false, Ordering::Relaxed)
     }
 
     /// Whether a call may have been answered after `sent`.
     pub(super) fn is_after(&self, sent: Instant) -> bool {
         self.at.lock().is_some_and(|seen| seen + LOOK >= sent)
+    }
+
+    /// The endpoint has given a sign of life, if only the answer to a PING.
+    pub(super) fn is_alive(&self, now: Instant) {
+        *self.alive.lock() = Some(now);
+    }
+
+    /// Whether it has given one after `since`.
+    pub(super) fn was_alive_after(&self, since: Instant) -> bool {
+        self.alive.lock().is_some_and(|seen| seen > since)
+    }
+
+    /// A connection to the endpoint has fallen silent.
+    pub(super) fn suspect(&self) {
+        self.suspicion.send_replace(());
+    }
+
+    /// Hears of connections that fall silent from now on.
+    pub(super) fn suspicions(&self) -> watch::Receiver<()> {
+        self.suspicion.subscribe()
     }
 }
 

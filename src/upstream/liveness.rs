@@ -22,7 +22,7 @@
 //! the third bad one (`ENHANCE_YOUR_CALM`, `too_many_pings`; less than five
 //! minutes apart is bad). Whatever they answer to a call sets the count back. So
 //! [`PINGS`] may be sent between two answers, and none while no call waits,
-//! unless another connection to the same endpoint is silent.
+//! unless another connection to the same endpoint is silent, of whatever worker.
 
 use std::time::{Duration, Instant};
 
@@ -64,7 +64,8 @@ pub(super) struct Signs {
     pub(super) timeouts: u32,
     /// The same without an answer on any connection to the endpoint.
     pub(super) forsaken: u32,
-    /// Whether another connection to the same endpoint has fallen silent.
+    /// Whether another connection to the same endpoint has fallen silent, of
+    /// whatever worker.
     pub(super) suspected: bool,
     /// Whether a PING can be sent: the peer answers them, and none is under way.
     pub(super) can_ask: bool,

@@ -176,7 +176,8 @@ pub struct EndpointStatus {
     /// How many workers have ejected it for now.
     pub ejected: usize,
     /// How many workers get no answers from it: calls run out of time one after
-    /// the other, or a connection has fallen silent.
+    /// the other, a connection has fallen silent, or none can be made and no worker
+    /// has had a sign of life since.
     pub unresponsive: usize,
     /// What went wrong last, unless it was mended since.
     pub problem: Option<String>,
@@ -188,7 +189,7 @@ pub enum EndpointState {
     /// Connected, and nothing speaks against it.
     Up,
     /// Connected, but a worker gets no answers. Where no connection answers, none
-    /// is in use.
+    /// is in use. Idle connections of other workers prove nothing against that.
     Unresponsive,
     /// A worker sends it nothing for a while.
     Ejected,

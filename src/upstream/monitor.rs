@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use h2::{Ping, PingPong};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::connection::Connection;
@@ -27,6 +28,8 @@ pub(super) struct Monitor {
     asked: bool,
     /// How many calls had been answered at the last look.
     answers: u32,
+    /// Other connections to the same endpoint that fall silent, of any worker.
+    suspicions: watch::Receiver<()>,
 }
 
 impl Monitor {
@@ -37,6 +40,7 @@ impl Monitor {
         pings: Option<PingPong>,
         ponged: bool,
     ) -> Self {
+        let suspicions = connection.endpoint().suspicions();
         Self {
             connection,
             pool,
@@ -46,6 +50,7 @@ impl Monitor {
             ponged,
             asked: !ponged,
             answers: 0,
+            suspicions,
         }
     }
 
@@ -64,13 +69,15 @@ impl Monitor {
                 async { if rest.rest { std::future::pending().await } else { sleep(LOOK).await } };
             let (pings, asked) = (&mut self.pings, self.asked);
             let pong = poll_fn(|context| match pings {
-                Some(pings) if asked => pings.poll_pong(context).map(drop),
+                Some(pings) if asked => pings.poll_pong(context).map(|pong| pong.is_ok()),
                 _ => Poll::Pending,
             });
             tokio::select! {
                 () = self.connection.stirred(rest.rest) => {}
                 () = tick => {}
-                () = pong => self.answered(),
+                pong = pong => self.answered(pong),
+                // The endpoint, which `self` keeps, has the sender.
+                _ = self.suspicions.changed() => self.connection.suspect(),
             }
         }
     }
@@ -83,9 +90,9 @@ impl Monitor {
     fn look(&mut self) -> Looked {
         if self.asked
             && let Some(pings) = &mut self.pings
-            && pings.poll_pong(&mut Context::from_waker(Waker::noop())).is_ready()
+            && let Poll::Ready(pong) = pings.poll_pong(&mut Context::from_waker(Waker::noop()))
         {
-            self.answered();
+            self.answered(pong.is_ok());
         }
         let can_ask = self.pings.is_some() && self.ponged && !self.asked;
         let signs = self.connection.signs(can_ask);
@@ -104,9 +111,12 @@ impl Monitor {
 
     /// The PING was answered, or the connection is closed, of which others are
     /// told.
-    fn answered(&mut self) {
+    fn answered(&mut self, ponged: bool) {
         self.asked = false;
         self.ponged = true;
+        if ponged {
+            self.connection.endpoint().is_alive(Instant::now().into_std());
+        }
     }
 
     /// Tells the pool what speaks for the endpoint and against it.

@@ -235,16 +235,6 @@ impl Pool {
         }
     }
 
-    /// A connection has fallen silent: the others to the same endpoint are asked
-    /// whether they are alive.
-    pub(super) fn suspect(&self, endpoint: &Arc<Endpoint>) {
-        for connection in &self.state.lock().connections {
-            if Arc::ptr_eq(connection.endpoint(), endpoint) {
-                connection.suspect();
-            }
-        }
-    }
-
     /// Adds an endpoint, which is to be connected to.
     pub(super) fn add(&self, target: Target, source: usize) -> Arc<Endpoint> {
         let journal = Arc::clone(&self.journal);

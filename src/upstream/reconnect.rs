@@ -92,7 +92,10 @@ impl Keeper {
                 },
             };
             let problem = match attempt {
-                Err(problem) => problem,
+                Err(problem) => {
+                    self.endpoint.missed(self.index, Instant::now().into_std());
+                    problem
+                }
                 Ok(opened) => match self.serve(opened).await {
                     Served::Retired => return,
                     Served::Replaced(opened) => {
@@ -161,7 +164,7 @@ impl Keeper {
             journal.disconnected(self.endpoint.label(), closed.as_ref());
         }
         let Some(closed) = closed else { return Served::Retired };
-        self.endpoint.set_silent(self.index, false);
+        self.endpoint.ended(self.index, Instant::now().into_std());
         if let Some(pool) = self.pool.upgrade() {
             pool.disconnected(&current.connection);
         }
@@ -179,7 +182,7 @@ impl Keeper {
         let Opened { connection, closed, pings, ponged } = opened;
         let pool = self.pool.upgrade()?;
         self.endpoint.set_phase(self.index, Phase::Connected);
-        self.endpoint.set_silent(self.index, false);
+        self.endpoint.reached(self.index, Instant::now().into_std());
         pool.connected(Arc::clone(&connection));
         if std::mem::take(&mut self.lost) {
             pool.stirred(&self.endpoint);
@@ -202,7 +205,7 @@ impl Keeper {
         }
         let why = why(current, standing);
         self.lost = true;
-        self.endpoint.set_silent(self.index, true);
+        self.endpoint.fell_silent(self.index);
         let is_silent = standing != Standing::Overdue;
         self.endpoint.journal().unanswering(self.endpoint.label(), &why, is_silent);
         if let Some(pool) = self.pool.upgrade() {
@@ -218,7 +221,7 @@ impl Keeper {
             return;
         }
         self.lost = false;
-        self.endpoint.set_silent(self.index, false);
+        self.endpoint.reached(self.index, Instant::now().into_std());
         self.endpoint.journal().answers_again(self.endpoint.label());
         if let Some(pool) = self.pool.upgrade() {
             pool.connected(Arc::clone(&current.connection));
@@ -259,7 +262,7 @@ impl Keeper {
                     }
                     (Event::Standing(Standing::Dead), Some(current)) => {
                         give_up(&current);
-                        self.endpoint.set_silent(self.index, false);
+                        self.endpoint.ended(self.index, now());
                     }
                     (Event::Standing(standing), Some(mut current)) => {
                         self.unanswering(&mut current, standing);
@@ -282,6 +285,7 @@ impl Keeper {
                         if let Some(current) = &mut old {
                             self.withdraw(current, Standing::Overdue);
                         }
+                        self.endpoint.missed(self.index, now());
                         let wait = self.failed(&problem);
                         attempt = Box::pin(connect_after(wait, Arc::clone(&self.endpoint), Arc::clone(&self.waiters)));
                     }
@@ -298,9 +302,7 @@ impl Keeper {
             return;
         }
         self.withdraw(current, standing);
-        if let Some(pool) = self.pool.upgrade() {
-            pool.suspect(&self.endpoint);
-        }
+        self.endpoint.suspect();
     }
 
     /// Leaves a connection that was replaced to itself: its calls go on, unless

@@ -158,6 +158,31 @@ async fn an_endpoint_behind_a_dead_link_is_not_stormed_and_comes_back() {
 }
 
 #[tokio::test]
+async fn one_worker_that_finds_the_hang_has_the_idle_connections_of_all_asked_by_one_ping() {
+    let server = Server::start(Setup::new(echo()));
+    let proxy = Proxy::start(server.address).await;
+    let upstream = Arc::new(Upstream::new(config(&[&proxy.url()]), 3).unwrap());
+    (0..3).for_each(|worker| upstream.warm(worker));
+    let connections = |count| upstream.status()[0].connections == count;
+    eventually("all is connected", || connections(6)).await;
+    let begun = proxy.pings();
+    proxy.forget_all(true);
+    let error = upstream.call(0, call("hello")).await.unwrap_err();
+    assert_eq!(error.origin, Origin::Gateway);
+    eventually("no connection is in use", || connections(0)).await;
+    assert_eq!(state(&upstream, &proxy.url()), EndpointState::Unresponsive);
+    // A new connection begins with a PING as well.
+    let pings = proxy.pings() - begun;
+    let most = proxy.accepted();
+    assert!((6..=most).contains(&pings), "each was asked once: {pings} PINGs, {most} connections");
+    let error = upstream.call(2, call("hello")).await.unwrap_err();
+    assert_eq!((error.status.code(), error.origin), (Code::Unavailable, Origin::Gateway));
+
+    proxy.forget_all(false);
+    eventually("it is in use again", || state(&upstream, &proxy.url()) == EndpointState::Up).await;
+}
+
+#[tokio::test]
 async fn of_two_endpoints_the_one_that_hangs_gets_no_calls() {
     let served = Arc::new(AtomicUsize::new(0));
     let counting = handler({

@@ -255,7 +255,7 @@ mod tests {
     fn a_failed_attempt_counts_until_any_worker_has_a_sign_of_life() {
         type Sign = fn(&Endpoint, Instant);
         let signs: [Sign; 3] = [Endpoint::seen_answering, Endpoint::is_alive, |endpoint, now| {
-            endpoint.reached(1, now)
+            endpoint.reached(1, now);
         }];
         for sign in signs {
             let (failing, other) = endpoint_of_two_workers();

@@ -63,6 +63,7 @@ const RESERVED: &[(&str, &[&str])] = &[
             "demo",
             "app::components",
             "config::error_codes",
+            "metrics::labels",
             "push::requests",
             "routing::status",
         ],

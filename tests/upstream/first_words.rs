@@ -78,7 +78,7 @@ fn closing(says: &[u8]) -> Peer {
 #[tokio::test]
 async fn a_peer_that_just_closes_is_said_to_close() {
     let deaf = told(Peer { listens: false, ..closing(b"") }).await;
-    let before = ["closed the connection before it said", "connection broke before it said"];
+    let before = ["closed the connection before it sent", "connection broke before it sent"];
     assert!(before.iter().any(|text| deaf.contains(text)), "{deaf}");
     let polite = told(closing(b"")).await;
     assert!(polite.contains("the peer closed the connection before it sent any data"), "{polite}");

@@ -8,9 +8,9 @@
 
 use std::sync::LazyLock;
 
-use bridgehead::protocol::{Code, Request};
-use bridgehead::protocol::seed::{Cipher, codec};
 use bridgehead::proto::session::{PushBody, RequestBody, ResponseBody};
+use bridgehead::protocol::seed::{Cipher, codec};
+use bridgehead::protocol::{Code, Request};
 use bytes::{Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
 use prost::Message;

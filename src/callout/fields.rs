@@ -79,7 +79,7 @@ pub enum FieldProblem {
     },
 }
 
-/// What is wrong with a [`Config`]: which part of it, where, and what would be right.
+/// What is wrong with a [`Config`](super::Config): which part of it, where, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {problem}")]
 pub struct ConfigError {

@@ -24,11 +24,11 @@ const MAX_CHANGED: usize = 8;
 /// The origin of a connection.
 #[derive(Debug, Clone)]
 pub struct Client {
-    /// The client's address, that of no proxy.
+    /// The client's address, not a proxy's.
     pub remote_ip: IpAddr,
     /// The `User-Agent` header; may be empty.
     pub user_agent: String,
-    /// The trace that its calls continue, if it named one.
+    /// The trace that its calls continue, if it sent one.
     pub trace_parent: Option<Box<Parent>>,
 }
 
@@ -88,7 +88,7 @@ pub struct KnownUser<'a> {
 /// The parts that all calls of the caller share.
 struct Prepared {
     metadata: Arc<Metadata>,
-    /// The same under the rules of upstreams that have some.
+    /// The same metadata under the rules of upstreams that have some.
     changed: Vec<(Arc<Rules>, Arc<Metadata>)>,
     encoded: Vec<(Arc<Layout>, Bytes)>,
     /// The latest results, where each request is verified.
@@ -132,7 +132,7 @@ impl Caller {
             Some(Box::new(User { user_id: user_id.into(), token: token.into(), expires_at }));
     }
 
-    /// The login was judged anew, and expires then.
+    /// The login was verified again, and expires at this time.
     pub fn extend_login(&mut self, expires_at: Option<SystemTime>) {
         if let Some(user) = &mut self.user {
             user.expires_at = expires_at;

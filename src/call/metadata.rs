@@ -1,10 +1,10 @@
 //! The gRPC metadata that every call carries.
 //!
-//! Services refuse a call whose headers are too many bytes in all, names and 32
-//! for each counted in (RFC 9113, section 6.5.2); many from 8 KiB on, and some
-//! then end the connection, which other sessions share. So all that a client has
-//! a say in is bounded here, as it is written in a header, and [`most`] says
-//! what it can come to.
+//! Services refuse a call whose headers are too large in all, including names and
+//! 32 bytes for each (RFC 9113, section 6.5.2); many from 8 KiB on, and some then
+//! end the connection, which other sessions share. So all that a client has a say
+//! in is bounded here, as it is written in a header, and [`most`] says what it
+//! can come to.
 
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
@@ -28,9 +28,9 @@ static OF_CALL: [HeaderName; OWN] = [X_REQUEST_ID, X_METHOD, TRACEPARENT];
 
 /// Longer tokens are refused at the login.
 pub const MAX_TOKEN: usize = 4096;
-/// The same of user ids, as they are written in a header.
+/// The same for user ids, in their encoded form.
 pub const MAX_USER_ID: usize = 512;
-/// The same of device ids, refused by setCxnParams.
+/// The same for device ids, refused by setCxnParams.
 pub const MAX_DEVICE_ID: usize = 256;
 /// Longer request ids are cut in metadata, never in answers.
 const MAX_REQUEST_ID: usize = 256;
@@ -73,7 +73,7 @@ fn encoded_len(text: &str) -> usize {
     text.bytes().map(encoded_byte).sum()
 }
 
-/// Bytes that a byte takes there.
+/// Bytes that a byte takes in a header's value.
 fn encoded_byte(byte: u8) -> usize {
     if is_plain(byte) { 1 } else { 3 }
 }
@@ -126,8 +126,8 @@ fn request_id(req_id: &Text) -> Option<HeaderValue> {
     (!req_id.is_empty()).then(|| shared_value(&req_id, MAX_REQUEST_ID))
 }
 
-/// A part of the request's frame as a header's value of `most` bytes, not copied
-/// if it can be as it is; then it is that short already.
+/// A part of the request's frame as a header's value of at most `most` bytes, not
+/// copied if it needs no encoding; the caller bounds it in that case.
 fn shared_value(text: &Text, most: usize) -> HeaderValue {
     if text.bytes().all(is_plain)
         && let Ok(value) = HeaderValue::from_maybe_shared(text.as_bytes().clone())
@@ -170,7 +170,8 @@ fn header_value(text: &str) -> HeaderValue {
     HeaderValue::try_from(encoded).unwrap_or(HeaderValue::from_static(""))
 }
 
-/// A bearer token as it is (RFC 6750). One that no header can hold is no token.
+/// A bearer token, not encoded (RFC 6750). A token that no header can hold is
+/// left out.
 fn bearer(token: &str) -> Option<HeaderValue> {
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return None;

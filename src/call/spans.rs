@@ -33,7 +33,7 @@ pub(super) struct Spans {
 }
 
 impl Spans {
-    /// Begins to record, where that was decided.
+    /// Begins to record, if the place is recorded.
     pub(super) fn begin(
         tracing: Option<&Arc<Tracing>>,
         Arrival { place, encrypted }: Arrival,
@@ -57,8 +57,8 @@ impl Spans {
         }))
     }
 
-    /// The route is found and the message is ready: the call begins. Gives
-    /// the traceparent that names it.
+    /// The route is found and the message is ready: the call begins. Returns the
+    /// traceparent of the call's span.
     pub(super) fn call(&mut self, route: &Route<Destination>) -> HeaderValue {
         if let Some(mut step) = self.step.take() {
             step.set("bridgehead.route", route.name.to_string());
@@ -113,7 +113,7 @@ impl Spans {
         request.end(&self.tracing);
     }
 
-    /// The request never came to a call, for this reason.
+    /// The request was refused before a call, for this reason.
     pub(super) fn refused(mut self: Box<Self>, code: Code, reason: &str) {
         if let Some(mut step) = self.step.take() {
             step.set("error.type", code.to_string());

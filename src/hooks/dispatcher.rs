@@ -72,7 +72,7 @@ impl Dispatcher {
         self.0.waiting.lock().events
     }
 
-    /// Events that have come to this end so far.
+    /// Events with this outcome so far.
     pub fn count(&self, event: Event, outcome: Outcome) -> u64 {
         self.0.counts.get(event, outcome)
     }

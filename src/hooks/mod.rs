@@ -30,7 +30,7 @@ pub use dispatcher::Dispatcher;
 use crate::auth::Login;
 use crate::callout::{Call, Callout};
 
-/// The placeholders that say when a session began: as RFC 3339 has it, which fits
+/// The placeholders for the beginning of a session: in RFC 3339 form, which fits
 /// a `google.protobuf.Timestamp` as well, and in milliseconds of Unix time.
 const WHEN: [&str; 2] = ["connected_at", "connected_at_ms"];
 
@@ -44,7 +44,7 @@ const MAX_CALLS: usize = 64;
 pub enum Event {
     /// It has logged in.
     Connected,
-    /// It had logged in, and is over.
+    /// It had logged in, and has ended.
     Disconnected,
 }
 
@@ -63,7 +63,7 @@ pub struct Hook(Option<Arc<Rpc>>);
 struct Rpc {
     callout: Callout,
     call: Call,
-    /// One for each call that may begin.
+    /// A permit for each call that may begin.
     slots: Semaphore,
 }
 
@@ -93,7 +93,7 @@ impl Event {
 }
 
 impl Hooks {
-    /// The hooks that there are.
+    /// The configured hooks.
     pub fn new(connected: Option<Hook>, disconnected: Option<Hook>) -> Self {
         Self { connected, disconnected }
     }

@@ -1,10 +1,10 @@
 //! Wakes the sessions of one worker thread from other threads.
 //!
-//! To wake a task of another thread's runtime is a system call, which costs
-//! about as much as a tenth of writing to a socket; a push to very many
-//! sessions would pay for it each time. So sessions that are to be woken are
-//! put on a list, and only the first on it rings: the worker then wakes all
-//! that are on the list by then, which costs next to nothing on its own thread.
+//! Waking a task of another thread's runtime takes a system call, which costs
+//! about as much as a tenth of writing to a socket; a push to very many sessions
+//! would pay for it each time. So sessions that are to be woken are put on a
+//! list, and only the first on it rings: the worker then wakes all that are on
+//! the list by then, which costs next to nothing on its own thread.
 
 use std::mem;
 use std::pin::pin;
@@ -33,7 +33,7 @@ impl Doorbell {
         }
     }
 
-    /// Wakes for ever; to be run on the worker's own runtime, once.
+    /// Wakes sessions for ever; to be run once, on the worker's own runtime.
     pub async fn answer(&self) {
         loop {
             self.bell.notified().await;

@@ -132,7 +132,7 @@ pub enum Signal {
 /// The outbox took nothing: the session is closed or being closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
-    /// This very entry was too much; the session is being closed as too slow.
+    /// This very entry overflowed it; the session is being closed as too slow.
     #[error("the outbox overflowed")]
     Overflowed,
     /// The session was already closing.
@@ -222,10 +222,10 @@ impl Outbox {
         wake(inner.waker.take());
     }
 
-    /// Asks the session to close, and returns why it does. The first reason
-    /// wins, but a session that is still finishing its calls
-    /// ([`Close::waits_for_calls`]) can be closed for another. Entries queued before are still written; later ones are
-    /// rejected unless calls are waited for.
+    /// Asks the session to close, and returns the effective reason. The first reason wins, but a
+    /// session that is still finishing its calls ([`Close::waits_for_calls`]) can be closed for
+    /// another. Entries queued before are still written; later ones are rejected unless calls are
+    /// waited for.
     pub fn close(&self, why: Close) -> Close {
         let mut inner = self.inner.lock();
         if inner.sealed || (inner.leaving && why.waits_for_calls()) {

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
-/// How far a frame must come before its pusher is content.
+/// How far a frame must come to be confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Confirm {
     /// It waits in the outbox.
@@ -25,11 +25,11 @@ pub enum Confirm {
 /// What became of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
-    /// It has come as far as was wanted.
+    /// It has come far enough.
     Confirmed,
     /// The session did not keep up; the frame is lost.
     Overflowed,
-    /// The session ended before.
+    /// The session ended first.
     Closed,
 }
 

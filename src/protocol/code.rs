@@ -1,14 +1,14 @@
-//! The codes that answers carry: how a request went.
+//! The codes of replies: the result of a request.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::proto::session::response_body;
 
-/// How a request went: `ResponseBody.code` and `CommonResp.code`.
+/// The result of a request: `ResponseBody.code` and `CommonResp.code`.
 ///
-/// A number rather than an enum, because a service may answer with a code
-/// that this gateway has no name for, and the client must see that one.
+/// A number rather than an enum, because a service may answer with a code without
+/// a name here, and the client must get that very code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Code(i32);
 

@@ -1,5 +1,5 @@
-//! The clock of logins: which of two sessions is the newer one, also where they
-//! are on gateways whose clocks differ.
+//! The clock of logins: it orders sessions by age, also on gateways whose clocks
+//! differ.
 //!
 //! Every gateway tells the others its time now and then. One that hears of a
 //! later time than its own goes on from there, so all follow the one that is

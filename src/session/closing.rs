@@ -17,7 +17,7 @@ const FLUSH: Duration = Duration::from_secs(2);
 /// How long a client may take to close its side.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Closes a socket that gets no session.
+/// Closes a socket without a session.
 pub async fn refuse<S>(mut socket: Socket<S>, close: &Close)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -63,7 +63,7 @@ where
 struct Goodbye<'a, I> {
     frames: I,
     confirmations: &'a mut Confirmations,
-    /// The very last; `None`: it is on its way.
+    /// The close frame; `None`: it has been given out.
     close: Option<Outgoing>,
 }
 

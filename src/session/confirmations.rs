@@ -1,13 +1,12 @@
-//! How far the pushes of one session have come: given to the socket, taken by
-//! it, read by the client.
+//! The progress of a session's pushes: given to the socket, taken by it, read by
+//! the client.
 //!
-//! That the client has read a frame is shown by a ping sent behind it: its
-//! pong can only come once the client's WebSocket stack has read everything
-//! before (RFC 6455, section 5.5.3). Every ping of the session carries a number
-//! that only grows, since a client may answer the latest of several pings
-//! alone: a pong acknowledges all frames up to its number. Beside it stands a
-//! tag that cannot be foretold, so that no client can answer a ping that it
-//! has not read.
+//! A ping behind a frame shows when the client has read the frame: its pong can
+//! only come once the client's WebSocket stack has read everything before (RFC
+//! 6455, section 5.5.3). Every ping of the session carries a number that only
+//! grows, since a client may answer the latest of several pings alone: a pong
+//! acknowledges all frames up to its number. It also carries an unpredictable
+//! tag, so that no client can answer a ping that it has not read.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -30,8 +29,8 @@ pub(super) struct Confirmations(Option<Box<Inner>>);
 struct Inner {
     /// Frames that the socket has not taken yet.
     unwritten: Vec<Ticket>,
-    /// Frames that it has taken or will take next, by the number of the first
-    /// ping behind them.
+    /// Frames that the socket has taken or will take next, by the number of the
+    /// first ping behind them.
     unread: VecDeque<(u64, Ticket)>,
     /// How many of those are too many. A client that answers no ping, but says
     /// other things to stay, must not gather those of pushes long expired.
@@ -222,7 +221,7 @@ mod tests {
         }
         assert!(settled(&ledger).is_empty());
         confirmations.pong(&ping);
-        // The same pong again, and then a frame: it must not count for that.
+        // The same pong again, and then a frame: it must not count for the frame.
         sent(&ledger, &mut confirmations, 1, Confirm::Acknowledged);
         confirmations.pong(&ping);
         assert_eq!(settled(&ledger), [0]);

@@ -18,7 +18,7 @@ pub(super) trait Effects {
     /// Queues a reply.
     fn reply(&mut self, reply: Reply);
 
-    /// Queues a reply ahead of everything that waits.
+    /// Queues a reply ahead of all other entries.
     fn reply_first(&mut self, reply: Reply);
 
     /// Counts and logs a refused request, and gives the failure for its reply.
@@ -59,13 +59,13 @@ pub(super) trait Effects {
     /// The end of the login; `None`: never.
     fn set_expiry(&mut self, at: Option<SystemTime>);
 
-    /// Lets pushes find the session as its caller is now.
+    /// Enters the session into the registry, with its caller's present identity.
     fn join(&mut self, caller: &Caller);
 
-    /// Lets pushes find the session no more.
+    /// Removes the session from the registry.
     fn leave(&mut self, caller: &Caller, why: &Close);
 
-    /// Drops the pushes that wait, and refuses later ones.
+    /// Drops the queued pushes, and refuses later ones.
     fn refuse_pushes(&mut self);
 
     /// Accepts pushes again.

@@ -7,7 +7,7 @@ use super::socket::ReadError;
 use crate::close::{ABNORMAL, Close, NO_STATUS};
 use crate::websocket::{CloseFrame, Violation};
 
-/// Why the loop was left.
+/// The reason why the session's loop ended.
 #[derive(Debug)]
 pub enum Ended {
     /// The gateway closes the session.

@@ -39,7 +39,7 @@ struct Job {
     reply: oneshot::Sender<Cipher>,
 }
 
-/// Why a handshake's secrets were not taken.
+/// The reason why a handshake's secrets were refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// A ciphertext is not as long as the key's modulus.
@@ -105,7 +105,7 @@ impl KeyService {
 }
 
 fn work(key: &PrivateKey, jobs: &Mutex<Receiver<Job>>, waiting: &AtomicUsize) {
-    // On Linux this is of the calling thread alone.
+    // On Linux this affects the calling thread alone.
     if cfg!(target_os = "linux")
         && let Err(error) = rustix::process::setpriority_process(None, NICENESS)
     {

@@ -1,6 +1,6 @@
 //! The state of a session, as a machine without I/O and clock.
 //!
-//! Every event of a session comes to a method `on_…`, with the time where it
+//! Every event of a session has a method `on_…`, which gets the time where it
 //! matters. The machine decides and acts through [`Effects`]; an error ends the
 //! session. So every race of handshake, login, key and goodbye can be tested as a
 //! sequence of events.
@@ -25,9 +25,9 @@ use crate::protocol::{
 };
 use crate::routing::identity::Member;
 
-/// Messages in a row that are no requests, after which a session is closed.
+/// Invalid messages in a row after which a session is closed.
 const MAX_STRIKES: u8 = 8;
-/// Keys that a session may choose: the first, and some to mend it.
+/// Keys that a session may choose: the first, and some replacements.
 const MAX_KEYS: u8 = 8;
 /// Refused changes of the device, after which a session is closed: each costs a
 /// verification.
@@ -80,11 +80,11 @@ struct Renewed {
 pub(super) enum Appetite {
     /// All.
     Messages,
-    /// Pings and pongs only: the session waits for something that ends by
-    /// itself. A little is read ahead for them; messages stay in the socket, and
-    /// the client feels it.
+    /// Pings and pongs only: the session waits for something that ends by itself.
+    /// A little is read ahead for them; messages stay in the socket, as
+    /// back-pressure on the client.
     Pings,
-    /// None: every message, a ping too, wants an answer.
+    /// None: every message, even a ping, needs an answer.
     Nothing,
 }
 
@@ -359,7 +359,7 @@ impl State {
         self.caller.describe(device);
         self.refused_description = None;
         if let Some(Renewed { expires_at }) = login {
-            // A review that is under way is that of the device of before.
+            // A review under way is about the previous device.
             self.cancel_review(fx);
             self.holds_until(expires_at, fx);
         }
@@ -395,9 +395,9 @@ impl State {
         Ok(())
     }
 
-    /// The reason why a session cannot log in that has not described its device.
-    /// A description that was sent and refused is not missing: the reason says so,
-    /// as the `RequestError` could not.
+    /// The reason why a session without a description of its device cannot log in.
+    /// If the description was refused rather than missing, the reason says so,
+    /// since the `RequestError` had no text.
     fn undescribed(&self, config: &Config) -> Option<Close> {
         let refused = self.refused_description.map(|why| match why {
             Refusal::NotEncrypted => {
@@ -422,7 +422,8 @@ impl State {
             return Ok(());
         };
         match verdict {
-            // It would end the user's other sessions for one that is over.
+            // It would end the user's other sessions in favour of one that is
+            // over.
             Verdict::Accepted { .. } if fx.is_sealed() => {}
             Verdict::Accepted { expires_at } => self.logged_in(head, &credentials, expires_at, fx),
             Verdict::Refused { reason } => {
@@ -453,7 +454,7 @@ impl State {
         fx.set_expiry(expires_at);
         self.set_stage(Stage::Authenticated, fx);
         fx.take_pushes();
-        // Pushes find the session behind the reply to its login.
+        // Pushes are queued behind the reply to the login.
         accept(head, fx);
         self.joined = true;
         fx.join(&self.caller);
@@ -470,7 +471,7 @@ impl State {
         fx.count_login(LoginOutcome::Refused);
         let (session, ip) = (self.caller.session_id(), self.caller.value(Member::Ip));
         tracing::info!(session, user, ip, reason, "login refused");
-        // They were meant for the user of the login before.
+        // The queued pushes were meant for the previous user.
         fx.refuse_pushes();
         fail(head, Failure::new(Code::AUTH_ERROR, Status::Unauthenticated, reason), fx);
         Err(Close::AuthenticationFailed.into())
@@ -478,7 +479,7 @@ impl State {
 
     /// The login is due to be verified once more.
     pub(super) fn on_review_due(&mut self, now: SystemTime, fx: &mut impl Effects) {
-        // One that is under way does for this one as well.
+        // A review under way serves for this one as well.
         if !self.reviewing && self.caller.login_at(now) == LoginState::Valid {
             self.reviewing = true;
             fx.review(&self.caller);
@@ -496,7 +497,7 @@ impl State {
         let session = self.caller.session_id();
         match verdict {
             Verdict::Accepted { expires_at } => self.holds_until(expires_at, fx),
-            // It has expired meanwhile, and has its grace.
+            // The login has expired meanwhile, and its grace runs.
             Verdict::Refused { .. } if self.caller.login_at(now) == LoginState::Expired => {
                 self.on_expired(now, fx);
             }
@@ -505,7 +506,7 @@ impl State {
                 fx.refuse_pushes();
                 return Err(Close::LoginRevoked.into());
             }
-            // It is tried again when the login is due the next time.
+            // Verified again when the login is due the next time.
             Verdict::Unavailable { cause } => {
                 tracing::debug!(session, cause, "a login could not be judged again");
             }

@@ -76,7 +76,7 @@ pub struct Handle {
     expires: AtomicU32,
     heard: AtomicBool,
     called: AtomicBool,
-    /// Why its socket is not read, if it is not: bits.
+    /// The reasons why its socket is not read, as bits.
     waiting: AtomicU8,
     stage: AtomicU8,
 }
@@ -96,9 +96,9 @@ pub enum Stage {
     Described = 1,
     /// setUserParams was accepted.
     Authenticated = 2,
-    /// The login has expired: a new one is waited for.
+    /// The login has expired: a new one is expected.
     Expired = 3,
-    /// The session is over, but for its goodbye.
+    /// The session is over, except for its close frame.
     Closing = 4,
 }
 
@@ -226,7 +226,7 @@ impl Sweeper {
         Self { timeouts, start: Instant::now(), inner, drained }
     }
 
-    /// From now on logins hold for so long.
+    /// Sets how long logins hold from now on.
     pub fn set_holding(&self, holding: Holding) {
         self.inner.lock().holding = holding;
     }
@@ -697,7 +697,7 @@ mod tests {
         for (nth, (_, handle, _)) in sessions.iter().enumerate() {
             handle.set_stage(stages[nth % 5]);
         }
-        // Some go, and leave gaps behind.
+        // Some end, and leave gaps in the table.
         let left = sessions.split_off(COUNTED_AT_ONCE);
         drop(sessions);
         f.watch = None;

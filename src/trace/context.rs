@@ -51,7 +51,8 @@ impl Parent {
                 // Copies: what came shares the buffer of the whole request.
                 HeaderValue::from_bytes(value.as_bytes()).ok()?
             } else {
-                // Of a version to come, of any length: as this version has it.
+                // A later version, of any length: rewritten in this version's
+                // form.
                 traceparent(trace_id, span_id, flags & SAMPLED != 0)
             },
             tracestate,
@@ -64,7 +65,7 @@ impl Parent {
         &self.traceparent
     }
 
-    /// The tracestate, if there is a good one.
+    /// The tracestate, if there is a valid one.
     pub fn tracestate(&self) -> Option<&HeaderValue> {
         self.tracestate.as_ref()
     }

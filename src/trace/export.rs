@@ -33,7 +33,7 @@ const QUEUE: usize = 4096;
 const BATCH: usize = 512;
 /// How long a span waits for others, at most.
 const DELAY: Duration = Duration::from_secs(1);
-/// Between two lines in the log about a collector that is not well.
+/// The time between two log lines about a failing collector.
 const REPEAT: Duration = Duration::from_mins(1);
 /// How long the last spans may take when the gateway stops.
 const GOODBYE: Duration = Duration::from_secs(2);

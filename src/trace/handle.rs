@@ -30,7 +30,7 @@ impl Tracing {
     ///
     /// # Errors
     ///
-    /// Why they cannot.
+    /// The reason why they cannot be exported.
     pub fn check(config: &Config) -> Result<(), StartError> {
         export::exporter(config).map(drop)
     }

@@ -9,7 +9,7 @@ use super::context::{self, Parent};
 use super::handle::Tracing;
 use super::span::{self, Span};
 
-/// Where a request or a push stands: its trace, and whether it is recorded.
+/// The place of a request or a push: its trace, and whether it is recorded.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
     pub(super) trace_id: TraceId,
@@ -35,8 +35,8 @@ impl Tracing {
 }
 
 impl Place {
-    /// Begins here: in the caller's trace and recorded if that is, or else in a
-    /// new trace. Allocates nothing.
+    /// A new place: in the caller's trace, recorded if that is, or else in a new
+    /// trace. Allocates nothing.
     pub fn new(tracing: Option<&Tracing>, parent: Option<&Parent>) -> Self {
         let trace_id = match parent {
             Some(parent) => parent.trace_id,

@@ -71,22 +71,23 @@ impl Span {
         self.data.span_context.span_id()
     }
 
-    /// Calls it something else than when it began.
+    /// Changes its name.
     pub fn rename(&mut self, name: impl Into<Cow<'static, str>>) {
         self.data.name = name.into();
     }
 
-    /// Says something about it. A key should be given once.
+    /// Sets an attribute. A key should be given once.
     pub fn set(&mut self, key: &'static str, value: impl Into<Value>) {
         self.data.attributes.push(KeyValue::new(key, value));
     }
 
-    /// Adds something that happened within it, at a time.
+    /// Adds an event at a time.
     pub fn event(&mut self, name: &'static str, at: SystemTime, attributes: Vec<KeyValue>) {
         self.data.events.events.push(Event::new(name, at, attributes, 0));
     }
 
-    /// Says that it failed, and why. A long reason is cut: others write it.
+    /// Marks it as failed, with the reason. A long reason is cut, since services
+    /// write it.
     pub fn fail(&mut self, reason: &str) {
         let cut = reason.floor_char_boundary(MAX_REASON);
         self.data.status = Status::error(reason.get(..cut).unwrap_or_default().to_owned());

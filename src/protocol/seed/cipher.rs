@@ -19,8 +19,8 @@ use zeroize::{Zeroize, Zeroizing};
 /// Bytes of an AES block.
 const BLOCK: usize = 16;
 
-/// How long a frame of `len` bytes is once sealed: the next multiple of 16
-/// above `len`, since the padding is never empty.
+/// The length of a sealed frame of `len` bytes: the next multiple of 16 above
+/// `len`, since the padding is never empty.
 pub const fn sealed_len(len: usize) -> usize {
     len - len % BLOCK + BLOCK
 }
@@ -45,7 +45,7 @@ pub struct Undecryptable;
 /// What the first block of every frame is mixed with.
 pub type Iv = [u8; BLOCK];
 
-/// The IV that a secret stands for: characters 9 to 24 of its hexadecimal MD5.
+/// The IV derived from a secret: characters 9 to 24 of its hexadecimal MD5.
 pub fn iv_of(secret: &[u8]) -> Iv {
     let text = hex_md5(secret);
     let mut iv = [0; BLOCK];
@@ -63,7 +63,7 @@ impl Cipher {
         Self::with_iv(key_secret, iv_of(iv_secret))
     }
 
-    /// Derives the key from the secret that a client chose. The IV is that of the
+    /// Derives the key from the secret that a client chose. The IV comes from the
     /// gateway's own secret.
     pub fn with_iv(key_secret: &[u8], iv: Iv) -> Self {
         let key = hex_md5(key_secret);
@@ -81,8 +81,8 @@ impl Cipher {
         plain.freeze()
     }
 
-    /// Encrypts a frame of `len` bytes where it lies, at the beginning of a
-    /// buffer of [`sealed_len`] bytes.
+    /// Encrypts a frame of `len` bytes in place, at the beginning of a buffer of
+    /// [`sealed_len`] bytes.
     pub fn seal_in_place(&self, buffer: &mut [u8], len: usize) {
         debug_assert_eq!(buffer.len(), sealed_len(len), "room for the padding, and no more");
         // PKCS#7: as many bytes as are missing, each holding that number, 1 to 16.
@@ -101,8 +101,7 @@ impl Cipher {
         self.seal(copy)
     }
 
-    /// Decrypts a frame where it lies. Of one that does not decrypt, nothing is
-    /// left that could be used.
+    /// Decrypts a frame in place. A frame that does not decrypt is wiped.
     pub fn open_in_place<'a>(&self, sealed: &'a mut [u8]) -> Result<&'a [u8], Undecryptable> {
         let decryptor = cbc::Decryptor::inner_iv_init(&self.0.aes, &self.0.iv.into());
         decryptor.decrypt_padded::<Pkcs7>(sealed).map_err(|_| Undecryptable)

@@ -45,8 +45,8 @@ pub(super) type Deciding = BoxFuture<'static, Decided>;
 
 /// A decision.
 pub(super) enum Decided {
-    /// A login was verified. Other gateways find the user here for as long as the
-    /// second is kept.
+    /// A login was verified. Other gateways find the user here while the second
+    /// value is kept.
     Login(Verdict, Option<Expected>),
     /// A login was verified for another device.
     Change(Verdict),
@@ -74,7 +74,7 @@ impl Surroundings {
         })
     }
 
-    /// Lets pushes find the session no more: it ends, or its login does.
+    /// Removes the session from the registry: the session or its login ends.
     pub(super) fn end_membership(&mut self, caller: &Caller, code: u16, reason: &str) {
         let Some(membership) = self.membership.take() else { return };
         news::disconnected(&self.worker, caller, membership.presence(), code, reason);
@@ -92,7 +92,7 @@ impl Surroundings {
 impl Effects for Surroundings {
     fn reply(&mut self, mut reply: Reply) {
         if self.blocked {
-            // It may wait for long: its share of larger buffers is set free.
+            // It may wait for long, so it gives up its share of larger buffers.
             reply.detach();
         }
         Self::log_dropped(self.outbox.reply(reply));

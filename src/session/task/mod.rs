@@ -57,7 +57,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let mut task = Task::new(socket, client, protocol, worker);
-    // Nothing is moved or nested in here that an idle session would pay for.
+    // Nothing is moved or nested in here, since an idle session would pay for it.
     async move {
         let Err(ended) = task.serve().await;
         Box::pin(task.end(ended)).await;
@@ -89,7 +89,7 @@ struct Task<S> {
     confirmations: Confirmations,
     /// Events since the last attempt to write.
     unwritten: u8,
-    /// A ping is due that asks nothing but whether the client is there.
+    /// A ping is due, as a heartbeat only.
     wants_heartbeat: bool,
 }
 
@@ -207,7 +207,7 @@ where
                     return Poll::Ready(Event::Flushed);
                 }
                 if was_blocked {
-                    // The socket is to be read again.
+                    // Has the socket read again.
                     cx.waker().wake_by_ref();
                 }
             }
@@ -280,7 +280,7 @@ where
             Event::Replied(reply) => state.on_replied(reply, fx),
             Event::Decided(Decided::Login(verdict, expected)) => {
                 let next = state.on_login_verified(verdict, fx);
-                // From here on the registry tells other gateways.
+                // From here on the registry answers other gateways.
                 drop(expected);
                 next
             }

@@ -13,19 +13,18 @@
 //! - Edges: [`edge`], the listener for clients; [`push`], the gRPC API for
 //!   backends; [`tls`], the certificates of both.
 //! - Activity: [`session`], one task for each client; [`call`], from a request to
-//!   its outcome; [`broker`], from a push to
-//!   its receipts; [`auth`], who may log in; [`hooks`], RPCs that are told of
-//!   sessions.
-//! - State and upstream I/O: [`registry`], who is connected; [`outbox`], what
-//!   waits to be written to a client; [`upstream`], connections to services;
-//!   [`trace`], what is recorded for a collector; `seldom`, how often strangers
-//!   may cause a warning.
-//! - Pure core: [`websocket`], the frames of a connection; [`protocol`], what
-//!   clients say and are sent; [`routing`], which method goes where; [`callout`],
-//!   RPCs that the configuration makes up.
-//! - Leaves: [`close`], the close codes; [`metrics`], what is counted; [`pem`], the
-//!   reader of keys and certificates; [`proto`], generated messages; [`wire`], the
-//!   protobuf wire format.
+//!   its outcome; [`broker`], from a push to its receipts; [`auth`], the
+//!   verification of logins; [`hooks`], RPCs that are notified of sessions.
+//! - State and upstream I/O: [`registry`], the logged-in sessions; [`outbox`],
+//!   replies and pushes that wait to be written to a client; [`upstream`],
+//!   connections to services; [`trace`], spans for a collector; `seldom`, the
+//!   rate limit of warnings that clients cause.
+//! - Pure core: [`websocket`], the frames of a connection; [`protocol`], the
+//!   messages of clients and the replies and pushes to them; [`routing`], from
+//!   methods to RPCs; [`callout`], RPCs that the configuration makes up.
+//! - Leaves: [`close`], the close codes; [`metrics`], counters and samples;
+//!   [`pem`], the reader of keys and certificates; [`proto`], generated messages;
+//!   [`wire`], the protobuf wire format.
 //!
 //! The library is there for the binary and its tests; its interface is not
 //! stable.

@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-/// glibc's allocator keeps most of what sessions of different ages free.
+/// glibc's allocator keeps most of the memory that sessions of different ages
+/// free.
 #[cfg(not(target_env = "msvc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -40,7 +40,7 @@ pub struct Caller {
     device: Option<Box<Device>>,
     user: Option<Box<User>>,
     connected_at: SystemTime,
-    /// Where the client stands in a trace of its own, if it said so.
+    /// The client's place in a trace of its own, if it sent one.
     trace_parent: Option<Box<Parent>>,
     /// Boxed and made anew when the identity changes: an idle session pays
     /// for one pointer.
@@ -153,7 +153,7 @@ impl Caller {
         }
     }
 
-    /// Whether the client has said what a login needs to know of its device.
+    /// Whether the client has described its device as far as a login needs it.
     pub fn has_device(&self) -> bool {
         self.device
             .as_ref()
@@ -174,7 +174,7 @@ impl Caller {
         })
     }
 
-    /// The session as those see it who judge logins, or are told of them.
+    /// The session as verifiers of logins and hooks see it.
     pub fn as_login(&self, worker: usize) -> auth::Login<'_> {
         auth::Login {
             user_id: self.value(Member::UserId),
@@ -232,7 +232,7 @@ impl Caller {
         }
     }
 
-    /// Gives back what is made anew for the next call.
+    /// Frees the parts that the next call makes again.
     pub fn rest(&mut self) {
         self.prepared = None;
     }
@@ -268,7 +268,7 @@ impl Caller {
         bytes
     }
 
-    /// What is to be said of a request of this method.
+    /// The verifier's judgement of a request of this method.
     pub fn judge(&mut self, each: &EachRequest, worker: usize, method: &str) -> Judgement {
         let mut judgements = std::mem::take(&mut self.prepare().judgements);
         let judgement = each.judge(&self.as_login(worker), method, &mut judgements);

@@ -2,9 +2,9 @@
 //!
 //! Services refuse a call whose headers are too large in all, including names and
 //! 32 bytes for each (RFC 9113, section 6.5.2); many from 8 KiB on, and some then
-//! end the connection, which other sessions share. So all that a client has a say
-//! in is bounded here, as it is written in a header, and [`most`] says what it
-//! can come to.
+//! end the connection, which other sessions share. So every value that a client
+//! influences is bounded here, in its encoded form, and [`most`] computes the
+//! maximum.
 
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
@@ -23,7 +23,7 @@ const X_PLATFORM: HeaderName = HeaderName::from_static("x-platform");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_METHOD: HeaderName = HeaderName::from_static("x-method");
-/// What each call has of its own; see [`of_call`].
+/// The headers that differ for each call; see [`of_call`].
 static OF_CALL: [HeaderName; OWN] = [X_REQUEST_ID, X_METHOD, TRACEPARENT];
 
 /// Longer tokens are refused at the login.
@@ -40,9 +40,9 @@ const SESSION_ID: usize = 32;
 const TRACEPARENT_LENGTH: usize = 55;
 const MAX_TRACESTATE: usize = 512;
 
-/// What the metadata of a call of `method` counts for at most, of an upstream
-/// with these rules: whatever clients do. `platforms` are those that a client
-/// may name; what the rules set is counted in.
+/// The largest size of the metadata of a call of `method`, for an upstream with
+/// these rules, whatever clients do. `platforms` are the ones that a client may
+/// name; headers set by the rules are included.
 #[must_use]
 pub fn most(rules: Option<&Rules>, platforms: &[String], method: &str) -> usize {
     let platform = platforms.iter().map(|name| encoded_len(name)).max().unwrap_or_default();
@@ -78,7 +78,7 @@ fn encoded_byte(byte: u8) -> usize {
     if is_plain(byte) { 1 } else { 3 }
 }
 
-/// What all calls of a session share, until it logs in again.
+/// The metadata that all calls of a session share, until it logs in again.
 pub(super) fn of_session<'v>(
     value: impl Fn(Member) -> &'v str,
     trace_parent: Option<&Parent>,
@@ -112,8 +112,8 @@ pub(super) fn of_session<'v>(
     Metadata::new(headers).with_own(&OF_CALL)
 }
 
-/// What one call has of its own, for as long as it takes: the id may share a
-/// frame that is not kept for longer.
+/// The metadata of one call alone, valid while it lasts: the id may share the
+/// buffer of a frame that is not kept longer.
 pub(super) fn of_call<U>(req_id: &Text, route: &Route<U>, traceparent: HeaderValue) -> Own {
     // No longer than the configuration has it.
     let method = route.header.get_or_init(|| header_value(&route.name));
@@ -127,7 +127,7 @@ fn request_id(req_id: &Text) -> Option<HeaderValue> {
 }
 
 /// A part of the request's frame as a header's value of at most `most` bytes, not
-/// copied if it needs no encoding; the caller bounds it in that case.
+/// copied if it needs no encoding: a plain text is within the bound already.
 fn shared_value(text: &Text, most: usize) -> HeaderValue {
     if text.bytes().all(is_plain)
         && let Ok(value) = HeaderValue::from_maybe_shared(text.as_bytes().clone())
@@ -148,13 +148,14 @@ fn cut(text: &str, most: usize) -> &str {
     text.get(..end.unwrap_or(text.len())).unwrap_or_default()
 }
 
-/// What a header's value can hold as it is.
+/// Whether a byte needs no encoding in a header's value.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_graphic() && byte != b'%'
 }
 
-/// Text as a header's value: what is not printable ASCII is percent-encoded,
-/// and so are `%` and spaces, so that two texts never have the same value.
+/// Text as a header's value: bytes other than printable ASCII are
+/// percent-encoded, and so are `%` and spaces, so that two texts never have the
+/// same value.
 fn header_value(text: &str) -> HeaderValue {
     if text.bytes().all(is_plain) {
         return HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
@@ -221,7 +222,7 @@ mod tests {
         }
     }
 
-    /// 8 KiB are what grpc-go's and Node's servers, C-core and others take.
+    /// 8 KiB are the limit of grpc-go's and Node's servers, C-core and others.
     #[test]
     fn whatever_a_client_does_a_call_stays_below_8_kib_with_a_kilobyte_to_spare() {
         let platforms = ["android".to_owned()];

@@ -1,6 +1,6 @@
 //! Requests that the gateway itself refuses: their counters, and their log. The
 //! first protocol has no text for `RequestError`, so its clients do not get the
-//! reason: the log does, once a minute for each reason, since anybody can send
+//! reason: the log does, once a minute for each reason, since any client can send
 //! such requests.
 
 use super::refusal::Refusal;

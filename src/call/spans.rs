@@ -1,9 +1,9 @@
-//! What is recorded of a request: one span for all of it, and within that one
-//! for finding the route and one for the call of the service.
+//! The spans of a request: one for all of it, and within it one for finding the
+//! route and one for the call of the service.
 //!
 //! Names and attributes are OpenTelemetry's where it has some, and else begin
-//! with `bridgehead.`; docs/tracing.md lists them. Tokens, messages and who
-//! the user is are never among them.
+//! with `bridgehead.`; docs/tracing.md lists them. Tokens, messages and user ids
+//! are never among them.
 
 use std::sync::Arc;
 
@@ -21,13 +21,14 @@ use crate::routing::Route;
 use crate::trace::{Place, Span, Tracing};
 use crate::upstream::{Attempt, CallError, Destination, Trail};
 
-/// The spans of one request. Dropped before it is answered, they say so.
+/// The spans of one request. Dropped before an answer, they are marked as
+/// cancelled.
 pub(super) struct Spans {
     tracing: Arc<Tracing>,
     place: Place,
     /// `None` only once it has ended.
     request: Option<Span>,
-    /// What goes on within it: finding the route, or the call.
+    /// The current step: finding the route, or the call.
     step: Option<Span>,
     trail: Arc<Trail>,
 }
@@ -80,7 +81,7 @@ impl Spans {
         self.place.traceparent(self.step.as_ref(), None)
     }
 
-    /// Where the call's attempts are to be written down.
+    /// The trail for the call's attempts.
     pub(super) fn trail(&self) -> Arc<Trail> {
         Arc::clone(&self.trail)
     }
@@ -106,7 +107,7 @@ impl Spans {
         if !code.is_success() {
             request.set("error.type", code.to_string());
         }
-        // What the client did wrong is no fault of this side.
+        // A client's error is not a failure of the server's span.
         if matches!(code, Code::UNKNOWN_ERROR | Code::INTERNAL_ERROR | Code::RETRY_ERROR) {
             request.fail("");
         }
@@ -123,7 +124,7 @@ impl Spans {
         self.answered(code);
     }
 
-    /// Ends the call's span with what became of each attempt.
+    /// Ends the call's span with the result of each attempt.
     fn end_call(&self, mut call: Span) {
         let attempts = self.trail.attempts();
         if let Some((server, port)) = attempts.last().map(Attempt::server) {
@@ -147,7 +148,7 @@ impl Spans {
 }
 
 impl Drop for Spans {
-    /// The session ended first: nobody waits for the answer.
+    /// The session ended first: there is no receiver of the answer any more.
     fn drop(&mut self) {
         if let Some(mut call) = self.step.take() {
             call.set("error.type", "cancelled");

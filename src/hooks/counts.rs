@@ -1,10 +1,10 @@
-//! What has become of events, by hook.
+//! Outcomes of events, by hook.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Event;
 
-/// What becomes of an event.
+/// The outcome of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// The hook has taken it.
@@ -19,7 +19,7 @@ impl Outcome {
     /// Each of them.
     pub const ALL: [Self; 3] = [Self::Delivered, Self::GivenUp, Self::Dropped];
 
-    /// What it is called where it is counted.
+    /// The name in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Delivered => "delivered",

@@ -20,8 +20,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// The wait after many.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// An event that a hook is to be told. It keeps the hook that it was made for,
-/// whatever a reload brings.
+/// An event to be delivered to a hook. It keeps its hook across a reload.
 pub(super) struct Delivery {
     event: Event,
     rpc: Arc<Rpc>,
@@ -56,7 +55,7 @@ impl Delivery {
         &self.message
     }
 
-    /// What has happened.
+    /// The event.
     pub(super) fn event(&self) -> Event {
         self.event
     }
@@ -101,7 +100,8 @@ impl Delivery {
     }
 
     async fn call(&self, attempts: &mut u32, failure: &mut Failure) -> Result<(), Failure> {
-        // Nobody closes the semaphore; if somebody did, a call too many is no harm.
+        // The semaphore is never closed; if it were, a call too many would do no
+        // harm.
         let _slot = self.rpc.slots.acquire().await.ok();
         *attempts += 1;
         if matches!(failure, Failure::Waiting) {

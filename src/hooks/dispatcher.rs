@@ -1,5 +1,5 @@
-//! What waits to be delivered: a queue for each session that has anything, and
-//! a task that works it off.
+//! The events to be delivered: a queue for each session that has any, and a task
+//! that works it off.
 //!
 //! A session never moves to another worker, so the order of its events is a
 //! matter of one dispatcher.
@@ -18,9 +18,9 @@ use super::losses::{Loss, Losses};
 use super::{Event, Hook, Hooks, Outcome};
 use crate::auth::Login;
 
-/// What may wait, in bytes.
+/// Size of all waiting events, at most, in bytes.
 const MAX_WAITING: usize = 16 * 1024 * 1024;
-/// What an event takes besides its message: mostly the task of its session.
+/// Bytes that an event takes besides its message: mostly the task of its session.
 const OVERHEAD: usize = 1024;
 
 /// Delivers the events of one worker's sessions. A clone is another handle to
@@ -51,8 +51,8 @@ impl Dispatcher {
         self.tell(Event::Connected, hooks, login, |name| login.value(name));
     }
 
-    /// A session is over that had logged in, or it goes on as somebody else;
-    /// `login` is what was told of it when it came. Returns at once.
+    /// A session that had logged in is over, or goes on as another user or
+    /// device; `login` is the one of its `connected` event. Returns at once.
     pub fn disconnected(&self, hooks: &Hooks, login: &Login<'_>, close_code: u16, reason: &str) {
         let close_code = close_code.to_string();
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -77,7 +77,7 @@ impl Dispatcher {
         self.0.counts.get(event, outcome)
     }
 
-    /// Tries whatever failed once more now, instead of when its time has come.
+    /// Retries failed deliveries now, instead of after their waits.
     pub fn hurry(&self) {
         self.0.hurry.notify_waiters();
     }
@@ -127,7 +127,8 @@ impl Dispatcher {
 }
 
 impl Shared {
-    /// Delivers what there is of a session, and what comes meanwhile.
+    /// Delivers the waiting events of a session, and the ones that arrive
+    /// meanwhile.
     async fn work_off(self: Arc<Self>, session: Arc<str>) {
         while let Some(delivery) = self.next(&session) {
             let outcome = delivery.deliver(&session, &self.hurry).await;

@@ -27,8 +27,8 @@ pub(super) enum Loss {
     Stopping,
 }
 
-/// Counts what is dropped. The first loss is logged at once, later ones
-/// together after a while; none is left out.
+/// Counts dropped events. The first loss is logged at once, later ones together
+/// after a while; none is left out.
 #[derive(Default)]
 pub(super) struct Losses(Mutex<Tally>);
 
@@ -36,7 +36,7 @@ pub(super) struct Losses(Mutex<Tally>);
 struct Tally {
     /// Not logged yet.
     dropped: BTreeMap<(Event, Loss), Dropped>,
-    /// Somebody will log what comes.
+    /// A task is running that logs further losses.
     reporting: bool,
 }
 
@@ -64,7 +64,7 @@ impl Losses {
         }
     }
 
-    /// Logs what has come, until nothing comes any more.
+    /// Logs the new losses, until there are none.
     async fn keep_reporting(self: Arc<Self>) {
         loop {
             sleep(PAUSE).await;

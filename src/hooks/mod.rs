@@ -1,19 +1,19 @@
-//! RPCs of existing services that are told of sessions as they come and go.
+//! RPCs of existing services that are notified when sessions begin and end.
 //!
-//! What is called is a [`Hook`]; the [`Hooks`] of a configuration are replaced
-//! by a reload. Each worker has a [`Dispatcher`], which renders the request
-//! message when something happens to a session, and delivers it in the
-//! background: nothing here ever holds up a session, or fails one.
+//! Each RPC is a [`Hook`]; the [`Hooks`] of a configuration are replaced by a
+//! reload. Each worker has a [`Dispatcher`], which renders the request message
+//! when something happens to a session, and delivers it in the background:
+//! nothing here ever holds up a session, or fails one.
 //!
-//! - The hooks of one session are called one after the other, in the order of
-//!   what happened (`dispatcher`).
-//! - Whatever goes wrong is tried again, with backoff, until the news is a
-//!   minute old; then it is given up with a line in the log (`delivery`).
-//! - What waits is bounded, and so are the calls under way. What finds no room
-//!   is dropped, counted and logged (`losses`).
+//! - The hooks of one session are called one after the other, in the order of the
+//!   events (`dispatcher`).
+//! - A failed delivery is tried again, with backoff, until the event is a minute
+//!   old; then it is given up with a line in the log (`delivery`).
+//! - The waiting events are bounded, and so are the calls under way. An event
+//!   that finds no room is dropped, counted and logged (`losses`).
 //!
 //! So a hook may be called more than once for the same event, or, in bad times,
-//! not at all. Who logs in is `auth`'s to say.
+//! not at all. Logins are decided by `auth`.
 
 mod counts;
 mod delivery;
@@ -39,7 +39,7 @@ const WHEN: [&str; 2] = ["connected_at", "connected_at_ms"];
 /// use them up when a service hangs.
 const MAX_CALLS: usize = 64;
 
-/// What can be told of a session.
+/// An event of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Event {
     /// It has logged in.
@@ -55,7 +55,7 @@ pub struct Hooks {
     disconnected: Option<Hook>,
 }
 
-/// An RPC that is told of one kind of event. A clone is cheap and shares
+/// An RPC that is notified of one kind of event. A clone is cheap and shares
 /// everything.
 #[derive(Clone)]
 pub struct Hook(Option<Arc<Rpc>>);
@@ -79,8 +79,8 @@ impl Event {
         }
     }
 
-    /// The placeholders that the hook's request may use: those of a login, when
-    /// the session began, and for its end how that came.
+    /// The placeholders that the hook's request may use: the ones of a login, the
+    /// beginning of the session, and for its end the time and the reason.
     pub fn placeholders(self) -> Vec<&'static str> {
         let own: &[_] = match self {
             Self::Connected => &[],
@@ -107,14 +107,14 @@ impl Hooks {
 }
 
 impl Hook {
-    /// A hook that calls what `callout` says, through `call`. Its placeholders
-    /// must be [those of the event](Event::placeholders).
+    /// A hook that makes the call described by `callout`, through `call`. Its
+    /// placeholders must be [the event's](Event::placeholders).
     pub fn new(callout: Callout, call: Call) -> Self {
         Self(Some(Arc::new(Rpc { callout, call, slots: Semaphore::new(MAX_CALLS) })))
     }
 
-    /// A hook that cannot be called yet: the RPC's descriptors are not known.
-    /// What it should be told is dropped, and logged as such.
+    /// A hook that cannot be called yet: the RPC's descriptors are not known. Its
+    /// events are dropped, and logged as such.
     pub fn pending() -> Self {
         Self(None)
     }

@@ -14,7 +14,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::*;
 use crate::callout::{self, method, object};
 
-/// What a service does with a call: its nth, from 0, for the same event.
+/// The reaction of a service to a call: its nth, from 0, for the same event.
 type Behaviour = Box<dyn Fn(&str, usize) -> Does + Send + Sync>;
 
 #[derive(Clone)]
@@ -24,7 +24,7 @@ enum Does {
     Hangs,
 }
 
-/// A service that notes what it is told, as `connected s1`, and when.
+/// A service that notes each event, as `connected s1`, and its time.
 struct Service {
     told: Mutex<Vec<(Duration, String)>>,
     start: Instant,
@@ -178,7 +178,7 @@ async fn attempts_come_at_growing_distances_until_the_event_is_a_minute_old() {
         expected = (expected * 2).min(Duration::from_secs(10));
     }
     assert!((9..=16).contains(&times.len()), "{times:?}");
-    // Its successor is told once it is given up, not before.
+    // Its successor is delivered once it is given up, not before.
     let given_up = service.times("disconnected s1");
     assert!((60..61).contains(&given_up[0].as_secs()), "{given_up:?}");
 }
@@ -366,7 +366,7 @@ fn how_a_session_ended_is_no_placeholder_of_its_beginning() {
     }
 }
 
-/// What is logged on this thread.
+/// The log of this thread.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

@@ -208,7 +208,7 @@ labels! {
 labels! {
     /// The gateways that a question goes to.
     pub enum Asked: "to" {
-        /// Those that hold the user.
+        /// The gateways that hold the user.
         Holders = "holders",
         /// All.
         All = "all",

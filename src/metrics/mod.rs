@@ -1,13 +1,13 @@
-//! What is counted, for whoever is on call.
+//! Metrics, for the operator on call.
 //!
-//! One [`Metrics`] a gateway. Whoever counts holds the handle of its own
-//! series; nothing on the way of a request looks for one. What can be asked
-//! for at any time (sessions, connections, queues) is not counted but
-//! [sampled](Family) when somebody looks.
+//! One [`Metrics`] a gateway. Every counting part holds the handle of its own
+//! series; nothing on the path of a request looks one up. Quantities available at
+//! any time (sessions, connections, queues) are not counted but [sampled](Family)
+//! on a scrape.
 //!
 //! Labels have few values: routes, upstreams, codes, outcomes. Nothing that a
-//! client can choose is one. Those whose values are known are types
-//! ([`Label`]), and all of their series exist from the start.
+//! client can choose is one. Labels with known values are types ([`Label`]), and
+//! all of their series exist from the start.
 //!
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/>
 
@@ -33,10 +33,10 @@ pub use samples::{Family, Kind, Sample};
 pub(crate) use series::New;
 use series::add;
 
-/// The type of what [`Metrics::render`] returns.
+/// The content type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// All that one gateway counts.
+/// The metrics of one gateway.
 pub struct Metrics {
     registry: Registry,
     /// Connections and sessions.
@@ -116,7 +116,7 @@ impl Metrics {
     /// Metrics that start at nothing.
     pub fn new() -> Arc<Self> {
         let registry = Registry::new();
-        // Only Linux has it; elsewhere there is nothing to tell.
+        // Only Linux has it; elsewhere these metrics are missing.
         #[cfg(target_os = "linux")]
         add(&registry, prometheus::process_collector::ProcessCollector::for_self());
         let new = New(&registry);
@@ -131,14 +131,14 @@ impl Metrics {
         })
     }
 
-    /// Everything, with what was sampled, as Prometheus reads it.
+    /// All metrics, including the sampled ones, in Prometheus' text format.
     pub fn render(&self, sampled: Vec<Family>) -> String {
         let mut families = self.registry.gather();
         families.extend(sampled.into_iter().filter_map(Family::into_proto));
         families.sort_by(|a, b| a.name().cmp(b.name()));
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&families, &mut text) {
-            // Only what is not text cannot be written as text.
+            // Fails only for metrics that have no text form.
             return format!("# {error}\n");
         }
         String::from_utf8(text).unwrap_or_default()

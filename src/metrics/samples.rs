@@ -1,4 +1,4 @@
-//! What is looked at when somebody asks, instead of being counted.
+//! Metrics that are sampled on a scrape, instead of being counted.
 
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
@@ -6,20 +6,20 @@ use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricT
 pub struct Family {
     /// Without the prefix.
     pub name: &'static str,
-    /// What it means.
+    /// The meaning, for people.
     pub help: &'static str,
-    /// Whether it can fall.
+    /// Gauge or counter.
     pub kind: Kind,
     /// By labels.
     pub samples: Vec<Sample>,
 }
 
-/// Whether a metric can fall.
+/// Gauge or counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// It can.
+    /// It can fall.
     Gauge,
-    /// Only at a restart.
+    /// It falls only at a restart.
     Counter,
 }
 

@@ -37,15 +37,15 @@ impl Doorbell {
     pub async fn answer(&self) {
         loop {
             self.bell.notified().await;
-            // What is on the list later rings again.
+            // Later entries ring again.
             let waiting = mem::take(&mut *self.waiting.lock());
             waiting.into_iter().for_each(Waker::wake);
             self.answered.notify_waiters();
         }
     }
 
-    /// Waits until fewer than `count` sessions are to be woken. Whoever sends
-    /// to very many should: it keeps outboxes from filling very much faster
+    /// Waits until fewer than `count` sessions are to be woken. A push to very
+    /// many sessions should wait: it keeps outboxes from filling very much faster
     /// than the worker, which has woken them but not run them all, empties them.
     ///
     /// # Cancel safety

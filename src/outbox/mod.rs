@@ -2,11 +2,11 @@
 //!
 //! Both share it, so there is one order and one back-pressure rule. Any thread
 //! may push ([`Outbox`]); the session's task alone takes out, encodes and writes
-//! ([`Reader`]). Entries are messages, not bytes: the outbox knows no protocol. It counts bytes and has
-//! one overflow policy: a session whose client does not keep up is closed
-//! ([`Close::TooSlow`]), and whoever puts in is never blocked.
+//! ([`Reader`]). Entries are messages, not bytes: the outbox knows no protocol.
+//! It counts bytes and has one overflow policy: a session whose client does not
+//! keep up is closed ([`Close::TooSlow`]), and producers are never blocked.
 //!
-//! A push brings a [`Ticket`] along, which says what becomes of it.
+//! A push brings a [`Ticket`] along, which reports its outcome.
 
 mod doorbell;
 mod ticket;
@@ -36,8 +36,8 @@ pub struct Outbox {
     inner: Mutex<Inner>,
 }
 
-/// The session's side of its outbox. When it is dropped the outbox is sealed,
-/// and what it still held is given up.
+/// The session's side of its outbox. When it is dropped the outbox is sealed, and
+/// its remaining entries are given up.
 #[derive(Debug)]
 pub struct Reader(Arc<Outbox>);
 
@@ -78,8 +78,8 @@ struct Inner {
     waker: Option<Waker>,
 }
 
-/// What a session is asked to do beside closing, a bit each. To ask twice
-/// before it has looked is to ask once.
+/// Requests to a session other than closing, a bit each. Asking twice before it
+/// has looked is the same as asking once.
 #[derive(Debug, Default, Clone, Copy)]
 struct Errands(u8);
 
@@ -114,16 +114,16 @@ struct Order {
     is_given: bool,
 }
 
-/// What the session's task has to do next.
+/// A request to the session's task.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Signal {
     /// Send a WebSocket ping.
     Ping,
-    /// Give back what can be made again: there was no call for a while.
+    /// Free memory that can be allocated again: there was no call for a while.
     Rest,
     /// The login has expired.
     Expire,
-    /// Have the login judged again.
+    /// Have the login verified again.
     Review,
     /// Close the session. Given once.
     Close(Close),
@@ -157,8 +157,8 @@ impl Outbox {
         (Arc::clone(&outbox), Reader(outbox))
     }
 
-    /// Queues a push and wakes the session. The ticket, if there is one, tells
-    /// what becomes of it, now or later.
+    /// Queues a push and wakes the session. The ticket, if there is one, is
+    /// settled with the outcome, now or later.
     pub fn push(&self, event: Arc<Event>, ticket: Option<Ticket>) {
         let mut inner = self.inner.lock();
         let admitted = if inner.no_pushes {
@@ -191,7 +191,7 @@ impl Outbox {
         }
     }
 
-    /// What wakes the session for pushes.
+    /// The doorbell that wakes the session for pushes.
     pub fn doorbell(&self) -> Option<&Arc<Doorbell>> {
         self.doorbell.as_ref()
     }
@@ -201,7 +201,7 @@ impl Outbox {
         self.ask(Errands::PING);
     }
 
-    /// Asks the session to give back what can be made again.
+    /// Asks the session to free memory that can be allocated again.
     pub fn rest(&self) {
         self.ask(Errands::REST);
     }
@@ -211,7 +211,7 @@ impl Outbox {
         self.ask(Errands::EXPIRE);
     }
 
-    /// Asks the session to have its login judged again.
+    /// Asks the session to have its login verified again.
     pub fn review(&self) {
         self.ask(Errands::REVIEW);
     }
@@ -285,7 +285,7 @@ impl Inner {
 }
 
 impl Reader {
-    /// The side of those that put in.
+    /// The producers' side.
     pub fn outbox(&self) -> &Arc<Outbox> {
         &self.0
     }
@@ -322,19 +322,19 @@ impl Reader {
         admitted
     }
 
-    /// Whether all that comes is rejected: the session has been closed, or is
-    /// told so next.
+    /// Whether new entries are rejected: the session has been closed, or gets the
+    /// order to close next.
     pub fn is_sealed(&self) -> bool {
         self.0.inner.lock().sealed
     }
 
-    /// Rejects all that comes from now on.
+    /// Rejects all later entries.
     pub fn seal(&self) {
         self.0.inner.lock().sealed = true;
     }
 
-    /// Gives up the pushes that are queued, and rejects those that come, until
-    /// [`take_pushes`](Self::take_pushes). Answers are not concerned.
+    /// Gives up the queued pushes, and rejects new ones, until
+    /// [`take_pushes`](Self::take_pushes). Replies are not affected.
     pub fn refuse_pushes(&self) {
         let mut inner = self.0.inner.lock();
         inner.no_pushes = true;

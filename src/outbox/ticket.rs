@@ -1,10 +1,10 @@
-//! Tickets: what becomes of one frame of a push, told exactly once.
+//! Tickets: the outcome of one frame of a push, reported exactly once.
 //!
-//! A [`Ticket`] travels with its frame through the outbox and the session.
-//! Whoever brings it as far as its pusher wanted, or cannot, settles it; one
-//! that is dropped says that its session closed. A [`Ledger`] gathers what the
-//! tickets of one push have come to. What that means to the pusher is not
-//! known here.
+//! A [`Ticket`] travels with its frame through the outbox and the session. It is
+//! settled where the frame comes as far as its pusher wanted, or fails to; a
+//! dropped ticket reports that its session closed. A [`Ledger`] gathers the
+//! outcomes of the tickets of one push. Their meaning to the pusher is not known
+//! here.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -22,7 +22,7 @@ pub enum Confirm {
     Acknowledged,
 }
 
-/// What became of a frame.
+/// The outcome of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
     /// It has come far enough.
@@ -42,7 +42,7 @@ pub struct Ticket {
     confirm: Confirm,
 }
 
-/// What the tickets of one push have come to.
+/// The outcomes of the tickets of one push.
 #[derive(Debug, Default)]
 pub struct Ledger {
     inner: Mutex<Entries>,
@@ -52,7 +52,7 @@ pub struct Ledger {
 struct Entries {
     /// Settled since the last look, by the numbers of the tickets.
     settled: Vec<(u32, Settled)>,
-    /// Nobody looks any more.
+    /// There is no receiver any more.
     closed: bool,
     waker: Option<Waker>,
 }
@@ -70,8 +70,8 @@ impl Ledger {
         Ticket { ledger: Some(Arc::clone(self)), slot, confirm }
     }
 
-    /// Moves what was settled since the last look into `into`, which must be
-    /// empty. Waits until there is something. Only one task may wait.
+    /// Moves the outcomes since the last call into `into`, which must be empty.
+    /// Waits until there is something. Only one task may wait.
     pub fn poll_settled(&self, cx: &mut Context<'_>, into: &mut Vec<(u32, Settled)>) -> Poll<()> {
         let mut entries = self.inner.lock();
         if !entries.settled.is_empty() {
@@ -85,7 +85,7 @@ impl Ledger {
         Poll::Pending
     }
 
-    /// Forgets what is settled from now on.
+    /// Drops all later outcomes.
     pub fn close(&self) {
         let mut entries = self.inner.lock();
         entries.closed = true;
@@ -124,7 +124,7 @@ impl Ticket {
         self.confirm
     }
 
-    /// Whether anybody still wants to know.
+    /// Whether there still is a receiver.
     pub fn is_awaited(&self) -> bool {
         self.ledger.as_ref().is_some_and(|ledger| !ledger.inner.lock().closed)
     }

@@ -1,5 +1,5 @@
-//! The protocol of one session: reads the client's messages, writes what the
-//! session sends.
+//! The protocol of one session: reads the client's messages, writes the
+//! session's.
 
 use bytes::Bytes;
 

@@ -134,7 +134,7 @@ impl Reply {
     }
 
     /// Copies the bytes that the reply shares with larger buffers, so that it can
-    /// wait without keeping those.
+    /// wait without keeping them.
     pub fn detach(&mut self) {
         let RequestHead { req_id, method } = &mut self.head;
         for text in [req_id, method] {

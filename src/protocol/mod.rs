@@ -5,7 +5,7 @@
 //! - [`codec`]: the protocol of one session, by which it reads and writes.
 //! - [`payload`]: messages of a WebSocket.
 //! - [`seed`]: the first protocol: its frames, its reserved methods, its encryption.
-//! - [`code`]: the codes that replies carry; [`Close`]: those that sessions end with.
+//! - [`code`]: the codes of replies; [`Close`]: the close codes of sessions.
 //!
 //! All of it is pure: bytes in, bytes out. Sessions, calls and deliveries use
 //! the vocabulary; they never see a protocol's bytes.

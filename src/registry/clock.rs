@@ -1,15 +1,15 @@
 //! The clock of logins: it orders sessions by age, also on gateways whose clocks
 //! differ.
 //!
-//! Every gateway tells the others its time now and then. One that hears of a
+//! Every gateway sends its time to the others now and then. One that hears of a
 //! later time than its own goes on from there, so all follow the one that is
-//! ahead, up to what a message takes on its way. A client takes longer than
-//! that to come back elsewhere.
+//! ahead, apart from a message's travel time. A client takes longer than that to
+//! come back elsewhere.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-/// Whoever is further ahead than this is wrong, and not followed.
+/// A clock further ahead than this is wrong, and not followed.
 const MAX_AHEAD: Duration = Duration::from_hours(1);
 
 /// Microseconds since 1970, never the same twice.
@@ -47,7 +47,7 @@ impl Clock {
     }
 }
 
-/// What the machine's clock says.
+/// The time of the machine's clock.
 fn wall() -> u64 {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX)

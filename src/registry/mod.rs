@@ -1,5 +1,5 @@
-//! Who is connected: every logged-in session of this gateway, by user, device
-//! and session id.
+//! The presence of users: every logged-in session of this gateway, by user,
+//! device and session id.
 //!
 //! A session is here from its login until it begins to close ([`Membership`]).
 //! Joining enforces that the newest session of a device (or platform, or user)
@@ -12,8 +12,8 @@
 //!
 //! Three sharded tables hold the same presences. They are locked in the order
 //! users, devices, sessions. The lock of a session's user is held over every
-//! change to it, so what happens to one user's sessions has one order; the
-//! sessions' table alone decides who is there for those that look at all.
+//! change to it, so changes to one user's sessions have one order; for a look at
+//! all sessions, the sessions' table alone decides.
 
 mod clock;
 mod presence;
@@ -40,25 +40,25 @@ pub use target::Target;
 pub use watch::{Behind, Watch};
 pub use watcher::{Change, Event};
 
-/// Which earlier sessions a login ends.
+/// The earlier sessions that a login ends.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum OneSessionPer {
-    /// Those of the same user, platform and device.
+    /// Sessions of the same user, platform and device.
     #[default]
     Device,
-    /// Those of the same user and platform.
+    /// Sessions of the same user and platform.
     Platform,
-    /// Those of the same user and class of platforms; a platform that is in no
-    /// class is one by itself. Made by [`class`](Self::class).
+    /// Sessions of the same user and class of platforms; a platform without a
+    /// class is a class of its own. Made by [`class`](Self::class).
     Class(Box<[(Box<str>, usize)]>),
-    /// Those of the same user.
+    /// Sessions of the same user.
     User,
     /// None.
     None,
 }
 
 impl OneSessionPer {
-    /// Those of the same user and class; each class is a list of platforms.
+    /// Sessions of the same user and class; each class is a list of platforms.
     pub fn class<'a>(classes: impl IntoIterator<Item = &'a Vec<String>>) -> Self {
         let of_class = |(class, platforms): (usize, &'a Vec<String>)| {
             platforms.iter().map(move |platform| (platform.as_str().into(), class))
@@ -89,11 +89,11 @@ impl OneSessionPer {
 pub struct Elsewhere<'a> {
     /// The user.
     pub user_id: &'a str,
-    /// Of what platform.
+    /// The platform.
     pub platform: &'a str,
-    /// On which device.
+    /// The device.
     pub device_id: &'a str,
-    /// When, by that gateway's [`Clock`].
+    /// The time, by that gateway's [`Clock`].
     pub generation: u64,
     /// Whether it is the newer one of two at the very same time.
     pub wins_ties: bool,
@@ -110,14 +110,14 @@ pub struct Registry {
     renewals: AtomicU64,
 }
 
-/// A shard of the sessions' table, and who watches it.
+/// A shard of the sessions' table, with its watchers.
 #[derive(Default)]
 struct Sessions {
     table: Table,
     watchers: Vec<Arc<Watcher>>,
 }
 
-/// What a target selects.
+/// The sessions that a target selects.
 #[derive(Debug)]
 pub struct Selection {
     /// The sessions, each once.
@@ -135,13 +135,13 @@ pub struct Membership {
     presence: Arc<Presence>,
 }
 
-/// The session was ended by somebody else: a newer one, or a backend.
+/// The session was ended by a newer session or a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the session was ended")]
 pub struct Evicted;
 
 impl Registry {
-    /// A registry of nobody.
+    /// An empty registry.
     pub fn new(policy: OneSessionPer) -> Arc<Self> {
         let (users, devices) = (Shards::new(), Shards::new());
         let clock = Clock::default();
@@ -159,13 +159,13 @@ impl Registry {
         self.sessions.all().map(|shard| shard.table.len()).sum()
     }
 
-    /// Whether nobody is here.
+    /// Whether no session is here.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Takes a session in that has logged in for the first time, and closes
-    /// those that it replaces.
+    /// Adds a session that has logged in for the first time, and closes the
+    /// sessions that it replaces.
     pub fn join(self: &Arc<Self>, mut presence: Presence) -> Membership {
         let mut users = self.users.lock(self.user_hash(&presence));
         presence.generation = self.clock.next();
@@ -175,9 +175,9 @@ impl Registry {
         Membership { registry: Arc::clone(self), presence }
     }
 
-    /// Ends a session of somebody else's: it is out of the registry at once,
-    /// and is told to close. `false`: it was not there any more,
-    /// or was closing already.
+    /// Ends another session: it is removed from the registry at once, and gets
+    /// the order to close. `false`: it was not there any more, or was closing
+    /// already.
     ///
     /// A session that has logged in anew as the same user is the same.
     pub fn evict(&self, presence: &Presence, why: &Close) -> bool {
@@ -194,8 +194,8 @@ impl Registry {
     }
 
     /// A user has logged in at another gateway: closes the sessions here that
-    /// this replaces, as a login here would. Returns those of the user that are
-    /// newer, and replace it.
+    /// this replaces, as a login here would. Returns the user's newer sessions,
+    /// which replace it.
     pub fn give_way(&self, login: &Elsewhere<'_>) -> Vec<Arc<Presence>> {
         let hash = self.users.hash(login.user_id);
         let mut users = self.users.lock(hash);
@@ -224,8 +224,8 @@ impl Registry {
         target.selects(found).then(|| Arc::clone(found))
     }
 
-    /// The sessions that a target selects, at one moment for each of them.
-    /// Nobody is held up for longer than a part of the table takes.
+    /// The sessions that a target selects, at one moment for each of them. Holds
+    /// a lock no longer than one shard of the table takes.
     pub fn select(&self, target: &Target) -> Selection {
         let mut found = Found::default();
         let renewals = self.renewals.load(Ordering::Acquire);
@@ -299,8 +299,8 @@ impl Registry {
         let mut devices = self.devices.lock_both(old_hash, hash);
         if let Some(old) = old {
             remove(devices.first(), old_hash, old, |known| self.device_hash(known));
-            // Under the locks of users and devices: who finds the session where
-            // it was not before finds this as well.
+            // Under the locks of users and devices: a reader that finds the
+            // session in its new place sees this as well.
             self.renewals.fetch_add(1, Ordering::Release);
         }
         devices.second().insert_unique(hash, Arc::clone(new), |known| self.device_hash(known));
@@ -370,7 +370,7 @@ impl Sessions {
     }
 }
 
-/// What has been selected so far.
+/// The selection so far.
 #[derive(Default)]
 struct Found {
     present: Vec<Arc<Presence>>,
@@ -380,8 +380,8 @@ struct Found {
 }
 
 impl Found {
-    /// Takes those that a target selects of sessions that were looked up by
-    /// what it names. `false`: it means none of them, not even an excepted one.
+    /// Takes the sessions that a target selects among the ones looked up by its
+    /// names. `false`: it selects none, and excepts none.
     fn take<'a>(
         &mut self,
         target: &Target,
@@ -432,7 +432,7 @@ impl Membership {
         Ok(())
     }
 
-    /// Leaves, with the close code and its reason for those that watch.
+    /// Leaves, with the close code and its reason for watchers.
     pub fn leave(self, code: u16, reason: &str) {
         self.end(code, reason);
         // The drop that follows finds nothing to do.

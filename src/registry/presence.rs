@@ -54,7 +54,8 @@ impl fmt::Debug for SessionId {
 impl FromStr for SessionId {
     type Err = NoSessionId;
 
-    /// Only what [`Display`](fmt::Display) writes, so that a session has one name.
+    /// Only the text that [`Display`](fmt::Display) writes, so that a session has
+    /// one name.
     fn from_str(text: &str) -> Result<Self, NoSessionId> {
         let mut bytes = [0; 16];
         match lower::decode(text, &mut bytes) {
@@ -64,8 +65,8 @@ impl FromStr for SessionId {
     }
 }
 
-/// A logged-in session: who it is, and where its pushes go. It does not
-/// change; a session that logs in anew gets a new one.
+/// A logged-in session: its identity and its outbox. Immutable; a session that
+/// logs in anew gets a new one.
 #[derive(Debug, Clone)]
 pub struct Presence {
     /// The session's name.
@@ -94,7 +95,7 @@ pub struct Presence {
 }
 
 impl Presence {
-    /// Whether two presences of one session say the same to others.
+    /// Whether two presences of one session look the same to watchers.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.user_id == other.user_id
             && self.platform == other.platform

@@ -1,6 +1,6 @@
-//! Tables in shards, each behind a lock of its own, so that sessions that come
-//! and go at the same time rarely meet, and nobody who looks through all of
-//! them stops everybody.
+//! Tables in shards, each behind a lock of its own, so that sessions that begin
+//! and end at the same time rarely contend, and a scan of all of them does not
+//! stop everything.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ const SMALL: usize = 32;
 /// presence, so an entry is one pointer.
 pub(super) type Table = HashTable<Arc<Presence>>;
 
-/// What is kept in 64 parts, by the hash of a key.
+/// A value in 64 parts, by the hash of a key.
 pub(super) struct Shards<T> {
     shards: Box<[Mutex<T>]>,
     hasher: RandomState,

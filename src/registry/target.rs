@@ -1,4 +1,4 @@
-//! Which sessions a backend means.
+//! The sessions that a backend addresses.
 
 use std::borrow::Borrow;
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::presence::{Presence, SessionId};
 use crate::proto::push;
 
-/// Conditions that all must hold. Without any, every session is meant: whether
-/// that may be said without words is the caller's to decide.
+/// Conditions that all must hold. Without any, every session is meant: whether a
+/// backend may leave them all out is decided by the caller.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Target {
     users: Values<Arc<str>>,
@@ -79,9 +79,9 @@ impl Target {
         Self { users: vec![Arc::clone(user)], ..self.clone() }
     }
 
-    /// Whether a session is meant that was looked up [by](Self::by) what is
-    /// named, apart from the excepted ones. Sessions named together with their
-    /// users have been found by their ids alone.
+    /// Whether a session is meant that was looked up [by](Self::by) a name, apart
+    /// from the excepted ones. Sessions named together with their users have been
+    /// found by their ids alone.
     pub(super) fn includes_found(&self, presence: &Presence) -> bool {
         match self.by() {
             By::Sessions(_) => self.includes(presence),
@@ -154,7 +154,7 @@ impl Target {
 }
 
 impl From<push::Target> for Target {
-    /// As another program says it. Whether an empty one may be said is not
+    /// From another program's message. Whether an empty one is allowed is not
     /// decided here.
     fn from(given: push::Target) -> Self {
         Self::everyone()

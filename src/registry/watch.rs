@@ -1,7 +1,7 @@
-//! Sessions as they come and go, for whoever watches.
+//! Sessions as they begin and end, for watchers.
 //!
-//! A watcher has a bounded queue. One that does not keep up is told so instead
-//! of less than everything, and holds up nobody.
+//! A watcher has a bounded queue. A watcher that does not keep up gets an error
+//! instead of an incomplete stream, and never blocks a session.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -18,12 +18,12 @@ use super::watcher::{Event, Watcher};
 /// so that all of them may go at once. They take memory only while they wait.
 const QUEUE: usize = 128 * 1024;
 
-/// A watcher that has fallen behind; what it was not told is lost to it.
+/// A watcher that has fallen behind; the missing events are lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the watcher did not keep up")]
 pub struct Behind;
 
-/// What happens from now on. Dropping it ends the watch.
+/// The stream of events from now on. Dropping it ends the watch.
 pub struct Watch {
     registry: Weak<Registry>,
     watcher: Arc<Watcher>,
@@ -31,9 +31,8 @@ pub struct Watch {
 }
 
 impl Registry {
-    /// Watches the sessions that a target selects: those that are here now,
-    /// and then all that happens to them. Between the two nothing is missed,
-    /// and nothing is told twice.
+    /// Watches the sessions that a target selects: the ones present now, and then
+    /// all their events. No event is missed or duplicated between the two.
     pub fn watch(self: &Arc<Self>, target: Target) -> (Vec<Arc<Presence>>, Watch) {
         let (watch, watcher) = Watch::new(self, target);
         let mut present = Vec::new();

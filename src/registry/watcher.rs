@@ -12,25 +12,25 @@ use super::target::Target;
 /// Something that happened to a session.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// What happened.
+    /// The change.
     pub change: Change,
-    /// To which session.
+    /// The session.
     pub presence: Arc<Presence>,
-    /// When.
+    /// The time of the change.
     pub at: SystemTime,
 }
 
-/// What can happen to a session.
+/// A change of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// It has logged in.
     Connected,
-    /// It is over, or has logged in as somebody else.
+    /// It is over, or has logged in as another user or device.
     Disconnected {
-        /// The close code; 1006 without a close frame, 0 where the session
-        /// goes on as somebody else.
+        /// The close code; 1006 without a close frame, 0 where the session goes
+        /// on as another user or device.
         code: u16,
-        /// What was said about it.
+        /// The reason, for people.
         reason: Arc<str>,
     },
 }
@@ -40,17 +40,17 @@ pub(super) struct Watcher {
     pub(super) target: Target,
     pub(super) queue: mpsc::Sender<Event>,
     pub(super) behind: AtomicBool,
-    /// For whom nothing comes into the queue any more.
+    /// Notified when the watcher falls behind: nothing enters its queue any more.
     pub(super) fell_behind: Notify,
 }
 
 impl Watcher {
-    /// Whether the watcher wants to know of a session.
+    /// Whether the watcher's target selects a session.
     pub(super) fn wants(&self, presence: &Presence) -> bool {
         self.target.selects(presence)
     }
 
-    /// Tells the watcher; `false`: it has fallen behind.
+    /// Queues an event for the watcher; `false`: it has fallen behind.
     pub(super) fn tell(&self, event: &Event) -> bool {
         if self.behind.load(Ordering::Acquire) {
             return false;

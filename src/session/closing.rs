@@ -1,5 +1,5 @@
-//! The end of a session: what is queued goes out, then the close frame, then
-//! the socket is closed in a way that lets the client read all of it.
+//! The end of a session: the queue is written, then the close frame, then the
+//! socket is closed so that the client can read all of it.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::outbox::Ticket;
 use crate::protocol::{Close, Payload};
 use crate::websocket::{CloseFrame, Message};
 
-/// How long a client may take to read what is left.
+/// How long a client may take to read the rest.
 const FLUSH: Duration = Duration::from_secs(2);
 /// How long a client may take to close its side.
 const LINGER: Duration = Duration::from_secs(2);
@@ -85,8 +85,8 @@ impl<I: Iterator<Item = (Payload, Option<Ticket>)>> Source for Goodbye<'_, I> {
 }
 
 /// Closing a socket while the client's bytes are still coming makes the kernel
-/// send a reset, and that may overtake the close frame. So: say that nothing
-/// more comes, then wait for the client to be done.
+/// send a reset, and that may overtake the close frame. So: shut down the sending
+/// side, then wait for the client to be done.
 async fn hang_up<S>(socket: &mut Socket<S>, confirmations: &mut Confirmations)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -104,8 +104,8 @@ where
     let _either_way_it_is_over = timeout(LINGER, until_done).await;
 }
 
-/// Reads the last pongs. A close frame that comes is no answer to ours for
-/// sure: the client may have sent it of its own accord.
+/// Reads the last pongs. A close frame that arrives is not necessarily an answer
+/// to ours: the client may have sent it of its own accord.
 async fn await_pongs<S>(socket: &mut Socket<S>, confirmations: &mut Confirmations)
 where
     S: AsyncRead + AsyncWrite + Unpin,

@@ -15,8 +15,8 @@ use bytes::Bytes;
 
 use crate::outbox::{Confirm, Ticket};
 
-/// Unanswered tickets from which it is worth looking for those that nobody
-/// waits for any more.
+/// Number of unanswered tickets from which on a search for abandoned ones is
+/// worth it.
 const MANY: usize = 64;
 
 /// The tickets of a session's frames on their way.
@@ -32,15 +32,16 @@ struct Inner {
     /// Frames that the socket has taken or will take next, by the number of the
     /// first ping behind them.
     unread: VecDeque<(u64, Ticket)>,
-    /// How many of those are too many. A client that answers no ping, but says
-    /// other things to stay, must not gather those of pushes long expired.
+    /// Length of `unread` that triggers a cleanup. A client that stays alive by
+    /// other frames but answers no ping must not accumulate tickets of pushes
+    /// long expired.
     many: usize,
     /// The number of the last ping that was sent.
     pings: u64,
     /// Makes the tags. Another one every time, so that a late pong
     /// acknowledges nothing that came after its ping.
     secret: RandomState,
-    /// Frames were sent behind the last ping that want one.
+    /// Frames that need a ping were sent behind the last one.
     wants_ping: bool,
 }
 
@@ -57,14 +58,14 @@ impl Confirmations {
         }
     }
 
-    /// What to send in a ping behind the frames that were sent until now, if
-    /// any of them wants one.
+    /// The payload of a ping behind the frames sent so far, if any of them needs
+    /// one.
     pub(super) fn ping_behind(&mut self) -> Option<Bytes> {
         let inner = self.0.as_mut().filter(|inner| inner.wants_ping)?;
         Some(inner.ping())
     }
 
-    /// What to send in a ping that has another purpose.
+    /// The payload of a ping with another purpose.
     pub(super) fn heartbeat(&mut self) -> Bytes {
         self.0.as_mut().map_or_else(Bytes::new, |inner| inner.ping())
     }
@@ -90,7 +91,7 @@ impl Confirmations {
         self.rest();
     }
 
-    /// Whether a pong would still tell something.
+    /// Whether a ticket is still unsettled.
     pub(super) fn is_waiting(&self) -> bool {
         self.0.is_some()
     }
@@ -117,7 +118,7 @@ impl Inner {
     fn forget_unawaited(&mut self) {
         if self.unread.len() >= self.many {
             self.unread.retain(|(_, ticket)| ticket.is_awaited());
-            // Only when there are twice as many again, so that it costs little.
+            // Next at twice the remaining number, so that the cost stays low.
             self.many = MANY.max(2 * self.unread.len());
         }
     }

@@ -1,4 +1,4 @@
-//! Why a session ended, for its client, its log and those that watch.
+//! Why a session ended, for its client, its log and its watchers.
 
 use std::borrow::Cow;
 use std::io;
@@ -19,7 +19,7 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// The close code and its reason, for those that watch sessions.
+    /// The close code and its reason, for watchers of sessions.
     pub(super) fn told(&self) -> (u16, Cow<'_, str>) {
         match self {
             Self::Closed(close) => (close.code(), close.reason().into()),

@@ -1,9 +1,9 @@
 //! The private key operation of the handshake, off the session threads.
 //!
 //! It takes a third of a millisecond, twice a handshake, and a reconnect storm
-//! brings thousands: threads of their own do it, behind a queue that sheds
-//! rather than grows. Where there is not enough CPU for all, they are the ones
-//! that wait, and not the calls of the sessions that are there.
+//! brings thousands: threads of their own do it, behind a queue that sheds rather
+//! than grows. When CPU is short, handshakes wait rather than the calls of
+//! existing sessions.
 
 use std::io;
 use std::sync::Arc;
@@ -77,9 +77,9 @@ impl KeyService {
         Ok(Self { modulus_len, queue, waiting })
     }
 
-    /// Queues the ciphertexts of a setCxnParams. Whatever they hold, a
-    /// cipher comes of it: a bad one is known by nothing but its uselessness.
-    /// The receiver may be dropped at any time.
+    /// Queues the ciphertexts of a setCxnParams. Any content yields a cipher: a
+    /// bad ciphertext shows only by a cipher that does not work. The receiver may
+    /// be dropped at any time.
     pub fn submit(&self, exchange: KeyExchange) -> Result<oneshot::Receiver<Cipher>, Refused> {
         let KeyExchange { aes_key, iv } = &exchange;
         let fits = |ciphertext: &[u8]| ciphertext.len() == self.modulus_len;
@@ -87,7 +87,7 @@ impl KeyService {
             return Err(Refused::WrongLength);
         }
         let (reply, cipher) = oneshot::channel();
-        // Before it is there to be taken away again.
+        // Counted before the job is sent, since a thread may take it at once.
         self.waiting.fetch_add(1, Ordering::Relaxed);
         match self.queue.try_send(Job { exchange, reply }) {
             Ok(()) => Ok(cipher),
@@ -118,7 +118,7 @@ fn work(key: &PrivateKey, jobs: &Mutex<Receiver<Job>>, waiting: &AtomicUsize) {
             continue; // the client did not wait
         }
         if let Ok(cipher) = derive(key, &job) {
-            // The session may be gone by now; then nobody wants it.
+            // The session may be gone by now; the result is dropped then.
             let _gone = job.reply.send(cipher);
         }
     }
@@ -175,7 +175,7 @@ mod tests {
         };
         assert_eq!(busy, Refused::Busy);
         assert!((QUEUE - 1..=QUEUE).contains(&service.waiting()), "{}", service.waiting());
-        // Whoever has gone by then is skipped.
+        // A job without a receiver is skipped.
         let last = ciphers.pop().unwrap();
         drop(ciphers);
         last.await.unwrap();

@@ -15,15 +15,15 @@ use crate::metrics::ReviewCause;
 use crate::protocol::{Credentials, Description};
 
 /// Logins of one worker that may be verified again at once. They share the
-/// verifier's connections with those who log in, and must not use them up when it
-/// does not answer.
+/// verifier's connections with new logins, and must not use them up when it does
+/// not answer.
 pub const MAX_REVIEWS: usize = 32;
 
 /// A login that is verified again.
 pub(super) type Review = BoxFuture<'static, Verdict>;
 
-/// Verifies a login. Where it is accepted, other gateways find the user here
-/// already.
+/// Verifies a login. Once it is accepted, other gateways already find the user
+/// here.
 pub(super) fn verify(
     worker: &Worker,
     caller: &Caller,
@@ -86,7 +86,7 @@ pub(super) fn review(worker: &Worker, caller: &Caller) -> Review {
     let verdict = worker.services.load().auth.judge_again(&login);
     let (reviews, metrics) = (Arc::clone(&worker.reviews), Arc::clone(&worker.calls.metrics));
     async move {
-        // An error would mean that it was closed, which it never is.
+        // An error would mean a closed semaphore, and it is never closed.
         let _turn = reviews.acquire().await;
         let verdict = verdict.await;
         metrics.sessions.reviews.inc((ReviewCause::Recheck, verdict.outcome()));

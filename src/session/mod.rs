@@ -1,8 +1,8 @@
 //! One client's session: from the open WebSocket to its close frame.
 //!
 //! A session is one task (`task`): a loop that reads frames in order, drives the
-//! session's calls, and is the only writer of its socket. What its events mean is
-//! decided by a machine without I/O and clock (`state`), which acts through
+//! session's calls, and is the only writer of its socket. Its events are handled
+//! by a state machine without I/O and clock (`state`), which acts through
 //! `effects`; there every failure becomes a reply or a close code.
 //!
 //! Not here: the layout of frames (`websocket`), their contents (`protocol`), calls
@@ -44,7 +44,7 @@ pub use login::MAX_REVIEWS;
 pub use socket::{Outgoing, ReadError, Socket, Source};
 pub use task::run;
 
-/// What holds for every session. See the `session` section of routes.yaml.
+/// Configuration of all sessions. See the `session` section of routes.yaml.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The platforms that a client may name.
@@ -64,41 +64,43 @@ pub struct Config {
     pub timeouts: sweeper::Timeouts,
 }
 
-/// What sessions work with and a reload replaces, all at once.
+/// The services of sessions; a reload replaces all of them at once.
 pub struct Services {
     /// The methods that may be called.
     pub calls: call::Targets,
-    /// Who may log in.
+    /// Decides about logins.
     pub auth: Authenticator,
     /// How long a login holds.
     pub holding: sweeper::Holding,
-    /// What is told of sessions that come and go.
+    /// Hooks called when sessions begin and end.
     pub hooks: Hooks,
     /// Every upstream, whether or not a route leads to it.
     pub upstreams: Vec<Arc<Upstream>>,
 }
 
-/// What the sessions of one worker share.
+/// State shared by the sessions of one worker.
 pub struct Worker {
     /// The surroundings of calls.
     pub calls: call::Context,
-    /// What holds for every session.
+    /// Configuration of all sessions.
     pub config: Config,
-    /// What a reload replaces.
+    /// Replaced by a reload.
     pub services: Arc<ArcSwap<Services>>,
     /// Judges the worker's sessions by the clock.
     pub sweeper: Arc<sweeper::Sweeper>,
-    /// Wakes the worker's sessions for what other threads push.
+    /// Wakes the worker's sessions for pushes from other threads.
     pub doorbell: Arc<Doorbell>,
-    /// What the worker's sessions have read and written.
+    /// Bytes and messages that the worker's sessions have read and written.
     pub traffic: Arc<traffic::Traffic>,
-    /// Tells the hooks of the worker's sessions.
+    /// Delivers the worker's session events to the hooks.
     pub hooks: Dispatcher,
-    /// A permit for each login that may be judged again at once: [`MAX_REVIEWS`].
+    /// A permit for each login that may be verified again at once:
+    /// [`MAX_REVIEWS`].
     pub reviews: Arc<Semaphore>,
     /// Where sessions that have logged in are found.
     pub registry: Arc<Registry>,
-    /// Other gateways, which are to reach sessions as well; `None`: there are none.
+    /// The other gateways, which can reach these sessions too; `None`: there are
+    /// none.
     pub cluster: Option<Arc<Cluster>>,
     /// State that the worker's sessions share by protocol.
     pub protocols: protocol::Shared,

@@ -1,5 +1,5 @@
-//! What hooks are told of a session, and when: as somebody's from its login on,
-//! and once more when it is over or goes on as somebody else.
+//! Hook events of a session: one when it logs in, one when it ends or goes on as
+//! another user or device.
 
 use super::Worker;
 use crate::auth::Login;
@@ -15,7 +15,7 @@ pub(super) fn connected(worker: &Worker, caller: &Caller) {
     worker.hooks.connected(&worker.services.load().hooks, &login);
 }
 
-/// The session is over; `was` is what it was to others.
+/// The session is over; `was` is its last public presence.
 pub(super) fn disconnected(
     worker: &Worker,
     caller: &Caller,
@@ -30,15 +30,15 @@ pub(super) fn disconnected(
         device_id: &was.device_id,
         app_version: &was.app_version,
         language: &was.language,
-        // The token of one user is nothing to be told of another.
+        // One user's token must not be sent with another user's event.
         token: if now.user_id == &*was.user_id { now.token } else { "" },
         ..now
     };
     worker.hooks.disconnected(&worker.services.load().hooks, &login, close_code, reason);
 }
 
-/// The session has logged in or described itself anew. That is no news, unless
-/// it is another user or device now.
+/// The session has logged in or described itself anew. No event, unless the user
+/// or device has changed.
 pub(super) fn renewed(worker: &Worker, caller: &Caller, was: &Presence, is: &Presence) {
     let is_same =
         was.user_id == is.user_id && was.platform == is.platform && was.device_id == is.device_id;

@@ -1,9 +1,9 @@
 //! A client's WebSocket: messages in, frames out, over a stream of bytes.
 //!
 //! Reading and writing use buffers that all sessions of a thread share, for no
-//! longer than a poll takes. A socket keeps nothing of its own but the
-//! beginning of a message that has not come completely, and what the stream
-//! has not taken yet; an idle one has neither.
+//! longer than a poll takes. A socket itself keeps only the beginning of an
+//! incomplete message, and the bytes that the stream has not taken yet; an idle
+//! one has neither.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -19,13 +19,13 @@ use crate::protocol::Payload;
 use crate::websocket::frame::{self, MAX_HEADER, Opcode};
 use crate::websocket::{CloseFrame, Message, Reader, Violation};
 
-/// What is read in one go, at most.
+/// Bytes per read, at most.
 const READ: usize = 64 * 1024;
-/// What is read ahead of messages that have to wait, at most.
+/// Bytes read ahead of messages that have to wait, at most.
 const AHEAD: usize = 64 * 1024;
-/// What is gathered before it is written, roughly.
+/// Bytes gathered for one write, roughly.
 const WRITE: usize = 64 * 1024;
-/// Payloads from this size on are written from where they are.
+/// Payloads from this size on are written without a copy.
 const LARGE: usize = 16 * 1024;
 
 thread_local! {
@@ -33,7 +33,7 @@ thread_local! {
     static WRITING: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// What goes out in a frame of its own.
+/// An outgoing frame.
 #[derive(Debug)]
 pub enum Outgoing {
     /// A message.
@@ -68,19 +68,19 @@ pub enum ReadError {
 pub struct Socket<S> {
     stream: Pulse<S>,
     reader: Reader,
-    /// What the client wants to have back in a pong. Of several pings the
-    /// last one counts (RFC 6455, section 5.5.3).
+    /// The payload of the pong that is due. Of several pings the last one counts
+    /// (RFC 6455, section 5.5.3).
     pong: Option<Bytes>,
-    /// What the stream has not taken yet.
+    /// Bytes that the stream has not taken yet.
     rest: Option<Box<Rest>>,
 }
 
 /// Frames on their way.
 #[derive(Debug, Default)]
 struct Rest {
-    /// First this.
+    /// Written first.
     gathered: Bytes,
-    /// Then this: a large payload, or none.
+    /// Written second: a large payload, or none.
     large: Bytes,
 }
 
@@ -88,8 +88,8 @@ impl<S> Socket<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    /// A socket over a stream whose HTTP upgrade is done. `read_ahead` is what
-    /// came behind the request.
+    /// A socket over a stream whose HTTP upgrade is done. `read_ahead` holds the
+    /// bytes that came behind the request.
     pub fn new(stream: S, read_ahead: &[u8], max_message: usize) -> Self {
         let mut reader = Reader::new(max_message);
         if !read_ahead.is_empty() {
@@ -116,8 +116,8 @@ where
         }
     }
 
-    /// The next ping or pong while messages have to wait: for it, up to 64 KiB are
-    /// read ahead of those. The end of the stream is told when its turn comes.
+    /// The next ping or pong while messages have to wait: up to 64 KiB are read
+    /// ahead of them. The end of the stream is reported in its turn.
     pub(super) fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Message>> {
         loop {
             if let Some(message) = self.reader.look_ahead() {
@@ -137,7 +137,7 @@ where
         }
     }
 
-    /// Feeds the reader with what the stream has now, `most` bytes of it. 0: it
+    /// Feeds the reader with up to `most` bytes that the stream has now. 0: it
     /// has ended.
     fn poll_read(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
         let mut buffer = READING.take();
@@ -202,7 +202,7 @@ where
     ///
     /// # Cancel safety
     ///
-    /// What `source` has given is kept, and goes out with the next call.
+    /// Frames taken from `source` are kept, and go out with the next call.
     pub(super) async fn write(&mut self, source: &mut impl Source) -> io::Result<()> {
         poll_fn(|cx| self.poll_write(cx, source)).await
     }

@@ -129,8 +129,8 @@ impl State {
 
     /// The messages to take. `blocked`: the socket takes no output.
     ///
-    /// (That the client reads does not make the session occupied: one that has
-    /// stopped must be found out by its silence.)
+    /// (Waiting for the client to read does not count as occupied: a client that
+    /// has stopped reading must be detected by its silence.)
     pub(super) fn appetite(&self, config: &Config, in_flight: usize, blocked: bool) -> Appetite {
         if blocked || self.is_switching() {
             Appetite::Nothing
@@ -514,8 +514,8 @@ impl State {
         Ok(())
     }
 
-    /// The login has expired: pushes find the session no more, and those that
-    /// wait are dropped. A new login brings it back.
+    /// The login has expired: pushes do not find the session any more, and
+    /// waiting ones are dropped. A new login brings it back.
     pub(super) fn on_expired(&mut self, now: SystemTime, fx: &mut impl Effects) {
         if self.caller.login_at(now) != LoginState::Expired {
             return; // the client has logged in meanwhile

@@ -1,9 +1,9 @@
-//! A stream that knows whether its peer is there.
+//! A stream that knows whether its peer is alive.
 //!
-//! A large message on a slow network takes longer than any heartbeat, and
-//! neither ping nor pong can overtake it. So it is not frames that show that a
-//! client lives, but bytes: those that come, and those that the kernel takes
-//! after it had refused some, since the client has acknowledged others then.
+//! A large message on a slow network takes longer than any heartbeat, and neither
+//! ping nor pong can overtake it. So the sign of life is not frames, but bytes:
+//! received ones, and ones that the kernel takes after it had refused some, since
+//! the client has acknowledged others then.
 
 use std::io;
 use std::pin::Pin;

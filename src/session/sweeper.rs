@@ -1,8 +1,8 @@
 //! Time-outs of idle sessions, without a timer for each: one sweeper a worker
 //! looks at all of its sessions some times a second.
 //!
-//! It judges the handshake, the login, how long that holds, and the heartbeat,
-//! and paces the closing of sessions when the gateway drains. It tells a session
+//! It checks the handshake, the login and its expiry, and the heartbeat, and
+//! paces the closing of sessions when the gateway drains. It signals a session
 //! through its outbox; the session does the rest. Time is passed in.
 
 use std::sync::Arc;
@@ -17,18 +17,18 @@ use tokio::time::{Instant, timeout};
 use crate::outbox::Outbox;
 use crate::protocol::Close;
 
-/// How often to look while the gateway drains. Those that leave between two
-/// looks leave together, so there should not be many.
+/// How often to look while the gateway drains. Sessions whose turn comes between
+/// two looks leave together, so these should be few.
 const DRAIN_TICK: Duration = Duration::from_millis(25);
 
 /// Sessions that are counted before the lock is given back: some tens of
 /// microseconds.
 const COUNTED_AT_ONCE: usize = 256;
 
-/// A session without calls for so long gives back what it keeps for them.
+/// After so long without a call, a session frees its memory for calls.
 const REST: Duration = Duration::from_secs(5);
 
-/// How long beyond its grace a session may go on whose new login is being judged.
+/// How long beyond its grace a session may go on while its new login is verified.
 const LAST_LOGIN: Duration = Duration::from_secs(30);
 
 /// How long a session may stay in each of its states.
@@ -38,9 +38,9 @@ pub struct Timeouts {
     pub handshake: Duration,
     /// From setCxnParams until setUserParams was accepted.
     pub login: Duration,
-    /// A session that has said nothing for so long is pinged.
+    /// Silence after which a session is pinged.
     pub ping_interval: Duration,
-    /// A pinged session that says nothing for so long is closed.
+    /// Silence after a ping after which the session is closed.
     pub pong: Duration,
 }
 
@@ -57,7 +57,7 @@ impl Timeouts {
 pub struct Holding {
     /// How long a session whose login has expired may go on without a new one.
     pub grace: Duration,
-    /// How often a login is judged again; `None`: never. Longer than zero.
+    /// How often a login is verified again; `None`: never. Longer than zero.
     pub recheck: Option<Duration>,
 }
 
@@ -67,10 +67,10 @@ impl Default for Holding {
     }
 }
 
-/// What a session shows to others: its outbox, and signs of life.
+/// The public side of a session: its outbox, and signs of life.
 #[derive(Debug)]
 pub struct Handle {
-    /// What waits to be written.
+    /// Its outbox.
     pub outbox: Arc<Outbox>,
     /// When the login expires, in whole seconds of Unix time; 0: never.
     expires: AtomicU32,
@@ -120,14 +120,14 @@ impl Handle {
         self.heard.store(true, Ordering::Relaxed);
     }
 
-    /// The session makes calls, and keeps what it needs for them.
+    /// The session makes calls, and keeps memory for them.
     pub fn called(&self) {
         self.called.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the session does not read its socket: one that does not cannot
-    /// hear a pong either, so it is not judged by it. And whether that is
-    /// because its handshake or login is being decided.
+    /// `paused`: the session does not read its socket, so it cannot see a pong
+    /// either, and the heartbeat is suspended. `deciding`: its handshake or login
+    /// is being decided.
     pub fn set_waiting(&self, paused: bool, deciding: bool) {
         let bits = if paused { PAUSED } else { 0 } | if deciding { DECIDING } else { 0 };
         self.waiting.store(bits, Ordering::Relaxed);
@@ -168,7 +168,7 @@ impl Handle {
 #[derive(Debug)]
 pub struct Sweeper {
     timeouts: Timeouts,
-    /// What the moments at which logins are judged again are counted from.
+    /// The origin of the moments at which logins are verified again.
     start: Instant,
     inner: Mutex<Inner>,
     drained: Notify,
@@ -193,11 +193,11 @@ struct Watched {
     pinged: Option<Instant>,
     /// When there was last a call, unless the session rests.
     called: Option<Instant>,
-    /// When the session is told to leave, once the gateway drains.
+    /// When the session has to leave, once the gateway drains.
     leave: Option<Instant>,
 }
 
-/// How many sessions there are, and what waits for them.
+/// The number of sessions, and the size of their outboxes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Census {
     /// By [`Stage`].
@@ -252,9 +252,9 @@ impl Sweeper {
         self.inner.lock().sessions.len()
     }
 
-    /// Counts the sessions that are watched now, some at a time: the worker,
-    /// which wants the same lock for every session that comes or goes, must
-    /// not wait for whoever asks.
+    /// Counts the sessions watched now, a batch per lock: the worker needs the
+    /// same lock for every session that begins or ends, and must not wait for a
+    /// count.
     pub fn count(&self, all: &mut Census) {
         let mut from = 0;
         loop {
@@ -308,7 +308,7 @@ impl Sweeper {
     pub async fn run(self: Arc<Self>) {
         loop {
             self.sweep(Instant::now(), SystemTime::now());
-            // The time, or a drain, which wants to be looked at more often.
+            // The time, or a drain, which needs a shorter tick.
             let _either = timeout(self.tick(), self.drained.notified()).await;
         }
     }
@@ -354,9 +354,9 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// Whether a session's login is due to be judged again. Each session has a
-    /// moment of its own in the period, by its place in the table, so that
-    /// whoever judges is asked at an even pace, and nothing is kept for it.
+    /// Whether a session's login is due to be verified again. Each session has
+    /// its own moment in the period, given by its place in the table, so that
+    /// verifications are spread evenly without any state per session.
     fn is_review_due(&self, key: usize) -> bool {
         let Some(period) = self.holding.recheck else { return false };
         let period = u64::try_from(period.as_micros()).unwrap_or(u64::MAX).max(1);
@@ -393,20 +393,20 @@ impl Watched {
         }
         let in_stage = now.duration_since(self.since);
         match stage {
-            // One whose handshake waits for this gateway has done its part.
+            // A handshake that waits for this gateway is not late.
             Stage::Connected if in_stage >= timeouts.handshake && !self.handle.waits(DECIDING) => {
                 return Some(Close::HandshakeTimeout("handshake timeout"));
             }
             Stage::Described if in_stage >= timeouts.login => {
                 return Some(Close::HandshakeTimeout("login timeout"));
             }
-            // Until the session has heard it, it is told.
+            // Repeated until the session has reacted.
             Stage::Authenticated if self.handle.has_expired(look.wall) => {
                 self.handle.outbox.expire();
             }
             Stage::Authenticated if look.is_review_due(key) => self.handle.outbox.review(),
-            // A login that is being judged came in time, but there is no end to
-            // those that cannot be judged.
+            // A login under verification came in time, but a verification may
+            // never end.
             Stage::Expired
                 if in_stage >= look.holding.grace
                     && (!self.handle.waits(DECIDING)
@@ -423,7 +423,7 @@ impl Watched {
     /// Has a session rest that has made no call for a while.
     fn rest(&mut self, now: Instant) {
         let handle = &self.handle;
-        // Looked at first: a write would take the line away from its session.
+        // Read first: a write would take the cache line away from the session.
         if handle.called.load(Ordering::Relaxed) {
             handle.called.store(false, Ordering::Relaxed);
             self.called = Some(now);
@@ -625,7 +625,7 @@ mod tests {
             assert!((3..=7).contains(&at_once), "{at_once} in second {second}");
         }
         assert!(asked.iter().all(|times| *times == 3), "{asked:?}");
-        // Whoever is not logged in has nothing to be judged.
+        // A session without a login has none to verify.
         f.handle.set_stage(Stage::Described);
         assert!((61..=82).all(|second| {
             f.handle.heard();

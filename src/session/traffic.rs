@@ -1,12 +1,12 @@
 //! Messages of clients, and their bytes, both ways.
 //!
-//! Every worker counts its own: they are added up when somebody looks, so that
-//! no worker waits for a cache line that another one writes to. What WebSocket,
-//! TLS and TCP add is not counted.
+//! Every worker counts its own: they are added up on a read, so that no worker
+//! waits for a cache line that another one writes to. The overhead of WebSocket,
+//! TLS and TCP is not counted.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What the sessions of one worker have read and written.
+/// Traffic of the sessions of one worker.
 #[derive(Debug, Default)]
 // Two cache lines, since processors fetch them in pairs.
 #[repr(align(128))]
@@ -41,7 +41,7 @@ impl Traffic {
         self.sent.count(bytes);
     }
 
-    /// What has come, and what went, so far.
+    /// The volumes received and sent so far.
     pub fn volumes(&self) -> (Volume, Volume) {
         (self.received.volume(), self.sent.volume())
     }

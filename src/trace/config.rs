@@ -1,24 +1,24 @@
-//! What is recorded, where it goes, and why it cannot.
+//! The configuration of tracing, and its errors.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What is recorded, and where it goes. See the `tracing` section of routes.yaml.
+/// The sample and the collector. See the `tracing` section of routes.yaml.
 #[derive(Clone)]
 pub struct Config {
     /// The collector, `http://host:port` or `https://host:port`.
     pub collector: String,
     /// The share of traces begun here that is recorded, 0 to 1.
     pub sample: f64,
-    /// What the gateway is called in traces.
+    /// The gateway's service name in traces.
     pub service_name: String,
-    /// Which of several gateways this is.
+    /// The name of this gateway among several.
     pub instance: String,
     /// gRPC metadata of every export, by lowercase name.
     pub headers: Vec<(String, String)>,
     /// How long one export may take.
     pub timeout: Duration,
-    /// Whom an `https://` collector has to convince, and how.
+    /// TLS for an `https://` collector.
     pub tls: Tls,
 }
 
@@ -36,7 +36,7 @@ impl std::fmt::Debug for Config {
 /// TLS to the collector.
 #[derive(Debug, Clone, Default)]
 pub struct Tls {
-    /// PEM file: whom to trust. Absent: the public authorities.
+    /// PEM file: the trusted authorities. Absent: the public ones.
     pub ca: Option<PathBuf>,
     /// PEM files: the gateway's certificate and key.
     pub client: Option<(PathBuf, PathBuf)>,
@@ -53,7 +53,7 @@ pub enum StartError {
     /// The TLS material cannot be used.
     #[error("{0}")]
     Tls(String),
-    /// The collector's URL, with what belongs to it, cannot be used.
+    /// The collector's URL, or a setting that belongs to it, cannot be used.
     #[error("{0}")]
     Collector(String),
 }

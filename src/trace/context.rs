@@ -1,5 +1,5 @@
-//! W3C Trace Context (level 2): which trace a caller is in, and what services
-//! are told of it.
+//! W3C Trace Context (level 2): the trace of a caller, and its headers for
+//! services.
 //!
 //! <https://www.w3.org/TR/trace-context-2/>
 
@@ -13,16 +13,16 @@ use opentelemetry::trace::{SpanId, TraceId, TraceState};
 
 /// The header that names the trace and the span that the caller is in.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// The header with what tracing systems tell each other besides.
+/// The header with further data of tracing systems.
 pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The length of version 00: `00-` trace id `-` span id `-` flags.
 const LENGTH: usize = 55;
 const SAMPLED: u8 = 1;
-/// Bytes of a tracestate that are passed on, as many as everybody must.
+/// Bytes of a tracestate that are passed on: the required minimum.
 const MAX_STATE: usize = 512;
 
-/// Where a caller stands in a trace of its own.
+/// A caller's place in a trace of its own.
 #[derive(Debug, Clone)]
 pub struct Parent {
     pub(super) trace_id: TraceId,
@@ -48,7 +48,8 @@ impl Parent {
             is_sampled: flags & SAMPLED != 0,
             state: state.unwrap_or_default(),
             traceparent: if value.len() == LENGTH {
-                // Copies: what came shares the buffer of the whole request.
+                // Copies: the received value shares the buffer of the whole
+                // request.
                 HeaderValue::from_bytes(value.as_bytes()).ok()?
             } else {
                 // A later version, of any length: rewritten in this version's
@@ -59,8 +60,9 @@ impl Parent {
         })
     }
 
-    /// The traceparent as it came, or, of a later version, what this version has of
-    /// it: for services to continue where the gateway adds nothing to the trace.
+    /// The traceparent as received, or, of a later version, the part that this
+    /// version defines: for services to continue where the gateway adds nothing to
+    /// the trace.
     pub fn traceparent(&self) -> &HeaderValue {
         &self.traceparent
     }
@@ -84,7 +86,8 @@ pub(super) fn traceparent(trace_id: TraceId, span_id: SpanId, is_sampled: bool) 
     HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static(""))
 }
 
-/// Trace id, span id and flags. Of a version to come, what version 00 knows.
+/// Trace id, span id and flags. Of a later version, the part that version 00
+/// defines.
 fn parse(value: &[u8]) -> Option<(TraceId, SpanId, u8)> {
     let (known, rest) = value.split_at_checked(LENGTH)?;
     let [version, trace_id, span_id, flags] = fields(known)?;

@@ -1,6 +1,6 @@
 //! From recorded spans to a collector: OTLP over gRPC, in batches, beside
-//! everything else. What the collector does not take in time is lost, counted,
-//! and told of in the log once in a while.
+//! everything else. Spans that the collector does not take in time are lost,
+//! counted, and reported in the log once in a while.
 
 use std::fmt;
 use std::path::Path;
@@ -46,7 +46,7 @@ pub(super) struct Pipeline {
     backlog: Arc<Backlog>,
 }
 
-/// What is on the way, and what was lost on it.
+/// Counters of waiting and of lost spans.
 #[derive(Debug, Default)]
 struct Backlog {
     waiting: AtomicUsize,
@@ -84,8 +84,8 @@ impl Pipeline {
         }
     }
 
-    /// Sends what waits, as far as two seconds allow. Spans that come later
-    /// are lost.
+    /// Sends the waiting spans, as far as two seconds allow. Later spans are
+    /// lost.
     pub(super) async fn stop(&self) {
         let processor = Arc::clone(&self.processor);
         let stopped = tokio::task::spawn_blocking(move || processor.shutdown_with_timeout(GOODBYE));
@@ -111,8 +111,8 @@ pub(super) fn exporter(config: &Config) -> Result<opentelemetry_otlp::SpanExport
     Ok(exporter)
 }
 
-/// What is said of every span's origin: the environment's words
-/// (`OTEL_RESOURCE_ATTRIBUTES`), and the configuration's before those.
+/// The resource of every span: the environment's attributes
+/// (`OTEL_RESOURCE_ATTRIBUTES`), overridden by the configuration's.
 fn resource(config: &Config) -> Resource {
     Resource::builder()
         .with_service_name(config.service_name.clone())
@@ -127,7 +127,7 @@ fn headers(pairs: &[(String, String)]) -> Result<HeaderMap, StartError> {
         let wrong = || StartError::Header(name.clone());
         let key: http::HeaderName = name.parse().map_err(|_| wrong())?;
         let mut value: http::HeaderValue = value.parse().map_err(|_| wrong())?;
-        // gRPC wants what anybody can read.
+        // gRPC requires visible ASCII.
         value.to_str().map_err(|_| wrong())?;
         value.set_sensitive(true);
         headers.insert(key, value);
@@ -135,7 +135,7 @@ fn headers(pairs: &[(String, String)]) -> Result<HeaderMap, StartError> {
     Ok(headers)
 }
 
-/// Sets headers of every export, in place of those that the environment gives
+/// Sets headers of every export, in place of the environment's
 /// (`OTEL_EXPORTER_OTLP_HEADERS`).
 fn adding(headers: HeaderMap) -> impl Interceptor + Clone {
     let added = MetadataMap::from_headers(headers);
@@ -149,8 +149,8 @@ fn adding(headers: HeaderMap) -> impl Interceptor + Clone {
     }
 }
 
-/// What tonic wants is PEM. It gets what was read already, so that it finds
-/// nothing wrong, which it would say in the file's own bytes.
+/// tonic requires PEM. It gets material that has been parsed already, so that it
+/// finds no error: its errors would quote the file's bytes.
 fn tls(tls: &Tls) -> Result<ClientTlsConfig, StartError> {
     let mut config = ClientTlsConfig::new();
     config = match &tls.ca {
@@ -180,7 +180,7 @@ fn tls(tls: &Tls) -> Result<ClientTlsConfig, StartError> {
     Ok(config)
 }
 
-/// What `parse` finds in a file.
+/// The result of `parse` on a file.
 fn holding<T>(
     path: &Path,
     parse: impl FnOnce(&[u8]) -> Result<T, PemError>,
@@ -228,7 +228,7 @@ impl<E: SpanExporter> SpanExporter for Patient<E> {
             self.backlog.lost.fetch_add(spans as u64, Ordering::Relaxed);
         }
         self.tell(result.err().map(|error| pem::handshake(&error)), Instant::now());
-        // What there is to say has been said.
+        // The error has been logged already.
         Ok(())
     }
 
@@ -238,7 +238,7 @@ impl<E: SpanExporter> SpanExporter for Patient<E> {
 }
 
 impl<E> Patient<E> {
-    /// Says how it goes, unless that was said lately.
+    /// Logs the state of the export, unless that was done lately.
     fn tell(&self, problem: Option<String>, now: Instant) {
         let mut said = self.said.lock();
         let collector = &*self.collector;
@@ -278,7 +278,7 @@ mod tests {
     use super::*;
     use crate::trace::span::{Span, sampled};
 
-    /// Fails until it is told not to.
+    /// Fails until `works` is set.
     #[derive(Debug, Default)]
     struct Collector {
         works: AtomicBool,

@@ -1,4 +1,4 @@
-//! The handle of tracing: what takes spans over and exports them.
+//! The handle of tracing, which takes spans over and exports them.
 
 use opentelemetry::InstrumentationScope;
 use opentelemetry_sdk::trace::SpanData;
@@ -7,7 +7,7 @@ use super::config::{Config, StartError};
 use super::export::{self, Pipeline};
 use super::sampling::Ratio;
 
-/// Decides what is recorded, and takes it over.
+/// Decides about recording, and takes the spans over.
 pub struct Tracing {
     pub(super) ratio: Ratio,
     pub(super) scope: InstrumentationScope,
@@ -35,7 +35,7 @@ impl Tracing {
         export::exporter(config).map(drop)
     }
 
-    /// Sends what waits to be exported, for two seconds at most.
+    /// Exports the waiting spans, for two seconds at most.
     pub async fn stop(&self) {
         self.pipeline.stop().await;
     }

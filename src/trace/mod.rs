@@ -2,13 +2,13 @@
 //! how the spans come to a collector.
 //!
 //! A handle, [`Tracing`], is there only where tracing is configured; without it,
-//! and for what the sample leaves out, nothing is allocated and nothing locked.
-//! That is why this speaks to OpenTelemetry's SDK directly, and events of the
-//! log ([`tracing`]) are another matter.
+//! and for requests outside the sample, nothing is allocated and nothing locked.
+//! That is why this speaks to OpenTelemetry's SDK directly, and events of the log
+//! ([`tracing`]) are another matter.
 //!
 //! Here: the decision, W3C Trace Context (`context`), the export (`export`).
-//! Not here: what the spans are and say, which is known to those who record
-//! them (`session`, `push`).
+//! Not here: the spans' names and attributes, which the recording modules choose
+//! (`session`, `push`).
 
 mod config;
 mod context;
@@ -34,7 +34,7 @@ mod tests {
 
     const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0";
 
-    /// Nobody listens there; inside a runtime.
+    /// No collector listens there. Must be called inside a runtime.
     fn tracing(sample: f64) -> Tracing {
         let config = Config {
             collector: "http://127.0.0.1:1".into(),

@@ -1,4 +1,4 @@
-//! Where something stands in a trace, and whether it is recorded.
+//! The place of something in a trace, and whether it is recorded.
 
 use std::time::SystemTime;
 
@@ -51,8 +51,8 @@ impl Place {
     }
 
     /// The traceparent for a service: of the span that is recorded, or of the
-    /// caller where there is none, or of nobody. Its flag tells whether what
-    /// it names is recorded.
+    /// caller where there is none, or of a random parent without either. Its flag
+    /// says whether the named span is recorded.
     pub fn traceparent(self, span: Option<&Span>, parent: Option<&Parent>) -> HeaderValue {
         match (span, parent) {
             (Some(span), _) => context::traceparent(span.trace_id(), span.id(), true),

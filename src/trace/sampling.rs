@@ -1,5 +1,5 @@
-//! Which traces are recorded. Pure: decided by the trace's id alone, so that
-//! everybody who samples the same share picks the same traces.
+//! Which traces are recorded. Pure: decided by the trace's id alone, so that all
+//! systems that sample the same share pick the same traces.
 
 use opentelemetry::trace::TraceId;
 
@@ -11,7 +11,7 @@ pub(super) struct Ratio {
 }
 
 impl Ratio {
-    /// `share` from 0 to 1; what is outside counts as the nearer of them.
+    /// `share` from 0 to 1; a value outside counts as the nearer of them.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

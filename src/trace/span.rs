@@ -1,5 +1,5 @@
-//! Spans that are being recorded. What they are called and what they say is
-//! decided by those who record them.
+//! Spans that are being recorded. Their names and attributes are chosen by the
+//! recording modules.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -12,10 +12,10 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
 use super::handle::Tracing;
 
-/// Bytes of what is said of a failure.
+/// Bytes of the text of a failure, at most.
 const MAX_REASON: usize = 1024;
 
-/// A span that has begun. Dropped without [`Span::end`], it was never there.
+/// A span that has begun. Dropped without [`Span::end`], it is not exported.
 #[derive(Debug)]
 pub struct Span {
     data: SpanData,
@@ -66,7 +66,7 @@ impl Span {
         self.data.span_context.trace_id()
     }
 
-    /// What names it as the parent of others.
+    /// Its id, as the parent of others.
     pub fn id(&self) -> SpanId {
         self.data.span_context.span_id()
     }

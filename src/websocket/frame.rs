@@ -9,7 +9,7 @@ const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
 const MASKED: u8 = 0x80;
 
-/// What a frame is for.
+/// The type of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Opcode {
@@ -51,9 +51,9 @@ impl Opcode {
 pub struct Header {
     /// Whether it is the last piece of its message.
     pub is_final: bool,
-    /// What the frame is for.
+    /// The type of the frame.
     pub opcode: Opcode,
-    /// What the payload is masked with.
+    /// The masking key of the payload.
     pub mask: [u8; 4],
     /// Bytes of the payload.
     pub payload: u64,

@@ -7,7 +7,7 @@ use bytestring::ByteString;
 
 use super::frame::{self, Header, Opcode};
 
-/// What a client has sent.
+/// A message from a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     /// A message of bytes.
@@ -22,7 +22,7 @@ pub enum Message {
     Close(Option<CloseFrame>),
 }
 
-/// What a close frame says.
+/// The content of a close frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CloseFrame {
     /// The close code.
@@ -73,8 +73,8 @@ impl Reader {
         Self { unread: BytesMut::new(), seen: 0, max_message, is_shared: false, pieces: None }
     }
 
-    /// Takes the next bytes of the connection. What is read ahead of messages
-    /// that are not taken out is kept: the caller bounds it.
+    /// Takes the next bytes of the connection. Bytes read ahead of messages that
+    /// are not taken out are kept: the caller bounds them.
     pub fn feed(&mut self, bytes: &[u8]) {
         if self.unread.is_empty() {
             self.unread = BytesMut::from(bytes);
@@ -94,7 +94,7 @@ impl Reader {
     pub fn look_ahead(&mut self) -> Option<Message> {
         loop {
             let rest = self.unread.get(self.seen as usize..)?;
-            // What is wrong is told when its turn comes.
+            // An error is reported when its turn comes.
             let header = frame::parse(rest).ok()??;
             let len = header.size.checked_add(usize::try_from(header.payload).ok()?)?;
             let payload = rest.get(header.size..len)?;

@@ -36,13 +36,13 @@ struct Keyed {
     iv: [u8; BLOCK],
 }
 
-/// A frame that is no ciphertext of this session. Says no more on purpose:
-/// which check failed is what a padding oracle lives on.
+/// A frame that is no ciphertext of this session. Gives no details on purpose: a
+/// padding oracle needs to know which check failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the frame does not decrypt under the session's key")]
 pub struct Undecryptable;
 
-/// What the first block of every frame is mixed with.
+/// The block that the first block of every frame is XORed with.
 pub type Iv = [u8; BLOCK];
 
 /// The IV derived from a secret: characters 9 to 24 of its hexadecimal MD5.
@@ -101,14 +101,15 @@ impl Cipher {
         self.seal(copy)
     }
 
-    /// Decrypts a frame in place. A frame that does not decrypt is wiped.
+    /// Decrypts a frame in place. After a failure, the buffer holds nothing
+    /// usable.
     pub fn open_in_place<'a>(&self, sealed: &'a mut [u8]) -> Result<&'a [u8], Undecryptable> {
         let decryptor = cbc::Decryptor::inner_iv_init(&self.0.aes, &self.0.iv.into());
         decryptor.decrypt_padded::<Pkcs7>(sealed).map_err(|_| Undecryptable)
     }
 
-    /// Decrypts a frame: in place where nobody else holds its bytes (a message
-    /// that came alone, or in fragments), else into a copy.
+    /// Decrypts a frame: in place where its bytes are not shared (a message that
+    /// came alone, or in fragments), else into a copy.
     pub fn open(&self, sealed: Bytes) -> Result<Bytes, Undecryptable> {
         let decryptor = cbc::Decryptor::inner_iv_init(&self.0.aes, &self.0.iv.into());
         let mut plain;

@@ -1,4 +1,4 @@
-//! Reads what clients send, writes what they are sent.
+//! Reads the clients' messages, writes replies and pushes.
 //!
 //! Both directions stay on the wire format: a request's fields are slices of
 //! its frame, and an answer is written into one buffer, with the lengths of
@@ -36,9 +36,9 @@ pub enum NotARequest {
 
 /// Reads a plain (decrypted) frame as a `RequestBody`.
 ///
-/// Accepts what a protobuf decoder accepts: absent fields are empty, of a
-/// repeated field the last one counts, unknown fields are skipped. An empty
-/// frame is an empty request.
+/// Accepts the same input as a protobuf decoder: absent fields are empty, of a
+/// repeated field the last one counts, unknown fields are skipped. An empty frame
+/// is an empty request.
 pub fn open(frame: &Bytes) -> Result<Request, NotARequest> {
     let mut request = Request::default();
     for field in wire::fields(frame) {
@@ -85,9 +85,9 @@ pub fn push(event: i32, data: &[u8]) -> BytesMut {
     frame
 }
 
-/// Writes the `CommonResp` that tells a client why its request failed.
+/// Writes the `CommonResp` with the reason why a request failed.
 ///
-/// What `msg` means depends on the code; `None` leaves the field out, which
+/// The meaning of `msg` depends on the code; `None` leaves the field out, which
 /// is not the same to a client as an empty text.
 pub fn refusal(code: Code, msg: Option<&str>) -> Vec<u8> {
     let mut common_resp = Vec::with_capacity(12 + msg.map_or(0, str::len));
@@ -110,7 +110,7 @@ fn push_body(event: i32, len: usize) -> BytesMut {
     frame
 }
 
-// What follows writes fields as proto3 does: none for a default value.
+// The functions below write fields as proto3 does: none for a default value.
 
 fn len_field_len(number: u32, len: usize) -> usize {
     if len == 0 { 0 } else { wire::len_prefix_len(number, len) + len }
@@ -152,7 +152,7 @@ mod tests {
         open(&Bytes::copy_from_slice(frame))
     }
 
-    /// What prost reads from the same bytes, if it reads anything.
+    /// The request that prost decodes from the same bytes, if any.
     fn decoded(frame: &[u8]) -> Option<Request> {
         let body = RequestBody::decode(frame).ok()?;
         Some(Request { req_id: body.req_id.into(), method: body.method.into(), data: body.data })

@@ -1,8 +1,8 @@
-//! The RSA keys in PEM files, and what can be wrong with them; the files
-//! themselves are read by [`crate::pem`].
+//! The RSA keys in PEM files, and their errors; the files themselves are read by
+//! [`crate::pem`].
 //!
-//! Reading a key is a matter of configuration, so every error here is written
-//! for whoever set the key up. What is done with keys is in [`rsa`].
+//! Reading a key is a matter of configuration, so every error here is written for
+//! the operator who set the key up. The use of keys is in [`rsa`].
 //!
 //! [`rsa`]: super::rsa
 

@@ -27,20 +27,20 @@ use zeroize::Zeroizing;
 
 use super::pem::{self, KeyError};
 
-/// What the key of the pseudo-random secrets is derived for. Changing it
-/// changes them, which nobody would notice: they lead nowhere.
+/// The label from which the key of the pseudo-random secrets is derived. Changing
+/// it changes them, without effect: they lead nowhere.
 const REJECTION_LABEL: &[u8] = b"bridgehead implicit rejection v1";
 
 /// The gateway's private key.
 pub struct PrivateKey {
     key: Pkcs1PrivateDecryptingKey,
-    /// Makes the secrets that stand in for those of bad ciphertexts.
+    /// Makes the stand-in secrets for bad ciphertexts.
     rejection: hmac::Key,
     public_pem: String,
 }
 
-/// What a client put under the gateway's public key, or what stands in for
-/// it. Wiped when dropped.
+/// A secret that a client encrypted with the gateway's public key, or its
+/// stand-in. Wiped when dropped.
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 /// A ciphertext that is not as long as the key's modulus.
@@ -79,11 +79,11 @@ impl PrivateKey {
         &self.public_pem
     }
 
-    /// Decrypts what [`PublicKey::wrap_secret`] encrypted.
+    /// Decrypts a ciphertext of [`PublicKey::wrap_secret`].
     ///
-    /// A bad ciphertext is no error: it yields a secret that is always the
-    /// same for the same ciphertext and key, also in another process. Only the
-    /// length, which everybody can see, is told apart.
+    /// A bad ciphertext is no error: it yields a secret that is always the same
+    /// for the same ciphertext and key, also in another process. Only a wrong
+    /// length, which is visible anyway, is an error.
     ///
     /// Keeps a CPU busy for a third of a millisecond with a key of 2048 bits,
     /// and two milliseconds with 4096: not for threads that serve sessions.

@@ -1,10 +1,10 @@
 //! The IVs that the gateway chooses, for the clients that expect it to.
 //!
-//! Such a client is told a random string right behind the greeting, from which
-//! both sides derive the IV of the session's encryption. The string is made from
-//! the session's id with a key that nobody knows: random to all others, another
-//! one for each connection, and made again when it is wanted. So a session keeps
-//! nothing for it.
+//! Such a client gets a random string right behind the greeting, from which both
+//! sides derive the IV of the session's encryption. The string is made from the
+//! session's id with a key that never leaves the process: unpredictable,
+//! different for each connection, and recomputed on demand. So a session keeps no
+//! state for it.
 
 use std::fmt;
 

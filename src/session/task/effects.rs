@@ -30,7 +30,7 @@ pub(super) struct Surroundings {
     pub(super) outbox: Reader,
     pub(super) codec: Codec,
     pub(super) id: SessionId,
-    /// The session's place among those that pushes find, once it is logged in.
+    /// The session's place in the registry, once it is logged in.
     pub(super) membership: Option<Membership>,
     /// Made by the first call, and freed when there was none for a while.
     pub(super) calls: Option<FuturesUnordered<InFlight>>,

@@ -1,8 +1,8 @@
 //! The session's task: one loop over everything that can happen to a session.
 //!
-//! Frames are read in order, calls are driven inside the task, and what is to
-//! be written is gathered until nothing else is ready: then it goes out in one
-//! write. So frames that arrive together are answered together.
+//! Frames are read in order, calls are driven inside the task, and output is
+//! gathered until nothing else is ready: then it goes out in one write. So frames
+//! that arrive together are answered together.
 
 mod effects;
 mod outgoing;
@@ -95,7 +95,8 @@ struct Task<S> {
 
 enum Never {}
 
-/// A user who does not keep up loses pushes, which somebody may ask about.
+/// Logs at `info` for a user who does not keep up: lost pushes need an
+/// explanation.
 fn log_closed(caller: &Caller, close: &Close) {
     let (session, code, reason) = (caller.session_id(), close.code(), close.reason());
     if *close == Close::TooSlow && caller.has_user() {
@@ -164,8 +165,8 @@ where
         fx.end_membership(state.caller(), code, &reason);
         fx.outbox.seal();
         // Before the goodbye, which takes seconds with a client that does not
-        // read: answers that nobody takes meanwhile would fill the windows of
-        // the connections that all share.
+        // read: responses that are not read meanwhile would fill the windows of
+        // the shared upstream connections.
         (fx.calls, fx.deciding, fx.review) = (None, None, None);
         let session = state.caller().session_id();
         match ended {
@@ -184,7 +185,7 @@ where
         }
     }
 
-    /// The next event. Where there is none: writes what is queued.
+    /// The next event. Without one, writes the queue.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         self.unwritten += 1;
         if (self.unwritten >= MAX_UNWRITTEN || self.fx.outbox.outbox().bytes() >= WRITE_FIRST)
@@ -327,7 +328,7 @@ where
         self.state.on_message(message, &worker.config, fx)
     }
 
-    /// Frees what the next call makes again.
+    /// Frees memory that the next call allocates again.
     fn rest(&mut self) {
         if self.fx.in_flight() > 0 {
             self.fx.handle.called();
@@ -348,8 +349,8 @@ mod tests {
     use crate::outbox::Outbox;
     use crate::registry::Presence;
 
-    /// What an idle session is made of. Whoever makes one of these larger pays
-    /// for it with every client; whoever makes one smaller, writes it down.
+    /// The sizes of an idle session's parts. A larger one costs memory for every
+    /// client; a smaller one is to be noted here.
     #[test]
     fn idle_sessions_are_small() {
         let sizes = [

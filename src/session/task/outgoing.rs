@@ -29,14 +29,14 @@ impl Source for Greeting {
     fn written(&mut self) {}
 }
 
-/// What the outbox holds, on its way to the socket, with pings between.
+/// The entries of the outbox on their way to the socket, with pings between.
 pub(super) struct Queue<'a> {
     pub(super) outbox: &'a Reader,
     pub(super) codec: &'a Codec,
     pub(super) traffic: &'a Traffic,
     pub(super) confirmations: &'a mut Confirmations,
     pub(super) heartbeat: bool,
-    /// What was given has been taken, and more may be waiting behind it.
+    /// The frames given so far are written, and more may wait behind them.
     pub(super) is_behind: bool,
 }
 
@@ -45,7 +45,7 @@ impl Source for Queue<'_> {
         if std::mem::take(&mut self.heartbeat) {
             return Some(Outgoing::Ping(self.confirmations.heartbeat()));
         }
-        // Also where more is always waiting, what was sent gets its ping.
+        // Sent frames get their ping even if the outbox is never empty.
         if std::mem::take(&mut self.is_behind)
             && let Some(payload) = self.confirmations.ping_behind()
         {

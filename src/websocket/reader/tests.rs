@@ -12,7 +12,7 @@ const MAX: usize = 1000;
 
 /// A client's frame.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    // A server's header, with another first byte, and said to be masked.
+    // A server's header, with another first byte, and marked as masked.
     let mut frame = Vec::new();
     frame::put_header(&mut frame, Opcode::Binary, payload.len());
     frame[0] = first;
@@ -312,7 +312,7 @@ fn nobody_looks_beyond_a_close_frame_or_a_violation() {
 
 proptest! {
     /// However bytes come, and whenever is looked ahead: messages are the same, and
-    /// each ping and pong is told once.
+    /// each ping and pong is reported once.
     #[test]
     fn looking_ahead_changes_nothing_about_messages(
         frames in prop::collection::vec((0u8..6, prop::collection::vec(any::<u8>(), 0..40)), 0..20),

@@ -7,7 +7,7 @@
 //! Codes below 3000 are those of RFC 6455, section 7.4.1, and its registry;
 //! the others are the session protocol's own.
 
-/// Bytes of a close frame's reason: what RFC 6455 leaves of a control frame.
+/// Bytes of a close frame's reason: the rest of a control frame in RFC 6455.
 pub const MAX_REASON: usize = 123;
 
 /// The code of a close frame without one.
@@ -23,7 +23,7 @@ pub struct Known {
     /// The number, as text.
     pub label: &'static str,
     /// The explanation for the user of a client, with the keys of the
-    /// configuration that matter; empty where the reason says it all.
+    /// configuration that matter; empty where the reason is enough.
     pub meaning: &'static str,
 }
 
@@ -101,7 +101,7 @@ pub enum Close {
     DeviceIdRefused(&'static str),
     /// 3003: deviceId missing.
     DeviceId,
-    /// 3003: packageId missing, where that tells devices apart.
+    /// 3003: packageId missing, where it distinguishes devices.
     PackageId,
     /// 3004: the same device, platform or user has logged in anew.
     Replaced,

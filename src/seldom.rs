@@ -1,5 +1,5 @@
-//! Warnings that anybody who connects can cause: one a minute is enough. Whoever
-//! warns shares one [`Seldom`] among all workers.
+//! Warnings that any client can cause: one a minute is enough. Each kind of
+//! warning shares one [`Seldom`] among all workers.
 
 use std::time::Duration;
 

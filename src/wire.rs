@@ -1,9 +1,9 @@
 //! The protobuf wire format, read and written without a schema.
 //!
-//! Both straight lines of the gateway look at messages without decoding them:
-//! the codec of the first protocol reads three fields, the identity splice drops one and appends
-//! one. This is all they need: walk the fields of one level, write keys and
-//! varints. What a field means is not decided here.
+//! Both hot paths of the gateway look at messages without decoding them: the codec
+//! of the first protocol reads three fields, the identity splice drops one and
+//! appends one. This is all they need: walk the fields of one level, write keys
+//! and varints. The meaning of a field is not decided here.
 //!
 //! <https://protobuf.dev/programming-guides/encoding/>
 

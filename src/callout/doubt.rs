@@ -1,8 +1,8 @@
-//! What a callout's configuration allows, and its author probably did not mean:
-//! a service that refuses with code 0 and a text.
+//! A callout's configuration that is valid, but probably not meant: its service
+//! refuses with code 0 and a text.
 //!
-//! Absent fields count as their defaults, so `accept_when: { code: 0 }` is also
-//! what an empty response matches, and one that holds nothing but a reason for a
+//! Absent fields count as their defaults, so `accept_when: { code: 0 }` also
+//! matches an empty response, and one that holds nothing but a reason for a
 //! refusal.
 
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
@@ -12,7 +12,7 @@ use super::pattern::Pattern;
 use super::text::TextField;
 use crate::routing::canonical::wrapped;
 
-/// Names that services give to the field in which they say why.
+/// Usual names of the field in which services give a reason.
 const REASONS: [&str; 10] = [
     "msg",
     "message",
@@ -26,18 +26,18 @@ const REASONS: [&str; 10] = [
     "error_msg",
 ];
 
-/// Something that is allowed, and is probably not meant.
+/// A valid setting that is probably not meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Doubt {
     /// Which part of the configuration it is about.
     pub path: &'static str,
-    /// What is doubtful there.
+    /// A description of the doubt.
     pub message: String,
-    /// What would be right.
+    /// The remedy.
     pub help: String,
 }
 
-/// Doubts that an empty response is a yes while nothing is said of the field in
+/// Doubts that an empty response is a yes while no pattern names the field in
 /// which the service gives its reason.
 pub(super) fn of(
     output: &MessageDescriptor,
@@ -45,7 +45,7 @@ pub(super) fn of(
     reject_when: Option<&Pattern>,
     reason: Option<&TextField>,
 ) -> Option<Doubt> {
-    // Who says only what a refusal is takes all else for a yes on purpose.
+    // With `reject_when` alone, all other responses are a yes on purpose.
     if accept_when.is_empty() && (reject_when.is_some() || reason.is_none()) {
         return None;
     }
@@ -78,7 +78,7 @@ pub(super) fn of(
     })
 }
 
-/// The field of a response in which its service seems to say why.
+/// The field of a response in which its service seems to give a reason.
 fn supposed_reason(output: &MessageDescriptor) -> Option<TextField> {
     let text = |name: &&str| {
         let field = output.get_field_by_name(name)?;
@@ -111,7 +111,7 @@ fn written(path: &[FieldDescriptor]) -> String {
     })
 }
 
-/// The fields that are written in the configuration: not those of wrappers.
+/// The fields that are written in the configuration: not the fields of wrappers.
 fn named(path: &[FieldDescriptor]) -> impl Iterator<Item = &FieldDescriptor> {
     path.iter().filter(|field| !fields::is_text(field.parent_message()))
 }
@@ -167,7 +167,7 @@ mod tests {
             // Named where refusals are.
             (json!({"code": 0}), Some(json!({"msg": {"not": ""}})), Some("msg")),
             (json!({}), Some(json!({"code": 7})), Some("msg")),
-            // Said out loud: the service refuses by its gRPC status.
+            // Explicit: the service refuses by its gRPC status.
             (json!({}), None, None),
         ] {
             assert_eq!(doubt(accept_when.clone(), reject_when, reason), None, "{accept_when}");

@@ -1,5 +1,5 @@
-//! Where in a JSON object something stands, and which field of a message it
-//! belongs to: what templates and patterns have in common.
+//! Places in a JSON object, and the message fields they belong to: shared by
+//! templates and patterns.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::routing::canonical::wrapped;
 use crate::routing::suggest::closest;
 
-/// What can be wrong at one place.
+/// Errors at one place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FieldProblem {
     /// The message has no such field.
@@ -33,10 +33,10 @@ pub enum FieldProblem {
     NeverFits {
         /// The field and its type.
         field: String,
-        /// What the placeholders stand for.
+        /// The values that the placeholders stand for.
         reason: String,
     },
-    /// Braces around a name that nothing is known by.
+    /// Braces around an unknown name.
     #[error("`{{{name}}}` is not a placeholder; {hint}")]
     UnknownPlaceholder {
         /// The name.
@@ -44,13 +44,13 @@ pub enum FieldProblem {
         /// The placeholder that may be meant, or all there are.
         hint: String,
     },
-    /// A key is what it is.
+    /// Keys have no placeholders.
     #[error("placeholders are filled in values, not in keys")]
     PlaceholderInKey,
-    /// A pattern is what it is.
+    /// Patterns have no placeholders.
     #[error("placeholders are filled in `request` alone; here each is a text like others")]
     PlaceholderInPattern,
-    /// In JSON, bytes are base64, and what clients say of themselves is not.
+    /// In JSON, bytes are base64, and clients' own data is not.
     #[error("a field of bytes cannot be filled by a placeholder")]
     PlaceholderInBytes,
     /// Everything fits by itself, but not together.
@@ -79,13 +79,13 @@ pub enum FieldProblem {
     },
 }
 
-/// What is wrong with a [`Config`](super::Config): which part of it, where, and what would be right.
+/// An error in a [`Config`](super::Config): its part, the place, and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {problem}")]
 pub struct ConfigError {
     /// Where in the configuration: `request.connParam.userid`, `reason`.
     pub path: String,
-    /// What is wrong there.
+    /// The error there.
     #[source]
     pub problem: FieldProblem,
 }
@@ -161,7 +161,7 @@ pub(super) fn read(
     let object = Map::from_iter([(field.name().to_owned(), value)]);
     DynamicMessage::deserialize(message.clone(), Value::Object(object))
         .map(|read| read.get_field(field).into_owned())
-        // What the error says may quote a value from the environment.
+        // The error's text may quote a value from the environment.
         .map_err(|_| wrong_value(field))
 }
 
@@ -175,7 +175,7 @@ pub(super) fn described(field: &FieldDescriptor) -> String {
     format!("{} ({})", field.full_name(), type_name(field))
 }
 
-/// Whether a message is one of those that have a notation of their own in JSON.
+/// Whether a message has a notation of its own in JSON.
 pub(super) fn is_own(message: &MessageDescriptor) -> bool {
     let name = message.full_name().strip_prefix("google.protobuf.").unwrap_or_default();
     is_text(message) || matches!(name, "Any" | "Struct" | "ListValue" | "Value" | "Empty")
@@ -205,7 +205,7 @@ pub(super) fn type_name(field: &FieldDescriptor) -> String {
     if field.is_list() { format!("repeated {name}") } else { name }
 }
 
-/// What may be meant by `name`, or what there is.
+/// The probable correction of `name`, or all valid names.
 pub(super) fn hint<'a>(name: &str, all: impl Iterator<Item = &'a str>) -> String {
     let all: Vec<_> = all.collect();
     match closest(name, all.iter().copied()) {

@@ -7,8 +7,8 @@
 //! why. All are checked against the method's descriptors when they are made, so
 //! that a field that does not exist is found before the first call is.
 //!
-//! How the call travels is not known here ([`Call`] is given by others), nor what
-//! a yes or a no does.
+//! Neither the transport of the call ([`Call`] comes from outside) nor the effect
+//! of a yes or a no is known here.
 
 mod canonical;
 mod doubt;
@@ -43,13 +43,13 @@ pub struct Config {
     pub method: MethodDescriptor,
     /// The request message in JSON, with placeholders; see [`Template`].
     pub request: Map<String, Json>,
-    /// What the response must have in it for a yes; see [`Pattern`]. Empty:
+    /// The pattern that a response must match for a yes; see [`Pattern`]. Empty:
     /// anything.
     pub accept_when: Map<String, Json>,
-    /// What the response must not have in it for a yes; see [`Pattern`]. It must
-    /// name a field.
+    /// The pattern that a response must not match for a yes; see [`Pattern`]. It
+    /// must name a field.
     pub reject_when: Option<Map<String, Json>>,
-    /// The response's field that tells why it is a no: a field of text, a
+    /// The response's field with the reason of a no: a field of text, a
     /// number or an enum; `a.b` is field `b` of message `a`.
     pub reason: Option<String>,
 }
@@ -57,8 +57,8 @@ pub struct Config {
 /// Calls the RPC: request message in, response message out, both serialized.
 /// The number is the worker whose connections are used.
 ///
-/// What is returned must end by itself, with an error if need be: nothing here
-/// puts an end to a call.
+/// The returned future must end by itself, with an error if need be: nothing here
+/// ends a call.
 pub type Call =
     Arc<dyn Fn(usize, Bytes) -> BoxFuture<'static, Result<Bytes, Status>> + Send + Sync>;
 
@@ -72,21 +72,21 @@ pub struct Callout {
     reason: Option<TextField>,
 }
 
-/// What a response says.
+/// The verdict of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// It has in it what it must, and not what it must not.
+    /// It matches `accept_when` and does not match `reject_when`.
     Yes,
-    /// Another one.
+    /// Any other response.
     No {
-        /// Which of the patterns says so.
+        /// The pattern that decided.
         because: Because,
-        /// Why, where the response says so.
+        /// The reason, where the response has one.
         reason: Option<String>,
     },
 }
 
-/// What makes a response a no.
+/// The pattern that makes a response a no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Because {
     /// It does not match `accept_when`.
@@ -147,13 +147,12 @@ impl Callout {
         self.method.full_name()
     }
 
-    /// The serialized request message. `value` gives what stands for a
-    /// placeholder.
+    /// The serialized request message. `value` gives the value of a placeholder.
     pub fn request<'v>(&self, value: impl Fn(&str) -> &'v str) -> Result<Bytes, NoFit> {
         self.request.render(value)
     }
 
-    /// What a serialized response message says.
+    /// The verdict of a serialized response message.
     pub fn read(&self, response: Bytes) -> Result<Answer, NoResponse> {
         let output = self.method.output();
         let message = DynamicMessage::decode(output.clone(), response)
@@ -168,7 +167,7 @@ impl Callout {
         Ok(Answer::No { because, reason })
     }
 
-    /// What is allowed, and is probably not meant.
+    /// A valid setting that is probably not meant.
     pub fn doubt(&self) -> Option<Doubt> {
         let output = self.method.output();
         doubt::of(&output, &self.accept_when, self.reject_when.as_ref(), self.reason.as_ref())

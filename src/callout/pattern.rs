@@ -7,15 +7,15 @@ use serde_json::{Map, Value as Json};
 
 use super::fields::{self, ConfigError, Place};
 
-/// What a message has in it.
+/// Expected contents of a message.
 ///
 /// Fields that are not named may hold anything. A field that the message does
 /// not have set counts as its default, as everywhere in protobuf: `{"code": 0}`
 /// matches an empty message, however `code` is declared (plain, `optional`, a
-/// wrapper, within a message that is absent). Values are compared as what they
-/// are, however they are written: enums by name or number, 64-bit integers as
-/// numbers or texts. Of a map the named entries must be there; lists must be
-/// equal. The empty pattern matches everything.
+/// wrapper, within a message that is absent). Values are compared by meaning,
+/// however they are written: enums by name or number, 64-bit integers as numbers
+/// or texts. Of a map the named entries must be there; lists must be equal. The
+/// empty pattern matches everything.
 ///
 /// Where the field is no message, `{"not": value}` stands for every other value:
 /// `{"msg": {"not": ""}}` for any text that is not empty.
@@ -33,8 +33,8 @@ enum Expected {
 }
 
 impl Pattern {
-    /// Reads `json` as a part of `message`. `root` is what the paths of errors
-    /// begin with.
+    /// Reads `json` as a part of `message`. `root` is the beginning of errors'
+    /// paths.
     pub fn new(
         json: &Map<String, Json>,
         message: &MessageDescriptor,
@@ -45,8 +45,8 @@ impl Pattern {
         if errors.is_empty() { Ok(pattern) } else { Err(errors) }
     }
 
-    /// Whether the message has in it what the pattern says. Never, for one of
-    /// another type than the pattern was made for.
+    /// Whether the message has the pattern's contents. Never, for one of another
+    /// type than the pattern was made for.
     pub fn matches(&self, message: &DynamicMessage) -> bool {
         message.descriptor() == self.message
             && self
@@ -65,7 +65,7 @@ impl Pattern {
         self.fields.is_empty()
     }
 
-    /// Whether the pattern says anything of the field at `path`.
+    /// Whether the pattern names the field at `path`, or a field around it.
     pub(super) fn names(&self, path: &[FieldDescriptor]) -> bool {
         let Some((first, rest)) = path.split_first() else { return false };
         let mut named = self.fields.iter().filter(|(field, _)| field == first);

@@ -1,8 +1,8 @@
-//! The gaps in a text, such as `{user_id}`, and what fills them.
+//! The gaps in a text, such as `{user_id}`, and their values.
 
 use super::fields::{self, FieldProblem};
 
-/// A text with its placeholders filled, with what `value` gives for their names.
+/// A text with its placeholders filled; `value` gives their values by name.
 pub(super) fn fill<'v>(text: &str, value: &impl Fn(&str) -> &'v str) -> String {
     pieces(text)
         .map(|piece| match piece {
@@ -37,7 +37,7 @@ fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
     })
 }
 
-/// What is before the first placeholder, its name, and what is behind it.
+/// The text before the first placeholder, its name, and the text behind it.
 fn next_placeholder(text: &str) -> (&str, Option<&str>, &str) {
     let found = text.match_indices('{').find_map(|(at, _)| {
         let (before, inside) = text.split_at_checked(at)?;

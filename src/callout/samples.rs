@@ -8,8 +8,8 @@ use super::fields::is_text;
 use super::placeholders::{fill, names};
 use crate::routing::canonical::wrapped;
 
-/// Placeholders that the gateway fills, and a value of each. What clients name,
-/// such as `{user_id}`, may be of any form.
+/// Placeholders that the gateway fills, and a value of each. Values that clients
+/// name, such as `{user_id}`, may be of any form.
 const OWN: [(&str, &str); 7] = [
     ("connected_at", "2026-01-01T00:00:00.123Z"),
     ("connected_at_ms", "1767225600123"),

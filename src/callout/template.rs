@@ -27,7 +27,7 @@ pub struct Template {
 /// A part of a template.
 #[derive(Debug, Clone)]
 enum Node {
-    /// What is always the same.
+    /// A constant part.
     Fixed(Value),
     /// A text with placeholders, for a value of this kind.
     Text(String, Kind),
@@ -44,7 +44,7 @@ pub struct NoFit;
 
 impl Template {
     /// Checks `json` against `message`. `placeholders` are the names that it
-    /// may use; `root` is what the paths of errors begin with.
+    /// may use; `root` is the beginning of errors' paths.
     pub fn new(
         json: Map<String, Value>,
         message: MessageDescriptor,
@@ -55,13 +55,13 @@ impl Template {
         let mut check = Check { placeholders, errors: Vec::new() };
         let root = check.object(&message, json, at);
         if check.errors.is_empty() {
-            // What only shows when all fields are read together: two of one oneof.
+            // Errors that only show when all fields are read together: two of one oneof.
             check.whole(&message, root.sample(), at);
         }
         if check.errors.is_empty() { Ok(Self { message, root }) } else { Err(check.errors) }
     }
 
-    /// The serialized message, with what `value` gives for each placeholder.
+    /// The serialized message; `value` gives the value of each placeholder.
     pub fn render<'v>(&self, value: impl Fn(&str) -> &'v str) -> Result<Bytes, NoFit> {
         let json = self.root.render(&value)?;
         let message = DynamicMessage::deserialize(self.message.clone(), json);
@@ -151,7 +151,7 @@ impl Check<'_> {
             }
             value => self.value(field, &kind, value, at),
         };
-        // Nothing is said twice of one place.
+        // One error for one place.
         if self.errors.len() == before
             && let Err(problem) = fields::read(message, field, node.sample())
         {
@@ -160,7 +160,7 @@ impl Check<'_> {
         node
     }
 
-    /// One value of a field; of a list or a map, one of those in it.
+    /// One value of a field; of a list or a map, one of its elements.
     fn value(&mut self, of: &FieldDescriptor, kind: &Kind, value: Value, at: Place<'_>) -> Node {
         match (kind, value) {
             (_, Value::String(text)) => {
@@ -212,7 +212,7 @@ impl Check<'_> {
         }
     }
 
-    /// JSON in which every text is just that: what a `Struct` holds.
+    /// JSON in which every text stays a text, as in a `Struct`.
     fn free(&mut self, value: Value, at: Place<'_>) -> Node {
         match value {
             Value::String(text) => self.text(text, &Kind::String, at),
@@ -421,7 +421,7 @@ mod tests {
                 assert!(made.unwrap().render(|_| text).is_ok(), "{text}");
             }
         }
-        // What the user of the file writes is theirs to mean.
+        // Values in the file need not be the one spelling.
         assert_eq!(render(json!({"uid": "05"})), Ok(json!({"uid": "5"})));
     }
 

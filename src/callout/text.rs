@@ -11,7 +11,7 @@ pub struct TextField(Vec<FieldDescriptor>);
 
 impl TextField {
     /// The field at `path`, from `message` on: `a.b` is field `b` of message
-    /// `a`. `root` is what the paths of errors begin with.
+    /// `a`. `root` is the beginning of errors' paths.
     pub fn new(path: &str, message: MessageDescriptor, root: &str) -> Result<Self, ConfigError> {
         let place = Place::root(root);
         let mut message = Some(message);
@@ -25,7 +25,7 @@ impl TextField {
                 field.kind().as_message().filter(|_| !field.is_list() && !field.is_map()).cloned();
             fields.push(field);
         }
-        // What a wrapper holds is told as if it stood there itself.
+        // The value in a wrapper is shown as if it stood there itself.
         let held = fields.last().filter(|field| !field.is_list()).and_then(|field| {
             let kind = field.kind();
             kind.as_message().filter(|message| wrapped(message).is_some())?.get_field(1)
@@ -43,7 +43,7 @@ impl TextField {
         &self.0
     }
 
-    /// What the field says in a message; `None` when that is nothing.
+    /// The field's text in a message; `None` when it is empty.
     pub fn text(&self, message: &DynamicMessage) -> Option<String> {
         text_at(message, &self.0)
     }

@@ -39,11 +39,11 @@ pub struct RouteSpec {
     pub validate: bool,
     /// Whether clients see the service's own error texts.
     pub expose_errors: bool,
-    /// What a gRPC status is to the client.
+    /// The client's code for each gRPC status.
     pub codes: StatusCodes,
 }
 
-/// A route that cannot be.
+/// An invalid route.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RouteError {
     /// Its method is not there.
@@ -83,11 +83,11 @@ pub enum Depth {
     Nested,
 }
 
-/// Something about the identity of a route's requests that is probably not
-/// meant. Each is told once for all the routes that it concerns.
+/// A probable mistake about the identity of a route's requests. Each is reported
+/// once for all the routes that it concerns.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Note {
-    /// A field that is named like something the gateway knows, and stays empty.
+    /// A field that is named like a member of the identity, and stays empty.
     #[error("field `{field}` of {message} stays empty, for it is of another type: {reason}")]
     StaysEmpty {
         /// The identity's message.
@@ -141,13 +141,13 @@ impl<U> TableBuilder<U> {
         }
     }
 
-    /// Fills the identity so far below the requests.
+    /// Fills the identity down to this depth below the requests.
     #[must_use]
     pub fn with_depth(self, depth: Depth) -> Self {
         Self { depth, ..self }
     }
 
-    /// Adds a route. Returns what is new about the identity in its requests.
+    /// Adds a route. Returns the new notes about the identity in its requests.
     pub fn route(
         &mut self,
         upstream: U,
@@ -160,7 +160,7 @@ impl<U> TableBuilder<U> {
 
     /// Adds every unary method of a service under its own name, such as
     /// `/pb.userService/Login`, with `defaults` for all else; streaming methods
-    /// are passed over. Returns what is new about the identity in the requests.
+    /// are passed over. Returns the new notes about the identity in the requests.
     pub fn expose(
         &mut self,
         upstream: &U,
@@ -353,7 +353,7 @@ mod tests {
         }
     }
 
-    /// Those of `tests/proto/methods.proto`.
+    /// The descriptors of `tests/proto/methods.proto`.
     fn methods() -> Descriptors {
         let set = protox::compile(["methods.proto"], ["tests/proto"]).unwrap();
         Descriptors::from_sets([&*set.encode_to_vec()]).unwrap()

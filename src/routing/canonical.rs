@@ -1,7 +1,7 @@
 //! Numbers that have one spelling only, and the messages that wrap them.
 //!
-//! What a client says of itself may become a number on its way to a service. If
-//! `05` and `5` were the same number there, one user would have two names here.
+//! A client's own data may become a number on its way to a service. If `05` and
+//! `5` were the same number there, one user would have two names here.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -18,7 +18,7 @@ pub fn number<T: FromStr + Display>(text: &str) -> Option<T> {
     same.then_some(number)
 }
 
-/// What is left of a text to be printed again.
+/// The rest of a text, which the next printed piece must start.
 struct Compare<'a>(&'a str);
 
 impl std::fmt::Write for Compare<'_> {
@@ -28,7 +28,7 @@ impl std::fmt::Write for Compare<'_> {
     }
 }
 
-/// The kind of what a wrapper such as `google.protobuf.Int64Value` holds.
+/// The kind of the value in a wrapper such as `google.protobuf.Int64Value`.
 pub fn wrapped(message: &MessageDescriptor) -> Option<Kind> {
     let name = message.full_name().strip_prefix("google.protobuf.")?.strip_suffix("Value")?;
     let is_wrapper = matches!(

@@ -1,4 +1,4 @@
-//! What services say of their methods and messages: a pool of descriptors.
+//! Descriptions of services' methods and messages: a pool of descriptors.
 
 mod differences;
 mod error;
@@ -15,7 +15,7 @@ use super::suggest::closest;
 
 pub use error::DescriptorError;
 
-/// What services say of their methods and messages.
+/// Descriptions of services' methods and messages.
 #[derive(Debug, Clone, Default)]
 pub struct Descriptors {
     /// One for all sets where these agree, else one for each.
@@ -31,12 +31,12 @@ impl Descriptors {
         Self::from_named_sets(sets.into_iter().map(|set| ("", set)))
     }
 
-    /// Reads serialized `FileDescriptorSet`s; errors say their names.
+    /// Reads serialized `FileDescriptorSet`s; errors contain their names.
     ///
     /// A file may be in several. Where these differ, each set is read with its
     /// own, so that a service has the messages that it was compiled with.
-    /// Imports of `google/protobuf/*` need not be there, nor such that are there
-    /// for options only.
+    /// Imports of `google/protobuf/*` need not be there, nor imports for options
+    /// only.
     pub fn from_named_sets<'a>(
         sets: impl IntoIterator<Item = (&'a str, &'a [u8])>,
     ) -> Result<Self, DescriptorError> {

@@ -1,5 +1,5 @@
-//! Who calls, as services see it: members of a message field that the gateway
-//! alone fills.
+//! The caller's identity, as services see it: members of a message field that the
+//! gateway alone fills.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::form::Form;
 use super::shape::Shape;
 use crate::wire;
 
-/// Something the gateway knows of a caller.
+/// A property of a caller that the gateway knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Member {
@@ -121,8 +121,8 @@ impl Layout {
         Self { of_session, req_id: place(Member::ReqId) }
     }
 
-    /// The members that stay the same within a session, serialized. What is
-    /// empty is left out, as proto3 does, and so is a text in the place of an
+    /// The members that stay the same within a session, serialized. Empty
+    /// members are left out, as proto3 does, and so is a text in the place of an
     /// integer, unless it is the one spelling of such a number.
     pub fn encode<'v>(&self, value: impl Fn(Member) -> &'v str) -> Vec<u8> {
         let mut out = Vec::new();
@@ -221,13 +221,13 @@ impl fmt::Debug for Layout {
     }
 }
 
-/// The field of a request message that holds the caller's identity, and is one
-/// of its top-level fields: the straight line.
+/// The top-level field of a request message that holds the caller's identity:
+/// the hot path.
 #[derive(Debug, Clone)]
 pub struct Slot {
     /// The field's number in the request message.
     pub number: u32,
-    /// What the field's message has.
+    /// The members that the field's message has.
     pub layout: Arc<Layout>,
     /// The wire types of the request message's fields.
     pub shape: Shape,

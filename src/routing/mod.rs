@@ -1,17 +1,17 @@
-//! Which client method leads to which gRPC method, and what happens to the
-//! messages on the way.
+//! Which client method leads to which gRPC method, and the changes to messages on
+//! the way.
 //!
-//! - [`Descriptors`]: what services say of their methods and messages.
+//! - [`Descriptors`]: descriptions of services' methods and messages.
 //! - [`RouteTable`]: the methods that clients may call, made by a
 //!   [`TableBuilder`] that turns every mistake into an error.
 //! - [`identity`] and [`splice`]: the caller's identity, put into requests on
 //!   the wire format; `nest` does so below the top level.
 //! - [`shape`]: the wire types of fields, which decoders must not disagree on.
 //! - [`canonical`]: numbers that have one spelling only.
-//! - [`StatusCodes`]: what a gRPC status is to a client.
+//! - [`StatusCodes`]: a client's code for each gRPC status.
 //!
-//! All of it is pure. What an upstream is, is not known here: tables are
-//! generic over it.
+//! All of it is pure. Upstreams are unknown here: tables are generic over
+//! them.
 
 mod builder;
 pub mod canonical;

@@ -2,14 +2,13 @@
 //! field, and wherever the field is a group.
 //!
 //! Each message that can have the identity somewhere within it is walked like a
-//! request's top level, its wire types held against its descriptor (see
-//! [`super::shape`]), and written anew around what is in it. All others are
-//! passed over as they are. So nothing of what a client put into such a field
-//! comes through, however deep it stands, and every message that is there has the
-//! gateway's own.
+//! request's top level, its wire types checked against its descriptor (see
+//! [`super::shape`]), and written anew around its contents. All others are copied
+//! unchanged. So no client data in such a field comes through, however deep it
+//! stands, and every message that is there has the identity from the gateway.
 //!
 //! A first walk finds the lengths that the second one writes. Both take time by
-//! the size of the request: types may be recursive, but what a client sends is
+//! the size of the request: types may be recursive, but a client's request is
 //! finite, and bounded in how deep it nests and how much it grows.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -25,7 +24,7 @@ use crate::wire::{self, Field, Value};
 
 /// Messages within messages: no decoder that counts them goes further.
 const MAX_DEPTH: usize = 100;
-/// Groups within groups: each one is looked through for its end once more.
+/// Groups within groups: each level is scanned for its end once more.
 const MAX_GROUPS: usize = 20;
 /// How many bytes the identity may add to a request where it has several places:
 /// a message of two bytes has one, too.
@@ -157,7 +156,7 @@ impl Nest {
     }
 
     /// Replaces the identity wherever `message` can have it. `of_session` has
-    /// for each of [`Self::layouts`] what its [`Layout::encode`] made.
+    /// for each of [`Self::layouts`] the output of its [`Layout::encode`].
     pub(super) fn splice(
         &self,
         message: &[u8],
@@ -201,7 +200,8 @@ impl Found {
     }
 }
 
-/// Marks whatever leads to a place of the identity, backwards from these.
+/// Marks all message types that lead to a place of the identity, backwards from
+/// the places.
 fn mark(found: &mut [Found]) {
     let mut parents = vec![Vec::new(); found.len()];
     for (parent, of) in found.iter().enumerate() {
@@ -261,7 +261,7 @@ pub(super) fn way_below(input: &MessageDescriptor, name: &str) -> Option<String>
     None
 }
 
-/// What the gateway puts into one kind of identity message.
+/// The contents of one kind of identity message, as the gateway writes it.
 struct Identity<'a> {
     of_session: &'a [u8],
     req_id: ReqId<'a>,
@@ -380,7 +380,7 @@ impl Sizes<'_> {
     }
 }
 
-/// The second walk: writes what the first one has measured.
+/// The second walk: writes the messages that the first one has measured.
 struct Writer<'a, I> {
     nest: &'a Nest,
     identities: &'a [Identity<'a>],
@@ -523,7 +523,7 @@ mod tests {
         route.prepare(&Bytes::copy_from_slice(data), |layout| layout.encode(known), "r1")
     }
 
-    /// A request as JSON, and what the service gets.
+    /// Takes a request as JSON and returns the service's request.
     fn sent(method: &str, json: serde_json::Value) -> serde_json::Value {
         let route = route(method);
         let message = DynamicMessage::deserialize(route.input.clone(), json).unwrap();

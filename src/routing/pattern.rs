@@ -8,7 +8,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 pub struct PatternError {
     /// The pattern as it was given.
     pub pattern: String,
-    /// What is wrong with it.
+    /// The error.
     pub reason: String,
 }
 

@@ -1,4 +1,4 @@
-//! What a response says of itself: the code in its `commonResp`.
+//! A response's own verdict: the code in its `commonResp`.
 
 use std::borrow::Cow;
 

@@ -42,16 +42,16 @@ pub struct Route<U> {
     pub validate: bool,
     /// Whether clients see the service's own error texts.
     pub expose_errors: bool,
-    /// What a gRPC status is to the client.
+    /// The client's code for each gRPC status.
     pub codes: StatusCodes,
     /// The request message.
     pub input: MessageDescriptor,
     /// The response message.
     pub output: MessageDescriptor,
-    /// What is counted of its requests, by whoever makes them.
+    /// Its request metrics, set by the code that makes the calls.
     pub counted: OnceLock<Arc<metrics::Route>>,
-    /// The client's name for the method as calls carry it in their metadata, by
-    /// whoever makes them.
+    /// The client's name for the method as calls carry it in their metadata, set
+    /// by the code that makes the calls.
     pub header: OnceLock<HeaderValue>,
     pub(super) places: Places,
     pub(super) verdict: Option<VerdictField>,
@@ -68,7 +68,7 @@ pub enum BadData {
     NotTheMessage {
         /// The request message's full name.
         message: String,
-        /// What does not fit.
+        /// The mismatch.
         reason: String,
     },
 }
@@ -90,7 +90,7 @@ impl<U> Route<U> {
     }
 
     /// The request message as the service gets it: checked, and with the
-    /// caller's identity. `of_session` gives what [`Layout::encode`] makes for
+    /// caller's identity. `of_session` gives the output of [`Layout::encode`] for
     /// one of [`Self::layouts`].
     pub fn prepare<B: AsRef<[u8]>>(
         &self,

@@ -3,8 +3,8 @@
 //! Decoders disagree on a field whose wire type is not that of its descriptor.
 //! Most pass over it by its wire type, as the gateway does. Others read it as
 //! their descriptor says, whatever its key says: prost, for one, with maps. To
-//! those, the bytes behind its key begin other fields than to the gateway: a
-//! forged identity may be among them, and the gateway's own may be hidden.
+//! such decoders, the bytes behind its key begin other fields than to the gateway:
+//! a forged identity may be among them, and the gateway's own may be hidden.
 
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
@@ -43,7 +43,7 @@ impl Shape {
         }
     }
 
-    /// The same without a look into a group, for whoever looks into it anyway.
+    /// The same without a look into a group, for callers that walk it anyway.
     pub(super) fn fits_outside(&self, field: &Field<'_>) -> bool {
         self.allowed(field).unwrap_or(true)
     }

@@ -1,4 +1,4 @@
-//! What a gRPC status is to a client.
+//! A client's code for each gRPC status.
 
 use tonic::Code;
 
@@ -18,7 +18,7 @@ impl StatusCodes {
         self.0.get(status as usize).copied().unwrap_or(Client::UnknownError as i32)
     }
 
-    /// The same with another code for one status. `OK` stays what it is.
+    /// The same with another code for one status. `OK` stays unchanged.
     #[must_use]
     pub fn with(mut self, status: Code, code: i32) -> Self {
         if status != Code::Ok

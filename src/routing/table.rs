@@ -25,7 +25,7 @@ pub(super) struct Pending {
     pub(super) public: Option<bool>,
 }
 
-/// What a method leads to.
+/// The result of looking up a method.
 #[derive(Debug)]
 pub enum Lookup<'t, U> {
     /// A route.

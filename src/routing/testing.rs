@@ -28,7 +28,7 @@ pub(super) fn compile(proto: &str) -> Descriptors {
     compile_with(proto, |_| ())
 }
 
-/// The same, changed into what no compiler of this version writes.
+/// The same, with a change that no compiler of this version writes.
 pub(super) fn compile_with(proto: &str, change: impl Fn(&mut FileDescriptorProto)) -> Descriptors {
     let mut resolver = ChainFileResolver::new();
     resolver.add(Only(proto.to_owned()));

@@ -42,7 +42,7 @@ pub enum AddressError {
     UnknownScheme {
         /// The text in front of `:`.
         scheme: String,
-        /// What was probably meant, or else what there is.
+        /// The probable correction, or else the list of valid choices.
         hint: String,
     },
     /// There is no port.

@@ -41,7 +41,7 @@ fn least_loaded<'a, T>(
 mod tests {
     use super::*;
 
-    /// A source of "randomness" that says what it is told, then zeros.
+    /// A source of "randomness" that returns the given numbers, then zeros.
     fn draws(numbers: &[usize]) -> impl FnMut(usize) -> usize + '_ {
         let mut numbers = numbers.iter().copied();
         move |below| numbers.next().unwrap_or(0) % below

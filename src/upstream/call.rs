@@ -1,4 +1,4 @@
-//! A call, what can come of it, and the attempts in between.
+//! A call, its possible results, and the attempts in between.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ pub struct Call {
     /// Whether the method may be executed twice, so that a call whose fate is
     /// unknown may be sent again.
     pub retry: bool,
-    /// Is told of every attempt; `None`: nobody wants to know.
+    /// Records every attempt; `None`: attempts are not recorded.
     pub trail: Option<Arc<Trail>>,
 }
 
@@ -64,7 +64,7 @@ pub struct Call {
 pub struct CallError {
     /// Code, message, details and metadata.
     pub status: Status,
-    /// Who said so.
+    /// The side that reported it.
     pub origin: Origin,
     /// The address the call was last sent to, if it was sent at all.
     pub endpoint: Option<Arc<str>>,
@@ -72,10 +72,10 @@ pub struct CallError {
 
 /// How far an attempt goes before the call has succeeded, and cannot be sent again.
 pub(super) trait Goal: Sync {
-    /// What it brings then.
+    /// The result of success.
     type Reached;
 
-    /// The deadline that the service is told. `first`: that of the attempts.
+    /// The deadline that is sent to the service. `first`: that of the attempts.
     fn deadline(&self, first: Instant) -> Option<Instant>;
 
     /// Where further messages of the request come from.
@@ -87,7 +87,7 @@ pub(super) trait Goal: Sync {
     /// Whether to run out of time says something about the service.
     fn counts(&self) -> bool;
 
-    /// Takes the room for the call as what it is.
+    /// Converts the permit into one for the call's kind.
     fn admit(&self, permit: &mut Permit) -> Result<(), Failure>;
 
     /// Reads the response so far.
@@ -134,7 +134,7 @@ pub(super) async fn make<G: Goal>(
 ) -> Result<G::Reached, CallError> {
     let deadline = Instant::now() + call.timeout.min(MAX_TIMEOUT);
     let mut last = None;
-    // When the time is over, the attempt is dropped, and what was sent lingers.
+    // When the time is over, the attempt is dropped, and the sent request lingers.
     match timeout_at(deadline, attempts(pool, call, goal, deadline, &mut last)).await {
         Ok(result) => result,
         Err(_) => Err(CallError {
@@ -161,7 +161,7 @@ async fn attempts<G: Goal>(
     loop {
         let mut permit = match pool.acquire(last.as_ref()).await {
             Ok(permit) => permit,
-            // The first failure says more than that there is nobody else.
+            // The first failure says more than the lack of another endpoint.
             Err(unavailable) => return Err(previous.unwrap_or_else(|| unavailable.into())),
         };
         let connection = Arc::clone(permit.connection());

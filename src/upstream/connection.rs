@@ -27,30 +27,30 @@ use super::pace::Pace;
 use super::tap::{Heard, Tapped};
 use super::waiters::Waiters;
 
-/// How much of one response may be on its way, or taken by nobody yet.
+/// Bytes of one response that may be in transit or not yet taken by the caller.
 const STREAM_WINDOW: u32 = 256 * 1024;
-/// How much of all responses on one connection: what streams that nobody takes
-/// messages of can occupy in all, and more. Otherwise they would use up what all
-/// calls on the connection share, and a few of them would stop it.
+/// The same for all responses on one connection: more than all streams whose
+/// callers take no messages can occupy together. Otherwise a few of those would
+/// use up the window that all calls on the connection share, and block it.
 const CONNECTION_WINDOW: u32 = 1024 * 1024 * 1024;
 const _: () =
     assert!(MAX_STREAMS as u64 * (STREAM_WINDOW as u64) <= CONNECTION_WINDOW as u64 / 4 * 3);
-/// What h2 may need for the frames of responses on one connection that nobody has
-/// looked at, beyond their bytes; it ends the connection then. Held streams need
-/// none, since [`super::exchange::InFlight::hold`] looks at them; this is for what
-/// is read at once, before their turn.
+/// Memory that h2 may need for unread response frames on one connection, beyond
+/// their bytes; above it, h2 ends the connection. Held streams need none, since
+/// [`super::exchange::InFlight::hold`] reads their frames; this is for frames that
+/// arrive together, before a stream's turn.
 const FRAME_OVERHEAD: usize = 64 * 1024 * 1024;
-/// How large the headers of a response may be in all.
+/// The total size of a response's headers, at most.
 const MAX_HEADERS: u32 = 64 * 1024;
 /// Streams we reset whose late frames are still recognized. A frame for one
 /// that was forgotten counts as an error of the server's.
 const REMEMBERED_RESETS: usize = 1024;
 const REMEMBERED_FOR: Duration = Duration::from_secs(10);
 
-/// How long a peer that speaks HTTP/2 is waited for to answer the first PING.
-/// One that does not is taken as it is, and not asked again.
+/// How long the first PING waits for an answer from a peer that speaks HTTP/2.
+/// Without one, the connection is used all the same, and no further PING is sent.
 const FIRST_PONG: Duration = Duration::from_secs(1);
-/// How often a peer is looked at that has not spoken yet.
+/// How often a silent peer's first bytes are polled.
 const FIRST_LOOK: Duration = Duration::from_millis(100);
 
 /// An HTTP/2 connection that a peer has answered on.
@@ -61,7 +61,7 @@ pub(super) struct Connection {
     requests: SendRequest<Payload>,
     /// Asked whether new calls are still taken, nothing else.
     gate: Mutex<SendRequest<Payload>>,
-    /// Whether the answer was no. Set before anybody is told, so that no call
+    /// Whether the answer was no. Set before the notification, so that no call
     /// tries in between.
     closing: AtomicBool,
     occupancy: Occupancy,
@@ -71,26 +71,26 @@ pub(super) struct Connection {
     blamed: AtomicBool,
     resets: Pace,
     waiters: Arc<Waiters>,
-    /// What is received.
+    /// The record of received data.
     heard: Arc<Heard>,
-    /// How many calls were answered, whatever the answer.
+    /// The number of answered calls, errors included.
     answers: AtomicU32,
     overdue: Mutex<Overdue>,
     /// Whether other connections are preferred for now.
     doubted: AtomicBool,
     /// Whether another connection to the same endpoint has fallen silent.
     suspected: AtomicBool,
-    /// Wakes whoever watches over it.
+    /// Wakes its monitor.
     stir: Notify,
-    /// Whether that one sleeps until the next call.
+    /// Whether the monitor sleeps until the next call.
     resting: AtomicBool,
     driver: OnceLock<AbortHandle>,
     /// Why it was broken off, if it was.
     broken_off: OnceLock<String>,
 }
 
-/// How many calls have been answered, in numbers that wrap: every call that is
-/// under way keeps them.
+/// Counts of answered calls, which wrap: kept small, since every call in flight
+/// holds a copy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Answers {
     connection: u32,
@@ -98,21 +98,21 @@ pub(super) struct Answers {
     endpoint: u32,
 }
 
-/// The calls that ran out of time.
+/// The calls that timed out.
 #[derive(Default)]
 struct Overdue {
     /// Without an answer on the connection meanwhile.
     here: Row,
     /// Without an answer of the endpoint meanwhile.
     anywhere: Row,
-    /// Those of the latter that nobody has taken notice of yet.
+    /// Calls counted in `anywhere` that have not been evaluated yet.
     unnoticed: u32,
 }
 
 /// Calls in a row.
 #[derive(Default)]
 struct Row {
-    /// How many calls had been answered when it began.
+    /// The count of answered calls when it began.
     since: u32,
     calls: u32,
 }
@@ -131,12 +131,12 @@ impl Row {
     }
 }
 
-/// A connection that was made, and what its keeper needs.
+/// A new connection, and the handles for its keeper.
 pub(super) struct Opened {
     pub(super) connection: Arc<Connection>,
     /// Resolves as soon as it takes no new calls.
     pub(super) closed: oneshot::Receiver<Closed>,
-    /// Sends further PINGs. `None`: that is not possible.
+    /// Sends further PINGs. `None`: not possible.
     pub(super) pings: Option<PingPong>,
     /// Whether the peer has answered the first one.
     pub(super) ponged: bool,
@@ -147,7 +147,7 @@ type Stream = Tapped<Box<dyn Io>>;
 
 impl Connection {
     /// Speaks HTTP/2 over `io` and waits until the peer does too. The caller
-    /// bounds the time. The error says what the peer did instead.
+    /// bounds the time. The error describes the peer's behaviour.
     ///
     /// The connection is driven by a task of its own until the last call on it
     /// has ended and the last reference is gone, or until it breaks.
@@ -184,7 +184,7 @@ impl Connection {
         let ponged = tokio::select! {
             biased;
             ended = &mut http2 => {
-                // h2 says more to a call than to whoever drives it.
+                // h2 reports more to a call than to the connection's driver.
                 let refused = requests.poll_ready(&mut Context::from_waker(Waker::noop()));
                 let refused = match refused {
                     Poll::Ready(Err(error)) => Some(error),
@@ -247,8 +247,8 @@ impl Connection {
     }
 
     /// The same, or `None` when no more are taken: the connection is closing, or
-    /// the peer's `MAX_CONCURRENT_STREAMS` is reached. More than that would wait
-    /// inside of h2, where it cannot be told whether they have left.
+    /// the peer's `MAX_CONCURRENT_STREAMS` is reached. Further calls would wait
+    /// inside of h2, where it is not visible whether they were sent.
     pub(super) fn room(&self) -> Option<usize> {
         let in_flight = self.in_flight();
         let full = || in_flight >= self.peers_limit();
@@ -290,7 +290,7 @@ impl Connection {
         self.answers.load(Ordering::Relaxed) > 0
     }
 
-    /// A call was answered, whatever the answer.
+    /// A call was answered, with a message or an error.
     pub(super) fn answered(&self) {
         self.answers.fetch_add(1, Ordering::Relaxed);
         self.endpoint.answered();
@@ -306,7 +306,7 @@ impl Connection {
         }
         let mut overdue = self.overdue.lock();
         overdue.here.add(since.connection);
-        // Sessions of other workers may be the only ones that call quick methods.
+        // Perhaps only sessions of other workers call quick methods.
         let is_forsaken =
             answers.endpoint == since.endpoint && !self.endpoint.may_have_answered_since(sent);
         if is_forsaken {
@@ -323,7 +323,7 @@ impl Connection {
         std::mem::take(&mut self.overdue.lock().unnoticed)
     }
 
-    /// What has been seen on it. A suspicion is told once.
+    /// The observations on it. A suspicion is reported once.
     pub(super) fn signs(&self, can_ask: bool) -> Signs {
         let answers = self.answers();
         let overdue = self.overdue.lock();
@@ -338,8 +338,8 @@ impl Connection {
         }
     }
 
-    /// Has it looked at soon, because another connection to the same endpoint
-    /// has fallen silent.
+    /// Requests an early look at it, because another connection to the same
+    /// endpoint has fallen silent.
     pub(super) fn suspect(&self) {
         self.suspected.store(true, Ordering::Relaxed);
         self.stir.notify_one();
@@ -369,7 +369,7 @@ impl Connection {
         self.resting.store(false, Ordering::Relaxed);
     }
 
-    /// Ends it under all of its calls.
+    /// Closes it; all of its calls fail.
     pub(super) fn break_off(&self, why: String) {
         let _ = self.broken_off.set(why);
         self.closing.store(true, Ordering::Relaxed);
@@ -440,7 +440,7 @@ async fn drive(
             if let Some(connection) = connection.upgrade() {
                 connection.closing.store(true, Ordering::Relaxed);
             }
-            // Nobody listens when the upstream is gone.
+            // There is no receiver when the upstream is gone.
             let _ = closing.send(closed);
         }
         ended.map(|_| ())

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use super::Upstream;
 use super::rules::Rules;
 
-/// Where calls go, and what metadata they carry there.
+/// Where calls go, and which metadata they carry there.
 #[derive(Debug, Clone)]
 pub struct Destination {
     /// The service.
     pub upstream: Arc<Upstream>,
-    /// `None`: calls carry what is usual.
+    /// `None`: calls carry the usual metadata.
     pub rules: Option<Arc<Rules>>,
 }
 

@@ -26,9 +26,9 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// HTTP/2 pings would find the same, but grpc-go and C-core servers answer
 /// frequent ones with GOAWAY `ENHANCE_YOUR_CALM`.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
-/// How long a silent connection rests before TCP asks whether the peer lives.
+/// How long a connection is silent before TCP probes whether the peer lives.
 const KEEPALIVE: Duration = Duration::from_secs(20);
-/// Between two such questions.
+/// Between two such probes.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A connected byte stream of any kind.
@@ -60,10 +60,10 @@ pub(super) struct Secured {
     pub(super) name: ServerName<'static>,
 }
 
-/// One endpoint: what to dial, and what its requests say.
+/// One endpoint: the address to dial, and the scheme and authority of its requests.
 #[derive(Clone)]
 pub(super) struct Target {
-    /// How logs and errors call it.
+    /// Its name in logs and errors.
     pub(super) label: Arc<str>,
     /// The `:authority` of requests.
     pub(super) authority: Authority,

@@ -11,13 +11,13 @@ use super::dial::Target;
 use super::health::Health;
 use super::journal::{Journal, LastAnswer};
 
-/// An endpoint, its health, and how far its connections are.
+/// An endpoint, its health, and the phases of its connections.
 pub(super) struct Endpoint {
     pub(super) target: Target,
     /// Which of the upstream's addresses it came from.
     pub(super) source: usize,
     pub(super) health: Mutex<Health>,
-    /// How many calls were answered, whatever the answer.
+    /// The number of answered calls, errors included.
     answers: AtomicU32,
     /// When any worker saw it answer last.
     last_answer: Arc<LastAnswer>,
@@ -41,7 +41,7 @@ impl Slot {
     const NEW: Self = Self { phase: Phase::Connecting, silent: false, unreachable: None };
 }
 
-/// How far one of an endpoint's connections is.
+/// The phase of one of an endpoint's connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// Being made, and nothing failed lately: worth waiting for.
@@ -86,12 +86,12 @@ impl Endpoint {
         self.answers.load(Ordering::Relaxed)
     }
 
-    /// A call was answered, whatever the answer.
+    /// A call was answered, with a message or an error.
     pub(super) fn answered(&self) {
         self.answers.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Calls have been answered since the last look, as all workers may know.
+    /// Calls have been answered since the last look; shared with all workers.
     pub(super) fn seen_answering(&self, now: Instant) {
         if self.last_answer.seen(now) {
             self.journal.answered(self.label());
@@ -166,18 +166,18 @@ impl Endpoint {
         }
     }
 
-    /// It has given a sign of life, as all workers may know.
+    /// It has given a sign of life; shared with all workers.
     pub(super) fn is_alive(&self, now: Instant) {
         self.last_answer.is_alive(now);
     }
 
-    /// A connection has fallen silent: all others to it, those of other workers
-    /// included, are asked whether they are alive.
+    /// A connection has fallen silent: all others to it, on other workers too, are
+    /// checked with a PING.
     pub(super) fn suspect(&self) {
         self.last_answer.suspect();
     }
 
-    /// Hears of connections to it that fall silent, those of other workers included.
+    /// Notifies of connections to it that fall silent, on other workers too.
     pub(super) fn suspicions(&self) -> watch::Receiver<()> {
         self.last_answer.suspicions()
     }

@@ -5,11 +5,11 @@
 //!
 //! # Flow control
 //!
-//! Bytes are given back to the peer's window when the caller takes the message
-//! that they are of, or waits for one. While it wants none, [`InFlight::hold`]
-//! moves what arrives out of h2, which keeps some 250 bytes more for each frame,
-//! and the window stays closed: what one response can occupy is the stream's
-//! window, however small its messages are.
+//! Bytes are given back to the peer's window when the caller takes their message
+//! or waits for one. While it wants none, [`InFlight::hold`] moves arriving data
+//! out of h2, which keeps some 250 bytes more for each frame, and the window stays
+//! closed: one response can occupy at most the stream's window, however small its
+//! messages are.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,12 +34,12 @@ use super::stream::ClientStream;
 const LAST: Duration = Duration::from_millis(50);
 
 /// A request that was sent. Its stream must not be dropped before it has ended:
-/// what is left of it when this is dropped runs out in [`linger`], so that no
+/// when this is dropped, an unfinished stream runs out in [`linger`], so that no
 /// number of dropped calls harms the connection.
 pub(super) struct InFlight {
     stream: Option<ClientStream>,
     permit: Option<Permit>,
-    /// The deadline that the service was told, if it was.
+    /// The deadline that was sent to the service, if any.
     deadline: Option<Instant>,
     evidence: Evidence,
     decoder: Decoder,
@@ -51,11 +51,11 @@ pub(super) struct InFlight {
 
 /// How a request is sent.
 pub(super) struct Sending<'a> {
-    /// The time, as the caller has it already.
+    /// The current time, which the caller has read already.
     pub(super) now: Instant,
-    /// The deadline that the head tells the service, if it does.
+    /// The deadline in the head for the service, if any.
     pub(super) deadline: Option<Instant>,
-    /// Whether it speaks against the connection if there is no answer by then.
+    /// Whether a time-out counts against the connection.
     pub(super) counts: bool,
     /// Where further messages come from; `None`: there are none.
     pub(super) outlet: Option<&'a Arc<Outlet>>,
@@ -176,8 +176,8 @@ impl InFlight {
     pub(super) fn next(&mut self) -> Result<Option<Bytes>, Ended> {
         let message = self.decoder.next().map_err(Ended::violation)?;
         if self.held > 0 {
-            // Those of a message that is not complete too: it may be larger than
-            // the window.
+            // Also the bytes of an incomplete message: it may be larger than the
+            // window.
             let taken = match &message {
                 Some(message) => self.held.min(framing::size(message)),
                 None => self.held,
@@ -225,7 +225,7 @@ impl InFlight {
         }
     }
 
-    /// Whether a message has been read. An error: what was read is none.
+    /// Whether a message has been read. An error: the bytes read are no message.
     pub(super) fn has_message(&mut self) -> Result<bool, Violation> {
         self.decoder.has_message()
     }
@@ -320,7 +320,7 @@ fn malformed(violation: Violation) -> Failure {
     Failure::malformed(Status::internal(violation.to_string()))
 }
 
-/// What a head means that gRPC's rules do not allow in front of a message.
+/// The failure for a head that gRPC's rules do not allow in front of a message.
 fn not_grpc(head: &Parts) -> Option<Failure> {
     if head.status != StatusCode::OK {
         // A proxy on the way may answer with both.

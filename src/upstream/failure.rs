@@ -1,4 +1,4 @@
-//! What a failed attempt means: who says so, and whether the service can have
+//! The meaning of a failed attempt: its origin, and whether the service can have
 //! executed the call. Pure. The status of an answer is read in `status`.
 //!
 //! <https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>
@@ -32,14 +32,14 @@ pub enum Origin {
 pub(super) enum Fate {
     /// Provably not: it never left, or the peer says that it was not processed.
     Unprocessed,
-    /// It may have been.
+    /// It may have been executed.
     Unknown,
 }
 
-/// Whose fault it is, as far as the choice of endpoints is concerned.
+/// The fault, as far as the choice of endpoints is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// Nobody's who should be avoided: an answer of the service, however bad,
+    /// No reason to avoid the endpoint: an answer of the service, however bad,
     /// or an orderly goodbye.
     None,
     /// The endpoint failed this one call.
@@ -115,7 +115,7 @@ impl Failure {
 }
 
 /// gRPC's mapping of the codes that reset a stream. The two that say something
-/// about the call itself are told apart before.
+/// about the call itself are handled before.
 fn code_of_reset(reason: Reason) -> Code {
     match reason {
         Reason::ENHANCE_YOUR_CALM => Code::ResourceExhausted,

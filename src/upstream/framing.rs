@@ -4,7 +4,7 @@
 //! Own code rather than `tonic::client::Grpc`: this is the whole of it for
 //! bytes that need no codec, and it saves each call a boxed body, a stream and
 //! a copy. It also knows which side an error came from, which tonic's client
-//! does not tell.
+//! does not report.
 //!
 //! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>
 
@@ -65,9 +65,9 @@ pub(super) enum Violation {
 /// memory than their bytes.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
-    /// The first bytes that are not taken yet, as they came.
+    /// The first untaken bytes, as received.
     chunk: Bytes,
-    /// Those behind them.
+    /// The bytes behind `chunk`.
     rest: BytesMut,
 }
 
@@ -132,7 +132,7 @@ impl Decoder {
         self.chunk.is_empty() && self.rest.is_empty()
     }
 
-    /// The body has ended: what is left of it is no message.
+    /// The body has ended: remaining bytes are an incomplete message.
     pub(super) fn finish(&self) -> Result<(), Violation> {
         if self.is_empty() {
             return Ok(());

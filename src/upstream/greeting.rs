@@ -1,5 +1,5 @@
-//! What a peer is that did not become an HTTP/2 connection, by the first it has
-//! said and by how it ended. Pure.
+//! Identifies a peer that did not become an HTTP/2 connection by its first bytes
+//! and by how the connection ended. Pure.
 
 use std::io;
 use std::io::ErrorKind::{BrokenPipe, UnexpectedEof};
@@ -8,7 +8,7 @@ use h2::Reason;
 
 /// How much of an unknown answer is shown.
 const SHOWN: usize = 24;
-/// How much of what a GOAWAY says in words is shown.
+/// Bytes of a GOAWAY's debug text that are shown, at most.
 const SHOWN_WORDS: usize = 128;
 
 /// The head of an HTTP/2 frame (RFC 9113, 4.1).
@@ -36,7 +36,7 @@ pub(super) fn is_http2(first: &[u8]) -> bool {
         }
 }
 
-/// How a connection ended before it was one.
+/// How a connection ended before it was established.
 pub(super) enum Ended {
     /// The peer closed it, in order.
     Closed,
@@ -49,13 +49,13 @@ pub(super) enum Ended {
 }
 
 impl Ended {
-    /// `error`: what h2 says; `None`: nothing.
+    /// `error`: h2's error, if any.
     pub(super) fn new(error: Option<&h2::Error>) -> Self {
         let Some(error) = error else { return Self::Closed };
         if let Some(reason) = error.reason().filter(|_| error.is_go_away() && error.is_remote()) {
             return Self::Goodbye(reason);
         }
-        // How h2 says that nothing came any more.
+        // h2's form of an end of file.
         let is_end = |io: &io::Error| matches!(io.kind(), BrokenPipe | UnexpectedEof);
         match error.get_io() {
             Some(io) if is_end(io) => Self::Closed,
@@ -65,7 +65,7 @@ impl Ended {
     }
 }
 
-/// Says what happened, and what would be right where that is known.
+/// Describes the failure, and the remedy where it is known.
 pub(super) fn explain(first: &[u8], ended: &Ended) -> String {
     if let Some((reason, words)) = goodbye(first) {
         return format!("the peer sends GOAWAY at once, with {reason:?}{words}");
@@ -87,15 +87,15 @@ pub(super) fn explain(first: &[u8], ended: &Ended) -> String {
     }
 }
 
-/// What is wrong with a peer by its first bytes alone: that there are none, that
-/// they are not HTTP/2's, or that they are a goodbye. `None`: nothing is.
+/// The fault of a peer by its first bytes alone: there are none, they are not
+/// HTTP/2's, or they are a goodbye. `None`: no fault.
 pub(super) fn unwelcome(first: &[u8]) -> Option<String> {
     let is_welcome = is_http2(first) && goodbye(first).is_none();
     (!is_welcome).then(|| explain(first, &Ended::Closed))
 }
 
-/// The GOAWAY among the first frames (RFC 9113, 6.8): its reason, and what it
-/// says in words.
+/// The GOAWAY among the first frames (RFC 9113, 6.8): its reason, and its debug
+/// text.
 fn goodbye(first: &[u8]) -> Option<(Reason, String)> {
     if !is_http2(first) {
         return None;
@@ -122,7 +122,7 @@ fn goodbye(first: &[u8]) -> Option<(Reason, String)> {
 
 /// A peer that speaks, and not HTTP/2.
 fn foreign(first: &[u8]) -> String {
-    // A TLS record: an alert or a handshake, of whatever version.
+    // A TLS record: an alert or a handshake, of any version.
     if let [21 | 22, 3, ..] = first {
         return "the peer does not speak HTTP/2 here, but TLS: write https:// instead of http://, \
                 or `tls` for dns:///"

@@ -95,8 +95,8 @@ impl Health {
         is_silent
     }
 
-    /// The endpoint failed. Returns for how long it must now be left alone, if
-    /// it must and `may_eject` says that the others can do without it.
+    /// The endpoint failed. Returns the duration of its ejection, if it is due and
+    /// `may_eject` allows it.
     pub(super) fn failed(
         &mut self,
         now: Instant,
@@ -106,7 +106,7 @@ impl Health {
         self.judge(now, self.failures >= FAILURES, Cause::Failures, may_eject)
     }
 
-    /// So many calls ran out of time and nothing was answered meanwhile. Returns
+    /// This number of calls timed out and nothing was answered meanwhile. Returns
     /// the same as [`Self::failed`].
     pub(super) fn timed_out(
         &mut self,
@@ -175,7 +175,7 @@ impl Health {
         self.use_ == Use::Full
     }
 
-    /// Whether it is to be left alone now.
+    /// Whether it is ejected now.
     pub(super) fn is_ejected(&self, now: Instant) -> bool {
         matches!(self.use_, Use::Ejected { until, .. } if now < until)
     }
@@ -188,8 +188,8 @@ impl Health {
     }
 }
 
-/// Whether one more of `total` endpoints may be ejected beside the `ejected`
-/// ones: never more than half, so never the only one.
+/// Whether another of `total` endpoints may be ejected, with `ejected` already:
+/// never more than half, so never the only one.
 pub(super) fn may_eject(total: usize, ejected: usize) -> bool {
     (ejected + 1) * 2 <= total
 }

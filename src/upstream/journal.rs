@@ -1,5 +1,5 @@
-//! Says in the log when an endpoint comes and goes: once for the upstream, not
-//! once for every connection of every worker. Counts what happens.
+//! Logs when an endpoint comes and goes: once for the upstream, not once for
+//! every connection of every worker. Counts events.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::liveness::LOOK;
 /// How often the same endpoint's failure to connect is a warning.
 const REPEAT: Duration = Duration::from_secs(30);
 
-/// What has been logged about one upstream's endpoints. Shared by all workers.
+/// The log state of one upstream's endpoints. Shared by all workers.
 #[derive(Debug)]
 pub(super) struct Journal {
     upstream: String,
@@ -29,14 +29,14 @@ pub(super) struct Journal {
     ejections: AtomicU64,
 }
 
-/// What has happened to an upstream since it was made, over all workers.
+/// Counters of an upstream since it was made, over all workers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Calls that were sent once more.
+    /// Retries.
     pub retries: u64,
     /// Connections that were made.
     pub connects: u64,
-    /// Connections, or looks at a name, that failed: also those that were
+    /// Failed connection attempts and look-ups, including connections that were
     /// closed within a second.
     pub failures: u64,
     /// Connections that were ended by the service, or by something between it and the gateway.
@@ -79,7 +79,7 @@ impl LastAnswer {
         *self.alive.lock() = Some(now);
     }
 
-    /// Whether it has given one after `since`.
+    /// Whether it has given a sign of life after `since`.
     pub(super) fn was_alive_after(&self, since: Instant) -> bool {
         self.alive.lock().is_some_and(|seen| seen > since)
     }
@@ -89,7 +89,7 @@ impl LastAnswer {
         self.suspicion.send_replace(());
     }
 
-    /// Hears of connections that fall silent from now on.
+    /// Notifies of connections that fall silent from now on.
     pub(super) fn suspicions(&self) -> watch::Receiver<()> {
         self.suspicion.subscribe()
     }
@@ -108,15 +108,15 @@ enum Warned {
 struct Record {
     last_answer: Arc<LastAnswer>,
     connections: usize,
-    /// Whether the last thing said was that it is connected.
+    /// Whether the last log line was that it is connected.
     announced: bool,
     /// Whether attempts fail, or succeed for a moment only.
     failing: bool,
     warned: Option<Instant>,
-    /// When it was last said that it does not answer.
+    /// When it was last logged that it does not answer.
     unanswering: Option<Instant>,
-    /// What was warned of, and has not been said to be over. Calls that run out
-    /// of time are over with an answer, as `last_answer` knows.
+    /// A warning whose end has not been logged. Time-outs of calls end with an
+    /// answer, which `last_answer` records.
     open: Option<Warned>,
     problem: Option<String>,
 }
@@ -140,12 +140,12 @@ impl Journal {
         self.with(endpoint, |record| Arc::clone(&record.last_answer))
     }
 
-    /// A call is sent once more.
+    /// A call is retried.
     pub(super) fn retried(&self) {
         self.retries.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What has happened so far.
+    /// The counters' values.
     pub(super) fn counts(&self) -> Counts {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Counts {

@@ -1,4 +1,4 @@
-//! Starts what keeps the connections of a worker.
+//! Starts the tasks that keep the connections of a worker.
 
 use std::sync::Arc;
 

@@ -1,12 +1,12 @@
-//! Calls that nobody waits for any more.
+//! Calls that have no receiver any more.
 //!
 //! Dropping an HTTP/2 stream that is not finished resets it, and servers count
 //! resets: a burst of them looks like the rapid-reset attack (CVE-2023-44487),
 //! and the server closes the connection under every other call on it. Netty,
 //! for one, allows 200 in 30 seconds. So a call that timed out, or whose client
 //! vanished with a hundred others in flight, is not dropped. It runs out here:
-//! the server was told the deadline by `grpc-timeout` and normally ends the
-//! stream itself. Only what is still open after that is reset, a few a second.
+//! the server knows the deadline from `grpc-timeout` and normally ends the stream
+//! itself. Only streams still open after that are reset, a few a second.
 //!
 //! A stream may have no deadline, or a distant one, and no end of its own: it is
 //! reset when its turn comes. Until then its window stays closed, so that the
@@ -28,25 +28,25 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// A call that was given up.
 pub(super) struct Abandoned {
-    /// Dropped before the permit, so that the room it took is free when it is
-    /// said to be.
+    /// Dropped before the permit, so that its room is free when the permit
+    /// reports so.
     pub(super) stream: ClientStream,
     /// Keeps the call counted, and the connection open, until it has ended.
     pub(super) permit: Permit,
-    /// The deadline the server was told, if it was.
+    /// The deadline that was sent to the server, if any.
     pub(super) deadline: Option<Instant>,
-    /// What a time-out would say.
+    /// The meaning of a time-out.
     pub(super) evidence: Evidence,
     /// Whether its request has not ended: dropping the stream resets it then,
     /// although its response may have ended.
     pub(super) is_open: bool,
 }
 
-/// What it says of a connection if a call on it runs out of time.
+/// The evidence against a connection if a call on it runs out of time.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Evidence {
     /// How many calls on it had been answered when this one was sent; `None`:
-    /// nothing is said, since the time was not the route's own or most of it was
+    /// no evidence, since the time was not the route's own or most of it was
     /// gone before.
     pub(super) since: Option<Answers>,
     /// When it was sent.

@@ -1,4 +1,4 @@
-//! Whether a connection is alive, by what is seen on it. Pure: time is passed in.
+//! Whether a connection is alive, by its traffic. Pure: time is passed in.
 //!
 //! A connection can be up for the kernel and dead for its calls: the process
 //! behind it is stopped or deadlocked, or a proxy or NAT on the way has lost its
@@ -13,16 +13,17 @@
 //!
 //! A slow method is neither. Other calls are answered meanwhile: on the
 //! connection, or, since busy connections are avoided, on others to the same
-//! endpoint, those of other workers included. So the first calls in a row that run out of time lead to a PING, and
-//! only what runs out of time after its answer speaks against the connection.
+//! endpoint, those of other workers included. So the first calls in a row that
+//! run out of time lead to a PING, and only time-outs after its answer speak
+//! against the connection.
 //!
 //! # How often a PING is sent
 //!
 //! gRPC servers count PINGs without data in between, and close the connection at
 //! the third bad one (`ENHANCE_YOUR_CALM`, `too_many_pings`; less than five
-//! minutes apart is bad). Whatever they answer to a call sets the count back. So
-//! [`PINGS`] may be sent between two answers, and none while no call waits,
-//! unless another connection to the same endpoint is silent, of whatever worker.
+//! minutes apart is bad). Any answer to a call resets the count. So [`PINGS`] may
+//! be sent between two answers, and none while no call waits, unless another
+//! connection to the same endpoint, of any worker, is silent.
 
 use std::time::{Duration, Instant};
 
@@ -50,7 +51,7 @@ pub(super) const TIMEOUTS: u32 = 3;
 const FIRST_RENEWAL: Duration = Duration::from_secs(1);
 const LONGEST_RENEWAL: Duration = Duration::from_secs(60);
 
-/// What has been seen on a connection so far.
+/// The observations on a connection so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Signs {
     /// Whether calls wait for their answers.
@@ -64,31 +65,31 @@ pub(super) struct Signs {
     pub(super) timeouts: u32,
     /// The same without an answer on any connection to the endpoint.
     pub(super) forsaken: u32,
-    /// Whether another connection to the same endpoint has fallen silent, of
-    /// whatever worker.
+    /// Whether another connection to the same endpoint, of any worker, has
+    /// fallen silent.
     pub(super) suspected: bool,
     /// Whether a PING can be sent: the peer answers them, and none is under way.
     pub(super) can_ask: bool,
 }
 
-/// What is thought of a connection.
+/// The assessment of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     /// Nothing speaks against it.
     Sound,
-    /// It has been silent while calls wait, and is being asked. Others are
-    /// preferred.
+    /// It has been silent while calls wait, and a PING is under way. Other
+    /// connections are preferred.
     Doubtful,
-    /// Calls on it run out of time and none is answered: another one is made.
+    /// Calls on it time out and none is answered: another connection is made.
     Overdue,
     /// It does not answer the PING either. No call is sent on it until something
-    /// is received, and another one is made.
+    /// is received, and another connection is made.
     Silent,
     /// It has not answered for so long that its calls are given up.
     Dead,
 }
 
-/// What follows from a look at a connection.
+/// The result of a look at a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Look {
     pub(super) standing: Standing,
@@ -105,7 +106,7 @@ pub(super) struct Liveness {
     waited: bool,
     received: u64,
     answers: u32,
-    /// How long it has been silent while somebody waited.
+    /// How long it has been silent while a call waited.
     quiet: Duration,
     /// How long it had been silent when the unanswered PING was sent.
     asked: Option<Duration>,
@@ -129,8 +130,8 @@ impl Liveness {
         }
     }
 
-    /// Judges the connection by what has been seen on it so far. If the result
-    /// says so, the caller sends a PING.
+    /// Judges the connection by the observations so far. If the result says so,
+    /// the caller sends a PING.
     pub(super) fn look(&mut self, now: Instant, signs: Signs) -> Look {
         // A thread that did not run, or a process that was stopped, has not
         // listened either: that time says nothing about the peer.
@@ -170,7 +171,8 @@ impl Liveness {
             Some(unanswered) if unanswered >= PONG => Standing::Silent,
             _ if is_deaf => Standing::Overdue,
             Some(_) => Standing::Doubtful,
-            // The PING that would tell a slow method from a dead peer cannot be sent.
+            // The PING that would distinguish a slow method from a dead peer cannot
+            // be sent.
             None if is_late => Standing::Overdue,
             None => Standing::Sound,
         };
@@ -178,7 +180,7 @@ impl Liveness {
         Look { standing, ask, rest }
     }
 
-    /// For how long nothing has been received, while somebody waited for it.
+    /// For how long nothing has been received while a call waited.
     pub(super) fn quiet(&self) -> Duration {
         self.quiet
     }
@@ -258,7 +260,7 @@ mod tests {
             standing
         }
 
-        /// What happens until a standing is reached, and how long it takes.
+        /// Runs until a standing is reached. Returns how long it takes.
         fn until(&mut self, standing: Standing) -> Duration {
             let from = self.now;
             for _ in 0..10_000 {

@@ -1,5 +1,4 @@
-//! The headers of calls: what many calls share, made once, and what each call
-//! has of its own.
+//! The headers of calls: shared by many calls, made once, and each call's own.
 //!
 //! A call clones one map that has every name in it already, and puts its own
 //! values in place: nothing grows, and nothing is hashed twice.
@@ -9,10 +8,10 @@
 //! HPACK (RFC 7541) keeps a table of headers for each connection, and a header
 //! that is in it costs a byte. But the table is small (4 KiB), and many callers
 //! share a connection: values that differ from caller to caller, or from call
-//! to call, push each other out, and what all share with them. So such values
-//! are marked as sensitive, which h2 takes as "never indexed" (section 6.2.3):
-//! they are written out, behind a name that is in the table. The table gets the
-//! names from the first call on each connection, whose values are not marked.
+//! to call, evict each other and the shared headers. So such values are marked as
+//! sensitive, which h2 takes as "never indexed" (section 6.2.3): they are written
+//! out, behind a name that is in the table. The table gets the names from the first
+//! call on each connection, whose values are not marked.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,11 +35,11 @@ const USER_AGENT: HeaderValue =
 pub struct Metadata {
     headers: HeaderMap,
     own: Option<&'static [HeaderName; OWN]>,
-    /// What was applied to it: the values that it set stay secret.
+    /// The applied rules: the values that they set stay secret.
     rules: Option<Arc<Rules>>,
 }
 
-/// What a call's headers count for, without any metadata: those of HTTP/2 and of
+/// The size of a call's headers without any metadata: those of HTTP/2 and of
 /// gRPC, with an authority and a path of these lengths.
 #[must_use]
 pub fn call_size(authority: usize, path: usize) -> usize {
@@ -93,7 +92,7 @@ impl Metadata {
         self
     }
 
-    /// The headers of one attempt of a call. `timeout`: what the service is told.
+    /// The headers of one attempt of a call. `timeout`: the value for the service.
     ///
     /// `introduces`: it is the first on its connection.
     pub(super) fn of_attempt(
@@ -154,8 +153,8 @@ impl Timeout {
     const MOST: u32 = 99_999_999;
 
     /// The `remaining` time of a call that had `whole` in the beginning, rounded
-    /// up: the service's deadline must not come before the caller's, or which
-    /// of the two is heard is chance.
+    /// up: the service's deadline must not come before the caller's, or the
+    /// error would come from either side by chance.
     pub(super) fn new(remaining: Duration, whole: Duration) -> Self {
         let milliseconds = |time: Duration| {
             let rounded = time.as_micros().div_ceil(1000).max(1);
@@ -185,7 +184,7 @@ impl Timeout {
         }
         let text = text.get(start..).unwrap_or_default();
         let mut value = HeaderValue::from_bytes(text).unwrap_or(HeaderValue::from_static("1m"));
-        // What is left after a failure is another time at every call.
+        // The time left after a failure differs from call to call.
         value.set_sensitive(!self.is_whole);
         value
     }

@@ -4,9 +4,9 @@
 //! HTTP/2 connections to every endpoint behind them, separately for each
 //! worker thread, and sends each call over the less loaded of two.
 //!
-//! What a call says is none of its business: messages are bytes, methods are
+//! The contents of calls are not its business: messages are bytes, methods are
 //! paths. Descriptors, routes and the meaning of a status live elsewhere; only
-//! [`reflection`] asks a server what it offers.
+//! [`reflection`] asks a server for its descriptors.
 //!
 //! # Layout
 //!
@@ -14,25 +14,25 @@
 //!
 //! - `open`: a stream's beginning; `response` and `requests`: the rest of it
 //! - `call`: the attempts a call has, and its deadline; `metadata`: their headers,
-//!   and `rules`, how those of an upstream differ; `trail`: what became of them
+//!   and `rules`, how those of an upstream differ; `trail`: the attempts' outcomes
 //! - `pool`: one worker's connections; `balance` and `health` choose, `waiters`
 //!   queue, `retry` rations
 //! - `exchange`: one attempt; `framing`, `status` and `failure` speak gRPC,
 //!   `stream` HTTP/2
-//! - `linger`: what becomes of a call that nobody waits for any more, and `pace`:
-//!   how fast it is reset
+//! - `linger`: the end of a call that has no receiver any more, and `pace`: how fast
+//!   it is reset
 //! - `connection`: one HTTP/2 connection; `occupancy`: the calls on it, and `permit`:
-//!   the room for one; `liveness` judges by what `monitor` and `tap` see of it
+//!   the room for one; `liveness` judges by the observations of `monitor` and `tap`
 //!   whether it is alive
 //!
 //! Connections come from here:
 //!
-//! - `address`, `tls`, `source`: what the configuration says
+//! - `address`, `tls`, `source`: the configuration's values
 //! - `resolver`, `resolve`: names to endpoints, again and again
-//! - `keepers` start, for each worker, what keeps its connections
+//! - `keepers` start, for each worker, the tasks that keep its connections
 //! - `reconnect`, `backoff`: one connection kept open; `endpoint`, `journal`
-//!   know and tell how it is
-//! - `dial`: TCP, TLS, Unix sockets; `greeting`: what a peer is that does not
+//!   know and report its condition
+//! - `dial`: TCP, TLS, Unix sockets; `greeting` identifies a peer that does not
 //!   speak HTTP/2
 
 mod address;
@@ -110,7 +110,7 @@ pub use trail::{Attempt, Trail};
 /// The most connections per endpoint and worker.
 const MAX_CONNECTIONS: usize = 64;
 
-/// What an upstream is made from. Two equal configurations make equal
+/// The configuration of an upstream. Two equal configurations make equal
 /// upstreams, so a reload keeps the connections of one that did not change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -145,7 +145,7 @@ pub enum UpstreamError {
     Tls {
         /// The upstream's name.
         name: String,
-        /// What is wrong with it, and what would be right.
+        /// The error, and its remedy.
         reason: TlsError,
     },
 }
@@ -171,7 +171,7 @@ pub struct EndpointStatus {
     pub connections: usize,
     /// Connections that are open and out of use, since they do not answer.
     pub withdrawn: usize,
-    /// Calls on them, including those that nobody waits for any more.
+    /// Calls on them, including abandoned ones.
     pub in_flight: usize,
     /// How many workers have ejected it for now.
     pub ejected: usize,
@@ -179,7 +179,7 @@ pub struct EndpointStatus {
     /// the other, a connection has fallen silent, or none can be made and no worker
     /// has had a sign of life since.
     pub unresponsive: usize,
-    /// What went wrong last, unless it was mended since.
+    /// The last problem, unless it was mended since.
     pub problem: Option<String>,
 }
 
@@ -258,7 +258,7 @@ impl Upstream {
         })
     }
 
-    /// What this was made from.
+    /// Its configuration.
     pub fn config(&self) -> &Config {
         &self.config
     }
@@ -285,8 +285,8 @@ impl Upstream {
     /// # Cancel safety
     ///
     /// The future may be dropped at any time, also together with any number of
-    /// others: the answer is lost, the connection is not harmed. What the
-    /// service is doing for it goes on until the call's deadline.
+    /// others: the answer is lost, the connection is not harmed. The service
+    /// goes on working for it until the call's deadline.
     pub fn call(
         self: &Arc<Self>,
         worker: usize,
@@ -300,7 +300,7 @@ impl Upstream {
         }
     }
 
-    /// What has happened since the upstream was made.
+    /// The counters since the upstream was made.
     pub fn counts(&self) -> Counts {
         self.journal.counts()
     }

@@ -1,5 +1,5 @@
 //! Watches over one connection: looks at it as long as calls wait, and sends the
-//! PINGs. What follows from it is decided in [`super::liveness`] and done in
+//! PINGs. The consequences are decided in [`super::liveness`] and carried out in
 //! [`super::reconnect`].
 
 use std::future::poll_fn;
@@ -54,7 +54,7 @@ impl Monitor {
         }
     }
 
-    /// Waits until something else is to be thought of the connection.
+    /// Waits until the connection's standing changes.
     ///
     /// # Cancel safety
     ///
@@ -82,7 +82,7 @@ impl Monitor {
         }
     }
 
-    /// How long nothing has been received, while somebody waited for it.
+    /// How long nothing has been received while a call waited.
     pub(super) fn quiet(&self) -> Duration {
         self.liveness.quiet()
     }
@@ -101,7 +101,7 @@ impl Monitor {
         if look.ask
             && let Some(pings) = &mut self.pings
         {
-            // Fails on a connection that is closed, of which others are told.
+            // Fails on a closed connection, which is reported elsewhere.
             self.asked = pings.send_ping(Ping::opaque()).is_ok();
         }
         let changed = (look.standing != self.standing).then_some(look.standing);
@@ -109,8 +109,8 @@ impl Monitor {
         Looked { changed, rest: look.rest }
     }
 
-    /// The PING was answered, or the connection is closed, of which others are
-    /// told.
+    /// The PING was answered, or the connection is closed, which is reported
+    /// elsewhere.
     fn answered(&mut self, ponged: bool) {
         self.asked = false;
         self.ponged = true;
@@ -119,7 +119,7 @@ impl Monitor {
         }
     }
 
-    /// Tells the pool what speaks for the endpoint and against it.
+    /// Reports the evidence for and against the endpoint to the pool.
     fn report(&mut self, answers: u32) {
         let has_answered = answers != self.answers;
         if has_answered {

@@ -1,4 +1,4 @@
-//! The room for calls on one connection, and what those are that take it.
+//! The room for calls on one connection, and the kinds of calls that take it.
 //!
 //! A unary call waits for its answer all the time. A stream waits until its
 //! response has begun, and may be idle after that for as long as it likes: a
@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The most streams on one connection, those included that are abandoned and not
+/// The most streams on one connection, including abandoned ones that are not
 /// reset yet. However few of them are read, the connection's window has room
 /// for their windows and for the answers to other calls.
 pub(super) const MAX_STREAMS: usize = 3072;
@@ -41,13 +41,13 @@ impl Occupancy {
         self.calls().saturating_sub(self.listening.load(Ordering::Relaxed))
     }
 
-    /// There is one call more: a unary one, unless it opens a stream.
+    /// A call was added: a unary one, unless it opens a stream.
     pub(super) fn entered(&self) {
         self.calls.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A unary call is a stream. `false`: there are too many of those. `limit`: how
-    /// many calls the peer takes at once.
+    /// A unary call becomes a stream. `false`: there are too many streams. `limit`:
+    /// how many calls the peer takes at once.
     pub(super) fn opens_stream(&self, limit: usize) -> bool {
         let most = MAX_STREAMS.min(share(limit));
         if self.streams.fetch_add(1, Ordering::Relaxed) >= most {
@@ -82,21 +82,21 @@ impl Occupancy {
     }
 }
 
-/// How many of the calls that a peer takes at once may be streams: they stay for
-/// long, and the others need room too.
+/// How many of a peer's concurrent calls may be streams: they last long, and
+/// unary calls need room too.
 fn share(limit: usize) -> usize {
     limit - limit / 4
 }
 
-/// What a call is, as far as a connection is concerned.
+/// The kind of a call, as far as a connection is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Unary,
     /// A stream without a response yet.
     Opening,
-    /// One whose response has begun.
+    /// A stream whose response has begun.
     Listening,
-    /// One that is to be reset.
+    /// A stream that is to be reset.
     Abandoned,
 }
 

@@ -27,8 +27,8 @@ impl Upstream {
     /// over the connections of `worker`.
     ///
     /// `call.timeout` is the time until the first message has come, retries included;
-    /// after that, no message may stall for that long. The service is told
-    /// nothing of it. `whole` is the time of the whole call, which it is told.
+    /// after that, no message may stall for that long. It is not sent to the
+    /// service. `whole` is the time of the whole call, which is sent.
     ///
     /// The response must be polled inside the worker's runtime. It holds all it
     /// needs, so the upstream may be dropped meanwhile.
@@ -92,8 +92,8 @@ impl Goal for First {
         self.sends_message
     }
 
-    /// A service may have nothing to say on a stream for as long as it likes, and
-    /// some send the head with the first message.
+    /// A service may be silent on a stream for as long as it likes, and some send
+    /// the head with the first message.
     fn counts(&self) -> bool {
         false
     }

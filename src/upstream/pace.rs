@@ -6,8 +6,7 @@ use tokio::time::{Duration, Instant};
 /// Between two resets of abandoned calls: at most 150 in 30 seconds, where
 /// Netty allows 200.
 const RESET_PACE: Duration = Duration::from_millis(200);
-/// The same while abandoned calls crowd out the others, which is the greater
-/// evil.
+/// The same while abandoned calls crowd out other calls, which is worse.
 const CROWDED_RESET_PACE: Duration = Duration::from_millis(6);
 /// The longest wait for a turn at the slow pace. Where more is abandoned than that
 /// pace can reset, on and on, the calls would pile up without end.

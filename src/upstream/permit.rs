@@ -22,7 +22,7 @@ impl Permit {
         &self.connection
     }
 
-    /// The call is a stream. `false`: there are too many of those.
+    /// The call is a stream. `false`: there are too many streams.
     pub(super) fn opens_stream(&mut self) -> bool {
         if !self.connection.occupancy().opens_stream(self.connection.peers_limit()) {
             return false;

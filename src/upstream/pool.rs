@@ -18,7 +18,7 @@ use super::permit::Permit;
 use super::retry::RetryBudget;
 use super::waiters::Waiters;
 
-/// The connections and what is known about them.
+/// The connections and their health.
 pub(super) struct Pool {
     /// To each endpoint.
     pub(super) connections: usize,
@@ -26,7 +26,7 @@ pub(super) struct Pool {
     state: Mutex<State>,
     pub(super) waiters: Arc<Waiters>,
     pub(super) retries: Mutex<RetryBudget>,
-    /// Tells the tasks that resolve names to do so again soon. Dropped with the
+    /// Asks the tasks that resolve names to do so again soon. Dropped with the
     /// pool, which ends them.
     stale: watch::Sender<()>,
 }
@@ -38,10 +38,10 @@ struct State {
     unresolved: usize,
     /// Every connection that takes calls.
     connections: Vec<Arc<Connection>>,
-    /// Those that nothing speaks against; if there are none, those of endpoints
-    /// that are not ejected; if there are none either, all.
+    /// Sound connections; if there are none, connections of endpoints that are
+    /// not ejected; if there are none either, all.
     eligible: Vec<Arc<Connection>>,
-    /// Those of endpoints on trial.
+    /// Connections of endpoints on trial.
     trials: Vec<Arc<Connection>>,
     /// When the first ejection ends.
     reinstate: Option<Instant>,
@@ -49,7 +49,7 @@ struct State {
     problem: Option<Arc<str>>,
 }
 
-/// What an attempt to get room for a call came to.
+/// The result of an attempt to get room for a call.
 enum Choice {
     Found(Permit),
     /// There may be room soon.
@@ -75,8 +75,8 @@ impl Pool {
         })
     }
 
-    /// There is a name whose endpoints are still to be found. What is returned asks
-    /// for it to be resolved again soon, and ends with the pool.
+    /// There is a name whose endpoints are still to be found. The returned receiver
+    /// asks for it to be resolved again soon, and ends with the pool.
     pub(super) fn expect_name(&self) -> watch::Receiver<()> {
         self.state.lock().unresolved += 1;
         self.stale.subscribe()
@@ -99,7 +99,7 @@ impl Pool {
                 Choice::Wait => {}
             }
         }
-        // Behind those who came before.
+        // Behind earlier waiters.
         let ticket = self.waiters.join();
         let mut woken = ticket.woken();
         loop {
@@ -169,8 +169,8 @@ impl Pool {
         }
     }
 
-    /// Judges an endpoint by so many calls that ran out of time, while nothing
-    /// else was answered on their connection.
+    /// Judges an endpoint by this number of timed-out calls, while nothing else
+    /// was answered on their connection.
     pub(super) fn timed_out(&self, connection: &Connection, calls: u32) {
         self.judge(connection.endpoint(), "calls run out of time", |health, now, may_eject| {
             health.timed_out(now, calls, may_eject)
@@ -200,7 +200,7 @@ impl Pool {
             self.journal.ejected(endpoint.label(), time, why);
             state.sort_out();
         }
-        // A trial has failed, but the others cannot do without it.
+        // A trial has failed, but too few endpoints are left to eject it.
         if is_back {
             self.journal.in_use_again(endpoint.label());
         }
@@ -221,8 +221,8 @@ impl Pool {
         self.sort_out();
     }
 
-    /// Finds out again which connections take calls, since the share of an
-    /// endpoint has changed.
+    /// Recomputes which connections take calls, since the share of an endpoint
+    /// has changed.
     pub(super) fn sort_out(&self) {
         self.state.lock().sort_out();
         self.waiters.wake_all();
@@ -243,8 +243,8 @@ impl Pool {
         endpoint
     }
 
-    /// Makes the endpoints of one name those that it resolves to now. Returns the new
-    /// ones, which are to be connected to.
+    /// Replaces the endpoints of one name by its resolved addresses. Returns the new
+    /// endpoints, which are to be connected to.
     pub(super) fn resolved(
         &self,
         source: usize,
@@ -278,7 +278,7 @@ impl Pool {
         fresh
     }
 
-    /// A name could not be resolved. What it resolved to before stays.
+    /// A name could not be resolved. Its previous endpoints stay.
     pub(super) fn unresolvable(&self, first: bool, problem: Arc<str>) {
         let mut state = self.state.lock();
         if first {
@@ -341,7 +341,7 @@ impl Pool {
 }
 
 impl State {
-    /// Finds the eligible connections again.
+    /// Recomputes the eligible connections.
     fn sort_out(&mut self) {
         let now = Instant::now();
         self.eligible.clear();

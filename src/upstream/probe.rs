@@ -19,19 +19,19 @@ use super::source::Source;
 
 /// The preface of HTTP/2 (RFC 9113, 3.4), and an empty SETTINGS frame.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-/// How much of an answer is read, at most.
+/// Bytes of an answer that are read, at most.
 const ANSWER: u64 = 256;
 
 /// Why no gRPC server answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unfit {
-    /// What happened.
+    /// The failure.
     pub reason: String,
-    /// How far it came.
+    /// The stage that it reached.
     pub kind: UnfitKind,
 }
 
-/// How far a connection came.
+/// The stage that a connection reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnfitKind {
     /// The name does not resolve, or the address cannot be connected to.
@@ -67,7 +67,7 @@ impl From<DialError> for Unfit {
 /// passed over while others do; one where something else answers is not.
 ///
 /// Must be called inside a tokio runtime, not necessarily a worker's. Takes no
-/// longer than a look-up, and twice what a connection may take.
+/// longer than a look-up and two connection attempts.
 ///
 /// # Cancel safety
 ///
@@ -121,10 +121,10 @@ async fn connect(target: &Target, limit: Duration) -> Result<(), Unfit> {
     greeted.map_err(Unfit::not_grpc)
 }
 
-/// Waits for the peer's beginning of HTTP/2. The error says what came instead.
+/// Waits for the peer's beginning of HTTP/2. The error describes other data.
 async fn greet(stream: &mut dyn Io) -> Result<(), String> {
     let mut first = Vec::new();
-    // A peer that stops to listen at once may have said why: that is still read.
+    // A peer that stops reading at once may have sent a reason, which is read.
     let _ = stream.write_all(PREFACE).await;
     let _ = stream.flush().await;
     let exchange = async {

@@ -26,7 +26,7 @@ const PROVEN: Duration = Duration::from_secs(1);
 /// The wait after one failed attempt.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 /// Kept short: calls must succeed again within two seconds of a service's
-/// return, and one connection attempt a second harms nobody.
+/// return, and one connection attempt a second does no harm.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Keeps all connections to an endpoint of a pool open, in the background.
@@ -76,7 +76,7 @@ enum Served {
     TooShort(String),
     /// It did not answer, and this is the next one.
     Replaced(Opened),
-    /// There is to be no next one.
+    /// No further connection is wanted.
     Retired,
 }
 
@@ -118,7 +118,7 @@ impl Keeper {
         }
     }
 
-    /// Says that an attempt failed. Returns how long to wait before the next.
+    /// Reports that an attempt failed. Returns how long to wait before the next.
     fn failed(&mut self, problem: &str) -> Duration {
         let endpoint = &self.endpoint;
         endpoint.journal().failed(endpoint.label(), problem);
@@ -130,7 +130,7 @@ impl Keeper {
         self.backoff.failed(rand::random())
     }
 
-    /// Has a connection used until it closes, or is replaced.
+    /// Offers a connection to calls until it closes, or is replaced.
     async fn serve(&mut self, opened: Opened) -> Served {
         let Some(mut current) = self.put_to_use(opened) else { return Served::Retired };
         let closed = loop {
@@ -198,7 +198,7 @@ impl Keeper {
         }
     }
 
-    /// Has no more calls sent on a connection.
+    /// Stops sending calls on a connection.
     fn withdraw(&mut self, current: &mut Current, standing: Standing) {
         if !std::mem::take(&mut current.in_use) {
             return;
@@ -213,7 +213,7 @@ impl Keeper {
         }
     }
 
-    /// Has calls sent on it again.
+    /// Resumes sending calls on it.
     fn restore(&mut self, current: &mut Current) {
         self.doubt(current, false);
         self.endpoint.set_phase(self.index, Phase::Connected);
@@ -294,8 +294,8 @@ impl Keeper {
         }
     }
 
-    /// Has no calls sent on a connection that is silent, and others preferred to
-    /// one whose calls run out of time.
+    /// Stops sending calls on a silent connection, and prefers others to a
+    /// connection whose calls time out.
     fn unanswering(&mut self, current: &mut Current, standing: Standing) {
         if standing == Standing::Overdue {
             self.doubt(current, true);
@@ -332,7 +332,7 @@ impl Keeper {
     }
 }
 
-/// What came of replacing a connection.
+/// The result of replacing a connection.
 enum Replacement {
     /// It answers again.
     NotNeeded(Current),
@@ -342,7 +342,7 @@ enum Replacement {
     Retired,
 }
 
-/// What happens to a connection that does not answer.
+/// Events of a connection that does not answer.
 enum Event {
     Closed(Closed),
     Standing(Standing),
@@ -372,7 +372,7 @@ fn why(current: &Current, standing: Standing) -> String {
     }
 }
 
-/// Ends a connection under its calls.
+/// Closes a connection; its calls fail.
 fn give_up(current: &Current) {
     current.connection.break_off(why(current, Standing::Dead));
 }

@@ -18,7 +18,7 @@ use super::framing::{self, Payload};
 /// Sends the further messages of a call.
 ///
 /// Dropping it sends nothing: a request that was cut off must not look complete.
-/// The service is told by [`Self::half_close`], or by the end of the call.
+/// The service is notified by [`Self::half_close`], or by the end of the call.
 pub struct Requests {
     outlet: Arc<Outlet>,
 }
@@ -48,7 +48,7 @@ struct State {
     used: bool,
     /// Whether there will be no more: the call has ended, or its request has.
     over: bool,
-    /// Whether the service was told that its request has ended, or knows.
+    /// Whether the end of the request was sent, or the service knows of it.
     ended: bool,
     /// The caller, who waits for a stream, or for room on it.
     waker: Option<Waker>,
@@ -62,8 +62,8 @@ impl Requests {
     /// Waits until the service, and the network, can take another message. One
     /// that is larger than their room is still sent whole, and waits in memory.
     ///
-    /// The call is made by whoever polls its response, so that has to be polled
-    /// meanwhile.
+    /// The call makes progress only while its response is polled, so that has to
+    /// be polled meanwhile.
     ///
     /// # Cancel safety
     ///
@@ -89,7 +89,7 @@ impl Requests {
         .await
     }
 
-    /// Tells the service that there are no more messages. The response goes on.
+    /// Signals the service that there are no more messages. The response goes on.
     ///
     /// # Cancel safety
     ///
@@ -196,7 +196,7 @@ impl Outlet {
                 let _ = stream.send_data(framing::nothing(), true);
                 state.ended = true;
             } else {
-                // Many servers reset what they do not read any more.
+                // Many servers reset streams that they do not read any more.
                 let mut context = Context::from_waker(Waker::noop());
                 state.ended = matches!(stream.poll_capacity(&mut context), Poll::Ready(None));
             }
@@ -206,7 +206,7 @@ impl Outlet {
         state.ended
     }
 
-    /// Whether the service was not told that the request has ended.
+    /// Whether the end of the request has not been sent to the service.
     pub(super) fn is_open(&self) -> bool {
         !self.state.lock().ended
     }

@@ -1,4 +1,4 @@
-//! Keeps the endpoints of a `dns:///` name those that it resolves to.
+//! Keeps the endpoints of a `dns:///` name in line with its resolved addresses.
 
 use std::sync::Weak;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use super::reconnect;
 use super::resolver;
 use super::source::Name;
 
-/// How often a name is resolved anew. The operating system's resolver does not
-/// tell how long an answer is valid.
+/// How often a name is resolved anew. The operating system's resolver gives no
+/// time to live.
 const INTERVAL: Duration = Duration::from_secs(30);
 /// The least time between two look-ups, when connections fail or the last
 /// look-up did.

@@ -14,7 +14,7 @@ use super::address::HostPort;
 /// How long one look-up may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a look-up will bring.
+/// The future result of a look-up.
 pub type Lookup<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'a>>;
 
 /// Resolves the names in addresses. Upstreams use [`SystemResolver`] unless

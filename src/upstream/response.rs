@@ -26,7 +26,7 @@ use super::trail::Trail;
 /// and may end the connection.
 ///
 /// Dropping it abandons the call: the service stops sending when the stream's
-/// window is full, and the stream is reset when that harms nobody.
+/// window is full, and the stream is reset when that does no harm.
 pub struct Response {
     progress: Progress,
     limits: Limits,
@@ -61,7 +61,7 @@ pub(super) struct Begun {
     pub(super) rest: Rest,
 }
 
-/// What is known of a response that has begun.
+/// The beginning of a response, behind its head.
 pub(super) enum Rest {
     /// Its first message, and that there may be more.
     First(Bytes, InFlight),
@@ -82,7 +82,7 @@ struct Open {
     report: Report,
 }
 
-/// Who is told of a failure.
+/// The receivers of a failure.
 pub(super) struct Report {
     /// Does not keep an upstream alive that is used by nothing but streams.
     pub(super) pool: Weak<Pool>,
@@ -101,8 +101,8 @@ impl Response {
         self.head.as_ref().map(|head| &head.headers)
     }
 
-    /// The metadata behind the messages, once the end has come with an OK. That of
-    /// another status is in the error.
+    /// The metadata behind the messages, once the end has come with an OK. With
+    /// another status, it is in the error.
     pub fn trailers(&self) -> Option<&HeaderMap> {
         self.trailers.as_ref()
     }
@@ -121,8 +121,8 @@ impl Response {
         result
     }
 
-    /// Waits with the call while the caller takes no message. What the service
-    /// has sent is kept, and its window stays closed. Resolves when the next
+    /// Waits with the call while the caller takes no message. Data from the
+    /// service is kept, and its window stays closed. Resolves when the next
     /// [`Self::message`] would return the end, which needs no room.
     ///
     /// # Cancel safety
@@ -243,7 +243,7 @@ impl Open {
                 }
                 pending::<()>().await;
             }
-            // All of it at once: h2 keeps what is not looked at.
+            // All of it at once: h2 keeps data that is not read.
             match self.in_flight.hold().await {
                 Ok(Some(_)) => {}
                 Ok(None) => self.read = true,

@@ -1,4 +1,4 @@
-//! What metadata the calls of one upstream carry, other than usual.
+//! The metadata of one upstream's calls that differs from the usual.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use http::header::{HeaderName, HeaderValue};
 
 use super::header_size::header_size;
 
-/// How the metadata of an upstream's calls differs from what all calls carry.
+/// How the metadata of an upstream's calls differs from that of all calls.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Rules {
     drop: Vec<HeaderName>,
@@ -15,9 +15,9 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Leaves out what is named in `drop`, and then puts in what is in `set`, in
-    /// place of what has the same name. Values in `set` count as secrets: they
-    /// are never indexed (RFC 7541, section 7.1.3).
+    /// Removes the headers named in `drop`, then inserts those of `set` in place
+    /// of headers of the same name. Values in `set` count as secrets: they are
+    /// never indexed (RFC 7541, section 7.1.3).
     #[must_use]
     pub fn new(drop: Vec<HeaderName>, mut set: HeaderMap) -> Self {
         set.values_mut().for_each(|value: &mut HeaderValue| value.set_sensitive(true));
@@ -36,13 +36,13 @@ impl Rules {
         !self.drop.contains(name) && !self.set.contains_key(name)
     }
 
-    /// What is put in.
+    /// The inserted headers.
     #[must_use]
     pub fn set(&self) -> &HeaderMap {
         &self.set
     }
 
-    /// What is put in, as HTTP/2 counts it.
+    /// The size of the inserted headers, as HTTP/2 counts it.
     #[must_use]
     pub fn size(&self) -> usize {
         self.set.iter().map(|(name, value)| header_size(name.as_str(), value.len())).sum()

@@ -1,5 +1,5 @@
-//! What a configured address means: one endpoint, or a name that stands for
-//! many.
+//! The meaning of a configured address: one endpoint, or a name that stands
+//! for many.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::tls::{self, TlsConfig, TlsError};
 pub(super) enum Source {
     /// An address that is one endpoint.
     Single(Target),
-    /// A name whose every address is an endpoint.
+    /// A name; each of its addresses is an endpoint.
     Name(Name),
 }
 
@@ -31,7 +31,7 @@ pub(super) struct Name {
 }
 
 impl Source {
-    /// How the configuration calls it.
+    /// Its name in the configuration.
     pub(super) fn label(&self) -> &Arc<str> {
         match self {
             Self::Single(target) => &target.label,
@@ -90,7 +90,7 @@ pub(super) fn sources(
                 Source::Single(Target { tls: secured(host)?, ..at_host(address, host) })
             }
             Address::Unix(path) => {
-                // What gRPC's implementations say where there is no host.
+                // As gRPC's implementations do where there is no host.
                 let authority = Authority::from_static("localhost");
                 Source::Single(Target::new(address, Place::Unix(path.clone()), authority))
             }

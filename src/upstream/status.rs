@@ -20,7 +20,7 @@ const DETAILS: &str = "grpc-status-details-bin";
 const MAX_MESSAGE: usize = 4 * 1024;
 /// The ASCII that is escaped in a message; all other scripts are anyway.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
-/// How much of a `grpc-status` that is none is shown.
+/// How much of an invalid `grpc-status` is shown.
 const MAX_SHOWN: usize = 32;
 
 /// Whether trailers, or headers, say that all is well.
@@ -28,8 +28,8 @@ pub(super) fn says_ok(headers: &HeaderMap) -> bool {
     headers.get(GRPC_STATUS).is_some_and(|status| status.as_bytes() == b"0")
 }
 
-/// Whether they say that the time is over, or that the call was cancelled: what
-/// a server says by itself, whatever its handlers do.
+/// Whether they say that the time is over, or that the call was cancelled: a
+/// server says so by itself, whatever its handlers do.
 pub(super) fn says_over(headers: &HeaderMap) -> bool {
     let code = headers.get(GRPC_STATUS).and_then(|status| code(status.as_bytes()));
     matches!(code, Some(Code::DeadlineExceeded | Code::Cancelled))
@@ -63,7 +63,7 @@ pub(super) fn status_of(mut headers: HeaderMap) -> Option<Status> {
     Some(Status::with_details_and_metadata(code, message, details.unwrap_or_default(), metadata))
 }
 
-/// Makes of a status that tonic's clients cannot read one that they can.
+/// Repairs a status that tonic's clients could not read.
 pub(super) fn made_readable(mut headers: HeaderMap) -> HeaderMap {
     if let Some(message) = headers.get(GRPC_MESSAGE)
         && let Ok(encoded) = HeaderValue::try_from(encode(&decode(message.as_bytes())))
@@ -85,8 +85,8 @@ fn code(status: &[u8]) -> Option<Code> {
     (0..=16).contains(&number).then(|| Code::from_i32(number))
 }
 
-/// A percent-encoded message. What is not encoded as it should be stays as it
-/// is, and what is not UTF-8 becomes U+FFFD, as gRPC wants it.
+/// A percent-encoded message. Invalid escapes stay as they are, and bytes that
+/// are not UTF-8 become U+FFFD, as gRPC wants it.
 fn decode(encoded: &[u8]) -> String {
     let mut decoded = percent_decode(encoded);
     let bytes: Vec<u8> = decoded.by_ref().take(MAX_MESSAGE).collect();

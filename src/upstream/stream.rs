@@ -30,7 +30,7 @@ impl ClientStream {
         }
     }
 
-    /// Whether nothing follows the head, or what has been read.
+    /// Whether nothing follows the head, or the data read so far.
     pub(super) fn is_ended(&self) -> bool {
         match self {
             Self::Awaited(_) => false,

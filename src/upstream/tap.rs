@@ -1,5 +1,5 @@
-//! What is heard of a peer below HTTP/2: whether anything was received, and its
-//! first bytes, by which it can be told what it speaks.
+//! Observes a peer below HTTP/2: whether anything was received, and its first
+//! bytes, which show its protocol.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -14,12 +14,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// should be among them, and a GOAWAY behind SETTINGS.
 const KEPT: usize = 256;
 
-/// What has been heard on one connection.
+/// The received data of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     reads: AtomicU64,
     first: Mutex<Vec<u8>>,
-    /// Whether the connection is one.
+    /// Whether the connection is established.
     greeted: AtomicBool,
 }
 
@@ -29,7 +29,7 @@ impl Heard {
         self.reads.load(Ordering::Relaxed)
     }
 
-    /// The connection is one: from here on it matters what cannot be written.
+    /// The connection is established: from here on write errors matter.
     pub(super) fn greeted(&self) {
         self.greeted.store(true, Ordering::Relaxed);
     }
@@ -40,7 +40,7 @@ impl Heard {
     }
 }
 
-/// A byte stream that notes what is received.
+/// A byte stream that records received data.
 pub(super) struct Tapped<S> {
     stream: S,
     heard: Arc<Heard>,
@@ -53,8 +53,8 @@ impl<S> Tapped<S> {
         Self { stream, heard, complete: false }
     }
 
-    /// A peer that stops to listen at once may have said why, but whoever writes
-    /// hears of the end before the reason. So the end is left to those who read.
+    /// A peer that stops reading at once may have sent a reason, but a writer sees
+    /// the end before the reason. So the end is left to the reader.
     fn as_if_heard(
         &self,
         written: Poll<io::Result<usize>>,

@@ -15,7 +15,8 @@ use crate::pem::{self, PemError, Unfit};
 /// How connections to an upstream are secured.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsConfig {
-    /// Who may sign the server's certificate. Absent: the public web's roots.
+    /// The CAs that may sign the server's certificate. Absent: the public web's
+    /// roots.
     pub ca: Option<Pem>,
     /// The gateway's own certificate chain, for mutual TLS. Needs `key`.
     pub cert: Option<Pem>,
@@ -33,7 +34,7 @@ pub struct Pem {
     contents: Zeroizing<Vec<u8>>,
 }
 
-/// TLS material that cannot be used. No error repeats what is in a file.
+/// TLS material that cannot be used. No error repeats a file's contents.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file could not be read.
@@ -44,31 +45,31 @@ pub enum TlsError {
         /// Why not.
         error: std::io::Error,
     },
-    /// PEM that does not hold what it should.
+    /// PEM without the expected contents.
     #[error("{source_name}: {error}")]
     Pem {
         /// The file.
         source_name: String,
-        /// What is wrong with it.
+        /// The error.
         error: PemError,
     },
-    /// Certificates or a key that are not fit for use, or not together.
+    /// Certificates or a key that are invalid, or do not match.
     #[error("{source_name}: {error}")]
     Unfit {
         /// The file, or both.
         source_name: String,
-        /// What is wrong.
+        /// The error.
         error: Unfit,
     },
     /// The library refuses its own defaults.
     #[error("TLS cannot be set up: {0}")]
     Library(rustls::Error),
-    /// One half of a key pair.
+    /// Certificate without key, or key without certificate.
     #[error("tls has {given} but not {missing}: mutual TLS needs both")]
     HalfIdentity {
-        /// The key that is there.
+        /// The configuration key that is set.
         given: &'static str,
-        /// The key that is not.
+        /// The configuration key that is missing.
         missing: &'static str,
     },
     /// A domain no certificate can carry.
@@ -76,7 +77,7 @@ pub enum TlsError {
     Name {
         /// The name.
         name: String,
-        /// What the parser says.
+        /// The parser's error.
         error: InvalidDnsNameError,
     },
     /// TLS settings that nothing uses.
@@ -94,7 +95,7 @@ impl Pem {
         }
     }
 
-    /// Takes PEM from memory; `source` is what errors call it.
+    /// Takes PEM from memory; `source` is its name in errors.
     pub fn new(source: impl Into<String>, contents: impl Into<Vec<u8>>) -> Self {
         Self { source: source.into(), contents: Zeroizing::new(contents.into()) }
     }
@@ -121,7 +122,7 @@ impl fmt::Debug for Pem {
 }
 
 impl TlsConfig {
-    /// What rustls needs for HTTP/1.1 with a server that is no upstream.
+    /// The rustls configuration for HTTP/1.1 with a server that is no upstream.
     pub(crate) fn for_http1(&self) -> Result<Arc<ClientConfig>, TlsError> {
         let mut config = Arc::unwrap_or_clone(client_config(self)?);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -129,7 +130,7 @@ impl TlsConfig {
     }
 }
 
-/// Builds what rustls needs. HTTP/2 is the only protocol offered.
+/// Builds the rustls configuration. HTTP/2 is the only protocol offered.
 pub(super) fn client_config(tls: &TlsConfig) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)

@@ -1,4 +1,4 @@
-//! What became of the attempts of one call, for those who want to know.
+//! The outcomes of one call's attempts, for traces.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -21,7 +21,7 @@ pub struct Attempt {
     /// The address it was sent to, with the resolved one in parentheses for `dns:///`.
     pub endpoint: Arc<str>,
     /// When it failed, and with which status; `None`: it brought the response,
-    /// or nothing was heard of it.
+    /// or has no result.
     pub failure: Option<(SystemTime, Code)>,
     authority: Authority,
 }

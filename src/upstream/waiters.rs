@@ -13,7 +13,7 @@ pub(super) struct Waiters {
 }
 
 impl Waiters {
-    /// Whether nobody waits, so that a newcomer may help itself.
+    /// Whether there is no waiter, so that a newcomer may take room at once.
     pub(super) fn is_empty(&self) -> bool {
         self.count.load(Ordering::Relaxed) == 0
     }

@@ -1,4 +1,4 @@
-//! What an answer means, from services that keep gRPC's rules and from peers
+//! The meaning of answers, from services that keep gRPC's rules and from peers
 //! that do not.
 
 use crate::support::grpc::{Server, Setup, ask, call, echo, handler, upstream};
@@ -15,7 +15,7 @@ fn metadata(pairs: &[(&'static str, &'static str)]) -> Arc<Metadata> {
     Arc::new(Metadata::new(headers(pairs)))
 }
 
-/// What a call makes of a peer that answers like this.
+/// The result of a call to a peer that answers like this.
 async fn answered(
     answer: impl Fn(Exchange) + Send + Sync + Copy + 'static,
 ) -> Result<Bytes, CallError> {

@@ -46,7 +46,7 @@ async fn a_service_that_gives_up_by_itself_is_quoted() {
 
 #[tokio::test]
 async fn an_upstream_that_does_not_answer_at_all_takes_no_longer_than_the_timeout() {
-    // Accepts, as the backlog does, and says nothing.
+    // Accepts, as the backlog does, and sends nothing.
     let silent = crate::support::grpc::bind("127.0.0.1:0".parse().unwrap());
     let upstream = upstream(&[&format!("http://{}", silent.local_addr().unwrap())]);
     let call = Call { timeout: Duration::from_millis(200), ..call("") };

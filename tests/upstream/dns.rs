@@ -1,4 +1,4 @@
-//! A `dns:///` name follows what it resolves to.
+//! A `dns:///` name follows its resolved addresses.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use bridgehead::upstream::{Lookup, Resolver, Upstream};
 use parking_lot::Mutex;
 use tonic::Code;
 
-/// Resolves every name to what the test says at the time.
+/// Resolves every name to the test's current addresses.
 #[derive(Clone, Default)]
 struct Zone {
     addresses: Arc<Mutex<Vec<SocketAddr>>>,

@@ -1,4 +1,4 @@
-//! Peers that do not become HTTP/2 connections, and what is said of them.
+//! Peers that do not become HTTP/2 connections, and the errors about them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -62,7 +62,7 @@ async fn treat(mut stream: TcpStream, peer: Peer) {
     while let Ok(1..) = stream.read(&mut buffer).await {}
 }
 
-/// What a call is told of such a peer.
+/// The error of a call to such a peer.
 async fn told(of: Peer) -> String {
     let (url, seen) = peer(of).await;
     let error = ask(&upstream(&[&url]), "hello").await.unwrap_err();

@@ -66,7 +66,7 @@ impl Load {
     }
 }
 
-/// How long after the third time-out the last call failed; says so.
+/// How long after the third time-out the last call failed; prints it.
 fn time_to_heal(what: &str, calls: &[Made], broken: Instant) -> Duration {
     let mut failed: Vec<_> = calls.iter().filter(|call| call.result.is_err()).collect();
     failed.sort_by_key(|call| call.ended);
@@ -214,7 +214,7 @@ async fn of_two_endpoints_the_one_that_hangs_gets_no_calls() {
     assert!(failed < 40, "{failed} of {} failed", calls.len());
 }
 
-/// Hangs while told to. The HTTP/2 layer goes on: it answers PINGs.
+/// Hangs while `hung` is set. The HTTP/2 layer goes on: it answers PINGs.
 fn hangs(hung: &Arc<AtomicBool>, served: &Arc<AtomicUsize>) -> Handler {
     let (hung, served) = (Arc::clone(hung), Arc::clone(served));
     handler(move |Received { message, .. }| {

@@ -1,4 +1,4 @@
-//! What a call holds while the service works on it.
+//! The memory of a call while the service works on it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::time::sleep;
 use tonic::Status;
 
-/// A body that says when its memory is free.
+/// A body that reports when its memory is free.
 struct Body {
     bytes: Vec<u8>,
     freed: Arc<AtomicBool>,

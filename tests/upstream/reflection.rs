@@ -1,4 +1,4 @@
-//! Descriptors come from the server, however it tells them.
+//! Descriptors come from the server, in any form of its answers.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -215,7 +215,7 @@ async fn imports_that_go_in_a_circle_or_into_the_void_come_to_an_end() {
     let [missing] = &*reflected.missing else { panic!("{reflected:?}") };
     assert_eq!((&*missing.import, &*missing.answer), ("void.proto", "NOT_FOUND: no such thing"));
     assert_eq!(reflected.roots, ["lost.proto"]);
-    // A circle is for whoever reads the set to refuse; it must only end.
+    // Refusing a circle is up to the reader of the set; the fetch must only end.
     let reflected = ask(address, &["test.Circle"]).await.unwrap();
     assert_eq!(FileDescriptorSet::decode(reflected.file_descriptor_set).unwrap().file.len(), 2);
 }
@@ -233,8 +233,8 @@ const REFUSALS: [Code; 9] = [
     Code::Unavailable,
 ];
 
-/// A service whose file imports one for options, one that everybody has, and
-/// where it needs it one with a message.
+/// A service whose file imports a file for options, a well-known file and, with
+/// `needs_money`, a file with a message.
 fn shop(needs_money: bool) -> FileDescriptorProto {
     let field = |name: &str, number, type_name: &str| FieldDescriptorProto {
         name: Some(name.into()),
@@ -449,11 +449,11 @@ enum Kind {
     Lacking(How, Code),
     /// Has every file, and each imports another.
     Endless,
-    /// Lists and says more than anybody wants to know.
+    /// Lists more services, and sends longer texts, than are useful.
     Wordy,
 }
 
-/// How a server says that it has no such file.
+/// How a server reports that it has no such file.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum How {
     /// By an answer, as grpc-go does.

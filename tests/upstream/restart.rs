@@ -56,7 +56,7 @@ impl Load {
                     let call = Call { retry, ..call(message.clone()) };
                     let result = upstream.call(0, call).await;
                     if result.is_err() {
-                        // As a client would, who is told to try again.
+                        // As a client would after an error that asks for a retry.
                         sleep(Duration::from_millis(5)).await;
                     }
                     done.push(Done { message, begun, result });

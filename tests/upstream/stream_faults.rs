@@ -1,4 +1,4 @@
-//! What becomes of a stream whose service breaks the rules, or breaks down.
+//! The end of a stream whose service breaks the rules, or breaks down.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

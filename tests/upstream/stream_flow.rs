@@ -1,5 +1,5 @@
-//! Whoever takes no messages slows the sender down and harms nobody else, and an
-//! abandoned stream ends.
+//! A caller that takes no messages slows the sender down and harms no other call,
+//! and an abandoned stream ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -241,7 +241,7 @@ async fn an_answer_to_a_unary_call_that_is_larger_than_the_window_arrives() {
 
 #[tokio::test]
 async fn streams_are_bounded_so_that_they_leave_room_for_other_calls() {
-    // What the service allows, and what the window is enough for.
+    // The service's limit, and the number of streams that the window has room for.
     for (limit, most) in [(8, 6), (10_000, 3072)] {
         let server = serve_with(Some(limit), |_| async {
             Ok(messages::once(async { Ok("one".into()) }).chain(messages::pending()))

@@ -146,7 +146,7 @@ async fn the_request_of_a_call_that_is_over_is_ended_and_not_reset() {
 #[tokio::test]
 async fn a_request_that_is_cut_off_does_not_look_complete() {
     let (ends, mut ended) = mpsc::unbounded_channel();
-    // tonic's services cannot tell the two.
+    // tonic's services cannot distinguish an end from a reset.
     let address = raw::serve(move |mut exchange| {
         let ends = ends.clone();
         async move {
@@ -198,7 +198,7 @@ async fn a_stream_is_begun_again_until_its_first_message_and_never_after() {
     assert_eq!((got, end.unwrap_err().status.code()), (vec!["one".into()], Code::Unavailable));
     assert_eq!(calls.load(Ordering::SeqCst), 2);
 
-    // What was sent in addition is not kept.
+    // Additional messages are not kept, so the call is not sent again.
     calls.store(0, Ordering::SeqCst);
     let (mut requests, mut response) = upstream.open_requests(0, call(), None, true);
     let (sent, (got, end)) = tokio::join!(requests.send("more".into()), all(&mut response));

@@ -166,7 +166,7 @@ fn says(name: &'static str) -> Handler {
     handler(move |_| async move { Ok(name.into()) })
 }
 
-/// The answers to a number of calls that leaves nobody out, but for chance.
+/// The answers to enough calls to reach every endpoint, but for chance.
 async fn who_answers(upstream: &Arc<Upstream>) -> BTreeSet<String> {
     upstream.warm(0);
     let expected = 2 * 2;

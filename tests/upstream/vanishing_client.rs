@@ -1,4 +1,4 @@
-//! A client that vanishes with its calls in flight harms nobody else.
+//! A client that vanishes with its calls in flight harms no other client.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 const CALLS: usize = 500;
 
-/// What became of the slow calls.
+/// The outcomes of the slow calls.
 #[derive(Default)]
 struct Slow {
     begun: AtomicUsize,
@@ -135,8 +135,8 @@ async fn calls_that_the_service_never_ends_are_reset_a_few_at_a_time() {
     assert_eq!(upstream.call(0, call("quick")).await.unwrap(), "quick");
 }
 
-/// What the tests above are about: without the precautions, the same burst
-/// closes the connection under everybody.
+/// The reason for the tests above: without the precautions, the same burst
+/// closes the connection under all other calls.
 #[tokio::test]
 async fn a_client_that_simply_drops_its_streams_loses_the_connection() {
     let slow: Arc<Slow> = Arc::default();

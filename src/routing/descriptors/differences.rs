@@ -1,5 +1,5 @@
-//! What makes two descriptions of the same thing two: on the wire, in JSON, and
-//! in what the gateway does. Comments, positions and most options do not.
+//! Differences between two descriptions of the same thing that matter on the wire,
+//! in JSON, or to the gateway. Comments, positions and most options do not.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -29,7 +29,7 @@ impl Difference {
     }
 }
 
-/// What differs between two files.
+/// The first difference between two files.
 pub(super) fn of_files(a: &FileDescriptorProto, b: &FileDescriptorProto) -> Option<Difference> {
     if a.package() != b.package() {
         return Some(Difference::Differs("the package".to_owned()));
@@ -54,8 +54,8 @@ pub(super) fn of_files(a: &FileDescriptorProto, b: &FileDescriptorProto) -> Opti
         .or_else(|| fields(&a.extension, &b.extension, scope))
 }
 
-/// What differs between the services of the same name in two pools, in their
-/// methods, messages and enums.
+/// The first difference between the services of the same name in two pools, in
+/// their methods, messages and enums.
 pub(super) fn of_described(a: &ServiceDescriptor, b: &ServiceDescriptor) -> Option<Difference> {
     let (one, other) = (a.service_descriptor_proto(), b.service_descriptor_proto());
     if let Some(difference) = of_services(one, other, a.full_name()) {
@@ -131,7 +131,7 @@ fn of_messages(a: &DescriptorProto, b: &DescriptorProto, scope: &str) -> Option<
         .or_else(|| fields(&a.extension, &b.extension, scope))
 }
 
-/// What differs between two messages, but for the types within them.
+/// The first difference between two messages, except in the types within them.
 fn of_own_fields(a: &DescriptorProto, b: &DescriptorProto, scope: &str) -> Option<Difference> {
     let of_message = |message: &DescriptorProto| {
         let oneofs: Vec<_> =

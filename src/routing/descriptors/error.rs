@@ -1,8 +1,8 @@
-//! What is wrong with descriptors.
+//! Errors in descriptors.
 
 use crate::routing::suggest::did_you_mean;
 
-/// Descriptors that cannot be used, or do not hold what is looked for.
+/// Descriptors that cannot be used, or lack the requested name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DescriptorError {
     /// Bytes that are no `FileDescriptorSet`.
@@ -44,7 +44,7 @@ pub enum DescriptorError {
         first: String,
         /// Another that has it.
         second: String,
-        /// What differs.
+        /// The difference.
         difference: String,
     },
     /// A file is in one set twice, and not the same.
@@ -54,7 +54,7 @@ pub enum DescriptorError {
         file: String,
         /// The set.
         set: String,
-        /// What differs.
+        /// The difference.
         difference: String,
     },
     /// A service is in two sets, and not the same.
@@ -69,10 +69,10 @@ pub enum DescriptorError {
         first: String,
         /// Another that has it.
         second: String,
-        /// What differs.
+        /// The difference.
         difference: String,
     },
-    /// A file in a syntax that nobody knew when this was written.
+    /// A file in a syntax that did not exist when this was written.
     #[error(
         "`{file}` is written in `{syntax}`, which is not known here; write it in proto2, proto3 \
          or an edition"
@@ -80,7 +80,7 @@ pub enum DescriptorError {
     UnknownSyntax {
         /// The file.
         file: String,
-        /// What it says its syntax is.
+        /// Its syntax, as declared.
         syntax: String,
     },
     /// Files that contradict themselves or each other.

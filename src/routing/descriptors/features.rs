@@ -1,5 +1,5 @@
 //! Features of editions that change the wire format: `message_encoding =
-//! DELIMITED`, which makes a message field what a group was in proto2.
+//! DELIMITED`, which makes a message field the equivalent of a proto2 group.
 //!
 //! The descriptor types used here do not know features, so these are looked for
 //! in the serialized file. A field has the feature of its own, or of the
@@ -45,7 +45,7 @@ mod number {
 }
 
 /// Gives every field of `file` that is delimited the type of a group. `bytes`
-/// are what the file was decoded from.
+/// are the encoded file.
 pub(super) fn delimit(file: &mut FileDescriptorProto, bytes: &[u8]) {
     use number::file::{EXTENSION, FEATURES, MESSAGE, OPTIONS};
     let is_delimited = feature(bytes, OPTIONS, FEATURES).unwrap_or(false);
@@ -109,7 +109,7 @@ fn is_map_entry(message: &DescriptorProto) -> bool {
 }
 
 /// Whether messages are delimited by the features in the options of something;
-/// `None` if it does not say.
+/// `None` if they do not set it.
 fn feature(of: &[u8], options: u32, features: u32) -> Option<bool> {
     let sets = parts(of, options).flat_map(|options| parts(options, features));
     let encodings =
@@ -150,8 +150,7 @@ mod tests {
         part
     }
 
-    /// A serialized file of messages of these, all but for their last part with
-    /// the fields that protox compiles.
+    /// The descriptor of a file, as protox compiles it.
     fn compiled(proto: &str) -> FileDescriptorProto {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("t.proto"), proto).unwrap();
@@ -164,8 +163,8 @@ mod tests {
           oneof e { A f = 5; } message N { optional A a = 1; } optional N n = 6; extensions 100 to 200; }
         extend A { optional A x = 100; }";
 
-    /// The names of the fields that are groups once `change` has been at the
-    /// bytes of the file.
+    /// The names of the fields that are groups after `change` of the file's
+    /// bytes.
     fn groups(change: impl Fn(&FileDescriptorProto) -> Vec<u8>) -> Vec<String> {
         let mut file = compiled(PROTO);
         let bytes = change(&file);

@@ -1,8 +1,8 @@
-//! From the files of descriptor sets to a pool: completed, and rid of what
-//! prost-reflect takes on trust.
+//! From the files of descriptor sets to a pool: completed, and rid of errors that
+//! prost-reflect does not check for.
 //!
-//! A compiler never writes most of what is refused here. But descriptors also
-//! come from servers, by reflection, and no server may bring the gateway down.
+//! A compiler never writes most of the files that are refused here. But descriptors
+//! also come from servers, by reflection, and no server may bring the gateway down.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -11,7 +11,7 @@ use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
 use super::imports::Files;
 use super::{DescriptorError, imports};
 
-/// One pool of these files. `roots` are those that are wanted for themselves;
+/// One pool of these files. `roots` are the files that are wanted for themselves;
 /// `None`: all are.
 pub(super) fn pool(
     mut files: Files,

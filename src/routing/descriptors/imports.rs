@@ -1,7 +1,7 @@
-//! What files import: completed, spelled out, and left out where nothing needs
-//! it.
+//! The imports of files: completed, spelled out, and left out where nothing needs
+//! them.
 //!
-//! Servers and compilers leave files out of what they tell. Those that come with
+//! Servers and compilers leave files out of their sets. The files that come with
 //! every protobuf runtime are known here. Others are imported for their options
 //! alone, such as `google/api/annotations.proto` or `validate/validate.proto`: no
 //! message has a field of their types, and options that are not known are passed
@@ -19,7 +19,7 @@ use super::DescriptorError;
 /// Files by name.
 pub(super) type Files = BTreeMap<String, FileDescriptorProto>;
 
-/// Settles what files import. `roots` are the files that are wanted for
+/// Settles the imports of files. `roots` are the files that are wanted for
 /// themselves; `None`: all are.
 pub(super) fn settle(files: &mut Files, roots: Option<&[String]>) -> Result<(), DescriptorError> {
     add_well_known(files);
@@ -31,7 +31,7 @@ pub(super) fn settle(files: &mut Files, roots: Option<&[String]>) -> Result<(), 
     Ok(())
 }
 
-/// Adds imports that everybody has.
+/// Adds the imports that every runtime has.
 fn add_well_known(files: &mut Files) {
     let well_known = DescriptorPool::global();
     let mut unchecked: Vec<String> = files.keys().cloned().collect();
@@ -54,8 +54,8 @@ fn is_well_known(import: &str) -> bool {
 
 /// Makes every file import all that it sees by way of public imports.
 ///
-/// prost-reflect follows those for one step only; and where they go in a
-/// circle, until the stack is full.
+/// prost-reflect follows public imports for one step only; and where they go in
+/// a circle, until the stack is full.
 fn spell_out_public_imports(files: &mut Files) {
     let public: HashMap<String, Vec<String>> =
         files.iter().map(|(name, file)| (name.clone(), public_imports(file))).collect();
@@ -137,15 +137,15 @@ fn needed_by(roots: &[String], files: &Files, types: &HashMap<String, String>) -
     needed
 }
 
-/// Of the missing imports the one that may define a type: by what package and
-/// path have in common.
+/// Of the missing imports the one that may define a type: by the common part of
+/// package and path.
 fn likeliest(missing: &[String], needs: &str) -> String {
     let package = needs.rsplit_once('.').map_or("", |(package, _)| package);
     let in_common = |import: &&String| {
         let path = import.trim_end_matches(".proto").split('/');
         path.zip(package.split('.')).take_while(|(step, name)| step == name).count()
     };
-    // The first of those that are equally likely.
+    // The first of several equally likely files.
     missing.iter().rev().max_by_key(in_common).cloned().unwrap_or_default()
 }
 
@@ -196,7 +196,7 @@ fn references(file: &FileDescriptorProto) -> Vec<String> {
     names
 }
 
-/// Takes out extensions of what is not there, and such that hold what is not.
+/// Takes out extensions whose extended message or own type is missing.
 fn drop_extensions(file: &mut FileDescriptorProto, types: &HashMap<String, String>) {
     let is_known = |name: &str| name.strip_prefix('.').is_none_or(|name| types.contains_key(name));
     let is_whole =

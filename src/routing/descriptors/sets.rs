@@ -3,8 +3,8 @@
 //!
 //! Two sets may have a file of the same name and not mean the same: each team
 //! compiles its own `common.proto`, in its own version. Then each set has a pool
-//! of its own, and what it does not have comes from the others. So the services
-//! of both can be used, each with the messages that it was compiled with.
+//! of its own, and its missing files come from the others. So the services of both
+//! can be used, each with the messages that it was compiled with.
 
 use prost::Message as _;
 use prost_reflect::DescriptorPool;
@@ -50,7 +50,7 @@ pub(super) fn pools<'a>(
     sets.iter().map(pool).collect()
 }
 
-/// The pool of what `roots` need of one set.
+/// The pool of the files of one set that `roots` need.
 pub(super) fn pool_of(bytes: &[u8], roots: &[String]) -> Result<Pool, DescriptorError> {
     let set = Set::read("", bytes)?;
     Ok(Pool { pool: files::pool(set.files, Some(roots))?, set: set.name })
@@ -133,8 +133,8 @@ fn merged(sets: &[Set]) -> Option<Files> {
     Some(merged)
 }
 
-/// A set's own files, and of the others what these import and only one of them,
-/// or all alike, can give.
+/// A set's own files, and their imports from other sets, where only one set has
+/// the file or all agree about it.
 fn completed(set: &Set, sets: &[Set]) -> Files {
     let mut files = set.files.clone();
     let mut unchecked: Vec<String> = files.keys().cloned().collect();
@@ -152,7 +152,7 @@ fn completed(set: &Set, sets: &[Set]) -> Files {
     files
 }
 
-/// Two sets that have a file of the same name, and what differs.
+/// Two sets that have a file of the same name, and the difference.
 type Rivals<'s> = (&'s Set, &'s Set, Difference);
 
 /// The file of this name, if the sets that have it agree about it.
@@ -167,7 +167,7 @@ fn the_only<'s>(
     rival.map_or(Ok(Some(file)), Err)
 }
 
-/// Says of an import that is missing that there are two of it, if so.
+/// Reports a missing import as ambiguous if two sets have it and differ.
 fn doubtful_import(error: DescriptorError, sets: &[Set]) -> DescriptorError {
     let DescriptorError::MissingImport { file, import, .. } = &error else { return error };
     match the_only(import, sets) {
@@ -275,7 +275,7 @@ mod tests {
             "`old` and `new` describe `a.S` differently: field `pb.Common.b` is only in `new`; leave \
              one of them out, or the service in one of them"
         );
-        // Whoever does not need that one is not kept from the others.
+        // The other services remain usable.
         assert!(descriptors.method("b.S/M").is_ok());
 
         let more = service("a", COMMON_1, "rpc N(Req) returns (Req);");
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_service_in_two_sets_that_is_the_same_in_both_is_used() {
-        // What differs in the file is nothing of this service's.
+        // The difference in the file does not concern this service.
         let unrelated = format!("{COMMON_1} message Other {{}}");
         let (a, b) = (service("a", COMMON_1, ""), service("a", &unrelated, ""));
         let descriptors = named(&[("a", &a), ("b", &b)]).unwrap();

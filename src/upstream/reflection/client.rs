@@ -91,7 +91,7 @@ async fn open(target: &Target, metadata: &HeaderMap) -> Result<Connection, Strin
             .map_err(|error| format!("{}: {error}", target.label))?;
     let mut driver = JoinSet::new();
     driver.spawn(async move {
-        // How it ended, the calls on it say.
+        // Its calls report how it ended.
         let _ = connection.await;
     });
     let metadata = MetadataMap::from_headers(metadata.clone());
@@ -133,8 +133,8 @@ impl<'a> Client<'a> {
         Self { connection, version, conversation: None }
     }
 
-    /// The answer to a question. An error that is an answer is an error here,
-    /// like the ones of the call.
+    /// The answer to a question. An error response is an error here, like errors
+    /// of the call.
     pub(super) async fn ask(
         &mut self,
         question: MessageRequest,
@@ -161,7 +161,7 @@ impl<'a> Client<'a> {
             ServerReflectionRequest { host: String::new(), message_request: Some(question) };
         let conversation = match &mut self.conversation {
             Some(conversation) => {
-                // Fails only when the stream has ended, which the answer tells.
+                // Fails only when the stream has ended, which the answer shows.
                 let _ = conversation.questions.send(question);
                 conversation
             }
@@ -175,7 +175,7 @@ impl<'a> Client<'a> {
 }
 
 impl Connection {
-    /// Says what the peer is, where the call has failed because it does not
+    /// Identifies the peer, where the call has failed because it does not
     /// speak HTTP/2, or not for long.
     fn explained(&self, status: Status) -> Status {
         // A status that tonic made of a transport's error carries that error.
@@ -228,7 +228,7 @@ impl tower_service::Service<http::Request<Body>> for Http2 {
     }
 }
 
-/// Takes out of a response what would make tonic panic.
+/// Removes the parts of a response that would make tonic panic.
 fn harmless(response: http::Response<Incoming>) -> http::Response<Body> {
     let (mut head, body) = response.into_parts();
     head.headers = made_readable(head.headers);

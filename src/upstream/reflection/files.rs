@@ -1,4 +1,4 @@
-//! The files that a server has told so far, and what they import.
+//! The files that a server has sent so far, and their imports.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -33,7 +33,7 @@ struct File {
     /// As the server sent it: decoding drops custom options.
     bytes: Vec<u8>,
     imports: Vec<String>,
-    /// The full names of what it defines at its top level.
+    /// The full names of its top-level definitions.
     defines: Vec<String>,
 }
 
@@ -88,8 +88,8 @@ impl Files {
         names.iter().find(defines).cloned().map_or(names, |name| vec![name])
     }
 
-    /// All files, each behind what it imports. Not recursive: how deep imports
-    /// go is up to the server.
+    /// All files, each behind its imports. Not recursive: how deep imports go is
+    /// up to the server.
     pub(super) fn in_order(&self, roots: &[String]) -> Bytes {
         enum Step<'a> {
             Visit(&'a str),

@@ -1,8 +1,8 @@
 //! Asks a server for the descriptors of its services, by gRPC server
 //! reflection, version 1 or else 1alpha.
 //!
-//! What descriptors mean is decided elsewhere: here they are files with names
-//! and imports.
+//! Descriptors are interpreted elsewhere: here they are files with names and
+//! imports.
 //!
 //! <https://github.com/grpc/grpc/blob/master/doc/server-reflection.md>
 
@@ -23,12 +23,12 @@ use crate::metrics::status_text;
 
 /// More services than any server has.
 const MAX_SERVICES: usize = 1000;
-/// How much of a server's own words is told.
+/// Length of a server's own words in errors, at most.
 const MAX_WORDS: usize = 200;
-/// How many of its services are told.
+/// How many of its services are listed, at most.
 const MAX_LISTED: usize = 20;
 
-/// What a server says about itself.
+/// A server's description of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reflected {
     /// A serialized `google.protobuf.FileDescriptorSet`: the files of the
@@ -36,8 +36,8 @@ pub struct Reflected {
     pub file_descriptor_set: Bytes,
     /// The names of the files that define the asked symbols.
     pub roots: Vec<String>,
-    /// What these import, and the server does not have. Whether anything needs
-    /// it, the files say.
+    /// Imports of these that the server does not have. Whether anything needs
+    /// them is in the files.
     pub missing: Vec<Missing>,
     /// Full names of the services that the server lists, sorted.
     pub services: Vec<String>,
@@ -48,7 +48,7 @@ pub struct Reflected {
 pub struct Missing {
     /// The file.
     pub import: String,
-    /// What the server answers when it is asked for it.
+    /// The server's answer to the request for it.
     pub answer: String,
     /// Whether it may answer otherwise another time.
     pub may_pass: bool,
@@ -62,7 +62,7 @@ pub enum ReflectionError {
     Unreachable {
         /// The upstream's name.
         upstream: String,
-        /// What happened.
+        /// The failure.
         reason: String,
     },
     /// The server does not speak reflection, neither v1 nor v1alpha.
@@ -84,7 +84,7 @@ pub enum ReflectionError {
         /// The services the server does list.
         services: Vec<String>,
     },
-    /// What the server tells is not enough, or does not fit together.
+    /// The server's descriptors are incomplete, or do not fit together.
     #[error(
         "`{upstream}` cannot be used by what it reflects: {reason}; name descriptor set files under \
          `descriptors` instead, made with `buf build -o` or `protoc --include_imports \
@@ -93,7 +93,7 @@ pub enum ReflectionError {
     Unusable {
         /// The upstream's name.
         upstream: String,
-        /// What is missing or wrong.
+        /// The missing or wrong part.
         reason: String,
     },
     /// The server refuses to answer, or answers nonsense.
@@ -101,7 +101,7 @@ pub enum ReflectionError {
     Failed {
         /// The upstream's name.
         upstream: String,
-        /// What it said.
+        /// Its answer.
         status: Status,
     },
 }
@@ -126,7 +126,7 @@ fn shortened(words: &str) -> String {
 }
 
 /// Asks for the files that define `symbols` (full names, without a leading
-/// dot), over a connection of its own. The calls carry what `rules` set.
+/// dot), over a connection of its own. The calls carry the metadata of `rules`.
 ///
 /// Must be called inside a tokio runtime, not necessarily a worker's. Takes no
 /// longer than `timeout`.
@@ -150,7 +150,7 @@ pub async fn fetch(
             Ok(reflected) => return Ok(reflected),
             Err(error) => error,
         };
-        // Whatever it says to the newer version, it may know the older one.
+        // Whatever its answer to the newer version, it may know the older one.
         let connection = if matches!(error, ReflectionError::Unreachable { .. }) {
             client::connect(upstream, rules).await.map_err(unreachable)?
         } else {
@@ -167,17 +167,17 @@ pub async fn fetch(
         .unwrap_or_else(|_| Err(unreachable(format!("no answer within {timeout:?}"))))
 }
 
-/// All that a server is asked in one version of the service.
+/// All questions to a server in one version of the service.
 struct Round<'a> {
     upstream: &'a Upstream,
     version: Version,
-    /// How long it may take to list its services. A server may not answer to one
-    /// version at all, and to the other.
+    /// How long it may take to list its services. A server may not answer one
+    /// version at all, but the other.
     patience: Duration,
     symbols: &'a [&'a str],
 }
 
-/// The files that answer a question, or the answer that is none.
+/// The files that answer a question, or an answer without files.
 type Told = Result<Vec<Vec<u8>>, Status>;
 
 impl Round<'_> {
@@ -203,9 +203,9 @@ impl Round<'_> {
         }
     }
 
-    /// Fetches the symbols' files, then what they import, until everything is
-    /// there or known to be missing. A server may send a file alone or with all
-    /// of its imports.
+    /// Fetches the symbols' files, then their imports, until everything is there
+    /// or known to be missing. A server may send a file alone or with all of its
+    /// imports.
     async fn collect(
         &self,
         client: &mut Client<'_>,
@@ -245,7 +245,7 @@ impl Round<'_> {
             if files.has(&import) {
                 continue;
             }
-            // Servers may leave out what comes with every protobuf runtime.
+            // Servers may leave out files that come with every protobuf runtime.
             match files::well_known(&import) {
                 Some(bytes) => drop(self.add(&mut files, vec![bytes])?),
                 None => missing.push(Missing {
@@ -270,7 +270,7 @@ impl Round<'_> {
                 Ok(Ok(response.file_descriptor_proto))
             }
             Ok(_) => Err(self.failed(&Status::internal("no file descriptors"))),
-            // Which code says that there is no such file is up to the server.
+            // The code for a missing file is up to the server.
             Err(status) if !is_transport(&status) => Ok(Err(status)),
             Err(status) => Err(self.failed(&status)),
         }

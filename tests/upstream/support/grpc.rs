@@ -1,8 +1,8 @@
-//! A gRPC server that does what a test tells it, and calls to it.
+//! A gRPC server controlled by a test, and calls to it.
 //!
 //! tonic does the gRPC, hyper the HTTP/2. It runs on a thread and runtime of
 //! its own, so that it can be killed like a process: all of its sockets close
-//! at once, whatever was going on.
+//! at once, even in the middle of calls.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -56,7 +56,7 @@ pub fn echo() -> Handler {
 #[derive(Clone)]
 pub struct Setup {
     pub handler: Handler,
-    /// What answers the calls of methods that stream; `None`: there are none.
+    /// The handler of methods that stream; `None`: there are none.
     pub streams: Option<StreamHandler>,
     pub tls: Option<Arc<tokio_rustls::rustls::ServerConfig>>,
     pub max_streams: Option<u32>,
@@ -160,7 +160,7 @@ impl Server {
         format!("http://{}", self.address)
     }
 
-    /// Closes every socket at once, in the middle of whatever is going on.
+    /// Closes every socket at once, even in the middle of calls.
     pub fn kill(mut self) -> SocketAddr {
         self.end(Stop::Now);
         self.address

@@ -1,6 +1,6 @@
-//! What a frame costs on its way in and out: plain and AES, 256 B and 4 KiB
-//! of data, beside the obvious way of doing the same (prost's messages, the
-//! key schedule expanded for each frame).
+//! The cost of a frame on its way in and out: plain and AES, 256 B and 4 KiB of
+//! data, beside the obvious way of doing the same (prost's messages, the key
+//! schedule expanded for each frame).
 
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on should stop")]
 #![allow(clippy::wildcard_imports, reason = "the groups are modules for their name's sake")]
@@ -144,7 +144,7 @@ mod seal {
     }
 }
 
-/// What turning encryption on costs, once a session.
+/// The cost of turning encryption on, once a session.
 #[divan::bench_group]
 mod handshake {
     use super::*;

@@ -1,6 +1,6 @@
-//! What routing costs a request: finding its route among few and among many,
-//! and the identity splice, beside the obvious way of doing the same (decoding
-//! the message, setting the field, encoding it again).
+//! The cost of routing a request: finding its route among few and among many, and
+//! the identity splice, beside the obvious way of doing the same (decoding the
+//! message, setting the field, encoding it again).
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a bench that cannot go on should stop")]
 #![allow(clippy::wildcard_imports, reason = "the groups are modules for their name's sake")]
@@ -99,7 +99,7 @@ fn message() -> MsgData {
     }
 }
 
-/// What a session knows of its caller.
+/// The session's value of a member.
 fn member(member: Member) -> &'static str {
     match member {
         Member::UserId => "100200300",

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-/// What somebody else knows of the commit, such as the build of the container
+/// The commit as given from outside, for example by the build of the container
 /// image, which has no repository: its number, perhaps with `-dirty` behind it.
 pub(crate) fn from_text(text: &str) -> Option<String> {
     let (number, dirt) = match text.trim().strip_suffix("-dirty") {
@@ -14,8 +14,8 @@ pub(crate) fn from_text(text: &str) -> Option<String> {
     is_number.then(|| format!("{}{dirt}", number.get(..12).unwrap_or(number).to_lowercase()))
 }
 
-/// The commit of the repository whose root is `folder`. `None` without git, and
-/// for an archive, also where that lies within some other repository.
+/// The commit of the repository with the root `folder`. `None` without git, and for
+/// an archive, even one that lies within some other repository.
 pub(crate) fn of_repository(folder: &Path) -> Option<String> {
     let root = git(folder, &["rev-parse", "--show-toplevel"])?;
     let is_root = Path::new(&root).canonicalize().ok()? == folder.canonicalize().ok()?;
@@ -27,7 +27,7 @@ pub(crate) fn of_repository(folder: &Path) -> Option<String> {
     from_text(&if changes.is_empty() { number } else { format!("{number}-dirty") })
 }
 
-/// What git answers.
+/// Git's output.
 pub(crate) fn git(folder: &Path, arguments: &[&str]) -> Option<String> {
     let done = Command::new("git").arg("-C").arg(folder).args(arguments).output().ok()?;
     let text = String::from_utf8(done.stdout).ok()?;

@@ -1,4 +1,4 @@
-//! What a process has taken, as Linux counts it in /proc.
+//! CPU time and memory of a process, as Linux counts them in /proc.
 
 use std::fs;
 use std::time::Duration;

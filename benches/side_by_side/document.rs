@@ -1,12 +1,12 @@
-//! BENCHMARKS.md, made of what a run has measured. Pure: no clock, no I/O.
+//! BENCHMARKS.md, made of the results of a run. Pure: no clock, no I/O.
 
 use crate::table::HEAD;
 use crate::table::Row;
 
-/// What a group of rows came to.
+/// The results of a group of rows.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Group {
-    /// What is measured, and how.
+    /// The method of measurement.
     pub(crate) intro: String,
     pub(crate) rows: Vec<Row>,
     /// The loads behind the ratios: name, and the cells of [`LOADS_HEAD`].
@@ -23,14 +23,14 @@ pub(crate) struct Part {
     pub(crate) outcome: Result<Group, String>,
 }
 
-/// Everything that is told.
+/// The whole document.
 #[derive(Debug)]
 pub(crate) struct Document {
     pub(crate) facts: Vec<(&'static str, String)>,
     pub(crate) parts: Vec<Part>,
     /// Command lines of the load generator.
     pub(crate) commands: Vec<String>,
-    /// Said before everything else, such as that this was a quick run.
+    /// Notes before everything else, such as that this was a quick run.
     pub(crate) notes: Vec<String>,
 }
 

@@ -1,9 +1,9 @@
-//! Why a measurement could not be made, in words for whoever ran it.
+//! Why a measurement could not be made, in words for the user.
 
 use std::error::Error;
 use std::fmt::{self, Display, Formatter};
 
-/// What happened, with what was being done at the time.
+/// An error, with the activity at the time.
 #[derive(Debug)]
 pub(crate) struct Failure(String);
 
@@ -19,9 +19,9 @@ impl Display for Failure {
     }
 }
 
-/// Says what an error came of.
+/// Adds context to an error.
 pub(crate) trait Context<T> {
-    /// The same, with what was being done.
+    /// The same, with the activity at the time.
     fn context(self, doing: impl Display) -> Result<T, Failure>;
 }
 

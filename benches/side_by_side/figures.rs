@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// What several rounds came to.
+/// The figures of several rounds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -11,7 +11,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// `None` of no rounds, or of what is no number.
+    /// `None` without rounds, or if a sample is no number.
     pub(crate) fn of(samples: &[f64]) -> Option<Self> {
         let mut sorted = samples.to_vec();
         if sorted.iter().any(|sample| !sample.is_finite()) {
@@ -41,7 +41,7 @@ pub(crate) fn number(count: u64) -> f64 {
     count as f64
 }
 
-/// What a figure is counted in.
+/// The unit of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
     /// A multiple of something else.
@@ -71,7 +71,7 @@ impl Unit {
         }
     }
 
-    /// Only the number of it, for a range whose unit is said already.
+    /// Only the number of it, for a range that already names its unit.
     pub(crate) fn bare(self, figure: f64) -> String {
         let shown = self.show(figure);
         let end = shown.find([' ', '/']).unwrap_or(shown.len());

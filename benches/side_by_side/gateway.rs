@@ -130,7 +130,7 @@ fn configuration(service: SocketAddr, setup: &Setup<'_>) -> Value {
         "session": {
             "private_key": "session.pem",
             "ping_interval": setup.ping_interval,
-            // All come at once, and nobody should be sent away for waiting.
+            // All come at once, and no client should be refused for waiting.
             "handshake_timeout": "60s",
         },
         "auth": { "none": {} },

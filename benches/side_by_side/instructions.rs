@@ -1,12 +1,12 @@
-//! `make instructions`: counts the instructions that the gateway's process
-//! takes in user space, and compares them with those that are written down in
+//! `make instructions`: counts the instructions that the gateway's process takes in
+//! user space, and compares them with the recorded ones in
 //! `benches/instructions.json`.
 //!
-//! Times differ from run to run on a machine with neighbours; instructions
-//! hardly do. So this is what tells whether a change made the straight lines
-//! longer. callgrind counts them, in the release build, with one worker. Of
-//! two runs with different amounts of work only the difference counts: start,
-//! logins and end are in neither figure.
+//! Times differ from run to run on a machine with neighbours; instructions hardly
+//! do. So this shows whether a change made the straight lines longer. callgrind
+//! counts them, in the release build, with one worker. Of two runs with different
+//! amounts of work only the difference counts: start, logins and end are in neither
+//! figure.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,8 +22,8 @@ use crate::failure::{Context as _, Failure};
 use crate::gateway::{BRIDGEHEAD, Folder, METHOD, Setup};
 use crate::parts;
 
-/// How many more instructions than those that are written down pass, in
-/// percent, where one thread does everything in order.
+/// How many more instructions than the recorded ones pass, in percent, where one
+/// thread does everything in order.
 const TOLERANCE: f64 = 5.0;
 /// The same of pushes: how many pongs are read and how many receipts are
 /// written in one go is another in each run, and with it up to a fifth of them.
@@ -33,14 +33,14 @@ const LOOSE_RUNS: usize = 3;
 /// callgrind makes everything slow.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// What is counted: its name, the words of `bridgehead bench`, and how many of
-/// what is counted one unit of work is.
+/// A case: its name, the words of `bridgehead bench`, and the counted operations in
+/// one unit of work.
 struct Case {
     name: &'static str,
     words: &'static [&'static str],
-    /// The option that says how much work there is, and how much the less is.
+    /// The option for the amount of work, and the smaller amount.
     amount: (&'static str, u64),
-    /// What is counted, for one of the amount.
+    /// Counted operations in one unit of the amount.
     each: f64,
     tolerance: f64,
 }

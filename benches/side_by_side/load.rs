@@ -1,5 +1,4 @@
-//! The load generator, `bridgehead bench`: its command lines, and what it
-//! reports.
+//! The load generator, `bridgehead bench`: its command lines and its reports.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,14 +13,14 @@ use crate::processes::Process;
 
 /// The request: an answer to it has 74 bytes.
 pub(crate) const REQUEST: &str = r#"{"page":{"page":1,"size":4}}"#;
-/// How long a generator may take beyond what it was asked for.
+/// How long a generator may take beyond its ordered duration.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Calls to make.
 #[derive(Debug, Clone)]
 pub(crate) struct Calls<'a> {
     pub(crate) url: &'a str,
-    /// The process whose CPU time is counted.
+    /// The process to count the CPU time of.
     pub(crate) pid: u32,
     pub(crate) connections: u64,
     pub(crate) in_flight: u64,
@@ -33,7 +32,7 @@ pub(crate) struct Calls<'a> {
     pub(crate) measure: Duration,
 }
 
-/// What `bench call` reports.
+/// The report of `bench call`.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Called {
     pub(crate) requests_per_second: f64,
@@ -63,7 +62,7 @@ pub(crate) struct Latency {
     pub(crate) p99: f64,
 }
 
-/// What a process has taken for a request.
+/// A process's costs of a request.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Taken {
     pub(crate) cpu_us_per_request: f64,
@@ -81,7 +80,7 @@ pub(crate) struct Crowd<'a> {
     pub(crate) burst: &'a [&'a str],
 }
 
-/// What `bench idle` reports.
+/// The report of `bench idle`.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Opened {
     pub(crate) handshakes_per_second: f64,
@@ -90,7 +89,7 @@ pub(crate) struct Opened {
     pub(crate) warnings: Vec<String>,
 }
 
-/// What the gateway has taken for sessions.
+/// The gateway's costs of sessions.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Held {
     pub(crate) cpu_us_per_handshake: f64,
@@ -102,8 +101,8 @@ pub(crate) struct Held {
     pub(crate) resident_after_burst_bytes_per_session: Option<f64>,
 }
 
-/// Starts generators, and keeps their command lines for those that want to do
-/// the same by hand.
+/// Starts generators, and keeps their command lines for readers who want to do the
+/// same by hand.
 #[derive(Debug)]
 pub(crate) struct Generator {
     folder: PathBuf,
@@ -187,7 +186,7 @@ fn duration(duration: Duration) -> String {
     format!("{}ms", duration.as_millis())
 }
 
-/// A word as a shell wants it; a long one is told by its beginning.
+/// A word as a shell wants it; a long one is left out.
 fn quote(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=".contains(c);
     if word.len() > 200 {

@@ -1,4 +1,4 @@
-//! What all this ran on, and of which versions it is.
+//! The machine of the run, and the versions of the software.
 
 use std::fs;
 use std::process::Command;
@@ -25,7 +25,7 @@ pub(crate) fn facts() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The load of the machine, over a minute, as uptime(1) tells it.
+/// The load of the machine, over a minute, as uptime(1) shows it.
 pub(crate) fn load() -> Option<f64> {
     let text = fs::read_to_string("/proc/loadavg").ok()?;
     text.split_whitespace().next()?.parse().ok()
@@ -51,7 +51,7 @@ fn unknown() -> String {
     "unknown".to_owned()
 }
 
-/// What stands behind a name and, where there is one, its colon.
+/// The text behind a name and, where there is one, its colon.
 fn field(path: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;

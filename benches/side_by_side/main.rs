@@ -1,13 +1,12 @@
-//! `make bench`: the gateway beside what it is measured against, in one run,
-//! written down as BENCHMARKS.md.
+//! `make bench`: the gateway beside its yardsticks, in one run, written down as BENCHMARKS.md.
 //!
-//! This program starts itself again for the parts that are not the gateway's
-//! own, so that everything is a process whose CPU time is its own: `parts`.
-//! `rows` has what is measured, `table` and `document` how it is told. Loads
-//! are made by `bridgehead bench`: what a session is, nothing here knows.
+//! This program starts itself again for the parts that are not the gateway's own,
+//! so that everything is a process whose CPU time is its own: `parts`. `rows` has
+//! the measurements, `table` and `document` their presentation. Loads are made by
+//! `bridgehead bench`: nothing here knows the session protocol.
 //!
 //! `make instructions` counts instructions instead, which no noise changes, and
-//! compares them with those that were counted before: `instructions`.
+//! compares them with the recorded ones: `instructions`.
 //!
 //! In `cargo test` it does nothing.
 
@@ -34,7 +33,7 @@ use document::Document;
 use failure::{Context as _, Failure};
 use plan::Plan;
 
-/// As the gateway has it: nobody is to win by an allocator.
+/// As the gateway has it: no part is to win by an allocator.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -55,7 +54,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What `cargo bench` runs.
+/// The program of `cargo bench`.
 fn bench() -> Result<(), Failure> {
     let plan = Plan::from_environment();
     let output = plan.output.clone();

@@ -1,4 +1,4 @@
-//! How much of everything, and which rows: said by the environment.
+//! How much of everything, and which rows: set by the environment.
 
 use std::env;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ pub(crate) struct Plan {
     pub(crate) sessions: u64,
     /// How long idle sessions are pinged.
     pub(crate) hold: Duration,
-    /// What every session carries after that.
+    /// The data that every session carries after that.
     pub(crate) burst: &'static str,
     /// Pushes that are measured together, and the pause behind each.
     pub(crate) pushes: u32,
@@ -35,7 +35,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The real thing, or seconds of it: for those that only want to see it run.
+    /// The real thing, or seconds of it, for a quick try.
     fn new(is_quick: bool) -> Self {
         let (millis, seconds) = (Duration::from_millis, Duration::from_secs);
         let full = Self {
@@ -75,21 +75,21 @@ impl Plan {
         }
     }
 
-    /// What the environment says: `BENCH_QUICK`, `BENCH_ROWS`, `BENCH_OUT`.
+    /// The plan of the environment: `BENCH_QUICK`, `BENCH_ROWS`, `BENCH_OUT`.
     pub(crate) fn from_environment() -> Self {
         let text = |name| env::var(name).ok().filter(|value| !value.is_empty());
         let mut plan = Self::new(text("BENCH_QUICK").is_some_and(|value| value != "0"));
         let rows = text("BENCH_ROWS").unwrap_or_default();
         plan.filter = rows.split(',').map(|word| word.trim().to_owned()).collect();
         plan.filter.retain(|word| !word.is_empty());
-        // What is shown to everybody is a whole run, and a long one.
+        // Only a whole run, and a long one, is published.
         let is_whole = !plan.is_quick && plan.filter.is_empty();
         let usual = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/BENCHMARKS.md"));
         plan.output = text("BENCH_OUT").map(PathBuf::from).or_else(|| is_whole.then(usual));
         plan
     }
 
-    /// The same with so many sessions at most, and what is to be said of that.
+    /// The same with so many sessions at most, and a note about the limit.
     pub(crate) fn limited(self, most: u64) -> (Self, Option<String>) {
         let limited = Self {
             sessions: self.sessions.min(most),

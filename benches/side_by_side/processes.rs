@@ -1,5 +1,5 @@
-//! The processes that take part: each is started, listened to and ended here.
-//! What they do is for others.
+//! The processes that take part: each is started, listened to and ended here. Their
+//! work is defined elsewhere.
 
 use std::io::{BufRead, BufReader, Read, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -15,7 +15,7 @@ use crate::failure::{Context as _, Failure};
 
 /// Lines of standard error that are kept.
 const KEPT: usize = 200;
-/// Lines of them that are told when something goes wrong.
+/// Lines of them that an error shows.
 const TOLD: usize = 20;
 
 /// A running process. Dropping it kills it.
@@ -108,7 +108,7 @@ impl Process {
         }
     }
 
-    /// The same where it may have failed after it said what it has seen.
+    /// The same where it may have failed after its report.
     pub(crate) fn report<T: DeserializeOwned>(mut self, patience: Duration) -> Result<T, Failure> {
         let text = self.output(patience)?;
         let _status = self.child.wait();
@@ -152,9 +152,9 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// What went wrong, with the end of its standard error.
+    /// A failure, with the end of its standard error.
     pub(crate) fn failure(&mut self, what: &str) -> Failure {
-        // What it said last may still be on its way.
+        // Its last lines may still be on their way.
         thread::sleep(Duration::from_millis(50));
         let state = match self.child.try_wait() {
             Ok(Some(status)) => format!("it has ended: {status}"),

@@ -1,9 +1,8 @@
-//! The rows of the table: a figure, what it should be, and whether it is.
-//! Pure: no clock, no I/O.
+//! The rows of the table: a figure, its target, and whether it is met. Pure: no clock, no I/O.
 
 use crate::figures::{Spread, Unit};
 
-/// What a figure should be.
+/// The target of a figure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Target {
     AtMost(f64),
@@ -13,8 +12,8 @@ pub(crate) enum Target {
     Unchanged,
 }
 
-/// How far from 1 the median of what is [`Target::Unchanged`] may lie where
-/// every round lies on the same side.
+/// How far from 1 the median of a [`Target::Unchanged`] figure may lie where every
+/// round lies on the same side.
 const NEXT_TO: f64 = 0.02;
 
 /// One line of the table: a figure of several rounds.
@@ -24,7 +23,7 @@ pub(crate) struct Row {
     pub(crate) unit: Unit,
     /// One of each round.
     pub(crate) samples: Vec<f64>,
-    /// Absent, it is told for comparison.
+    /// Absent, the figure is only for comparison.
     pub(crate) target: Option<Target>,
 }
 
@@ -39,8 +38,8 @@ impl Row {
         Self { target: Some(target), ..self }
     }
 
-    /// Whether the median meets the target; `None` where there is none. What
-    /// could not be measured meets nothing.
+    /// Whether the median meets the target; `None` where there is none. A figure
+    /// that could not be measured meets no target.
     pub(crate) fn is_met(&self) -> Option<bool> {
         let target = self.target?;
         Some(Spread::of(&self.samples).is_some_and(|spread| target.is_met(spread)))

@@ -1,5 +1,5 @@
-//! `bridgehead bench …`: puts a gateway under load, checks what it does, and
-//! says what it costs.
+//! `bridgehead bench …`: puts a gateway under load, checks its behaviour, and
+//! reports its costs.
 
 mod arrivals;
 mod call;

@@ -87,7 +87,7 @@ pub(super) struct Call {
     insecure: bool,
 }
 
-/// A call whose request is ready.
+/// A call with its request ready.
 struct Request {
     method: String,
     data: Bytes,
@@ -135,7 +135,7 @@ impl Call {
         Ok(options)
     }
 
-    /// Where it is said which messages the method takes and returns.
+    /// The catalogue with the messages that the method takes and returns.
     async fn catalogue(&self) -> Result<Catalogue, Failure> {
         let mut catalogue = self.source.catalogue().await?;
         if let (Some(method), Some(rpc)) = (&self.method, &self.rpc) {

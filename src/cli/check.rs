@@ -1,4 +1,4 @@
-//! `bridgehead check`: whether a configuration can be used, and what it means.
+//! `bridgehead check`: whether a configuration can be used, and its meaning.
 
 mod checked;
 mod connections;
@@ -80,7 +80,7 @@ impl Check {
         let resolved = Resolver::new(1).resolve(&loaded.config, mode).await;
         let before = file.clone();
         for problem in resolved.problems.iter().chain(&app::file_problems(&loaded.config)) {
-            // One mistake is said once, where it was found first.
+            // One mistake is reported once, where it was found first.
             if !loaded.has_error_at(&problem.path(), &before) {
                 problem.report(&loaded, &mut file);
             }
@@ -99,7 +99,7 @@ impl Check {
         Checked { loaded: Some(loaded), resolved: Some(resolved), file, asked: Some(asked) }
     }
 
-    /// What servers and identity providers did not answer.
+    /// Problems with servers and identity providers that did not answer.
     async fn unanswered(&self, config: &Config, resolved: &Resolved) -> Vec<Problem> {
         let mut problems = Vec::new();
         if !self.offline {

@@ -27,9 +27,9 @@ impl Completions {
     }
 }
 
-/// The commands, with what each value is: only a file or a folder is completed
-/// with the names of files. The generators take any other value for a file as
-/// well, unless it is declared not to be one.
+/// The commands, with a hint for each value: only a file or a folder is completed
+/// with the names of files. The generators take any other value for a file as well,
+/// unless it is declared not to be one.
 fn with_hints(command: Command) -> Command {
     command.mut_args(with_hint).mut_subcommands(with_hints)
 }

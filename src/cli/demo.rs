@@ -63,7 +63,7 @@ impl Demo {
         let (stop_services, stopped) = oneshot::channel::<()>();
         let push_api = demo::PushApi::default();
         let services = tokio::spawn(demo::serve(services, push_api.clone(), async {
-            // Dropped or told: the end in either case.
+            // The sender is used or dropped: the end in either case.
             let _end = stopped.await;
         }));
         let app = App::start(Box::new(read), None, runtime::cores()).await.map_err(|error| {

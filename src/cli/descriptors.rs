@@ -6,7 +6,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::failure::Failure;
 use crate::config::EdgeConfig;
 
-/// What a process needs besides its connections.
+/// Descriptors of a process besides its connections.
 const OTHERS: u64 = 64;
 /// A limit below this is one for programs with few connections.
 const LOW: u64 = 10_000;
@@ -14,13 +14,13 @@ const LOW: u64 = 10_000;
 /// Raises the limit as far as this process may.
 pub(super) fn allow_all() {
     let limit = getrlimit(Resource::Nofile);
-    // Where it cannot be raised, that will do that is there.
+    // Where it cannot be raised, the present limit will do.
     let _tried = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
-/// Warns where the limit is below what the configuration allows: clients beyond
-/// it would not be told that the gateway is full. Nobody has chosen the default
-/// of `edge.max_connections`, so below that only a limit that is low is worth it.
+/// Warns where the limit is below the configured number: clients beyond it would
+/// get no refusal from a full gateway. The default of `edge.max_connections` is not
+/// a choice of the user, so below that only a limit that is low is worth a warning.
 pub(super) fn warn_below(connections: u32) {
     let Some(limit) = getrlimit(Resource::Nofile).current else { return };
     if matters(limit, connections) {

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, for people at a terminal.
+//! Problems of a configuration, for people at a terminal.
 
 use std::io::{self, Write as _};
 use std::path::Path;

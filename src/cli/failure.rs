@@ -5,16 +5,16 @@ use std::process::ExitCode;
 
 /// The exit code where the reader of standard output has closed it.
 const READ_ENOUGH: u8 = 0;
-/// The exit code of what ran and failed.
+/// The exit code of a command that ran and failed.
 const FAILED: u8 = 1;
-/// The exit code of what could not run: `EX_USAGE` of `sysexits.h`.
+/// The exit code of a command that could not run: `EX_USAGE` of `sysexits.h`.
 pub(super) const USAGE: u8 = 64;
 
-/// The exit code of what Ctrl-C has ended early: 128 and the number of SIGINT, as
-/// shells have it.
+/// The exit code of a command that Ctrl-C has ended early: 128 and the number of
+/// SIGINT, as shells have it.
 pub(super) const INTERRUPTED: u8 = 130;
 
-/// Why a command did not do what it was asked for, and what may help.
+/// Why a command failed, and possible remedies.
 #[derive(Debug)]
 pub(super) struct Failure {
     code: u8,
@@ -40,7 +40,7 @@ impl Failure {
         Self { code: INTERRUPTED, message: message.to_owned(), help: None }
     }
 
-    /// What to try.
+    /// Adds a remedy.
     pub(super) fn help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into()), ..self }
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::failure::Failure;
 
-/// What is in a file.
+/// The content of a file.
 pub(super) fn file(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path)
         .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))
@@ -53,7 +53,7 @@ fn create(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
     options.open(path)?.write_all(content)
 }
 
-/// A file whose contents are no good.
+/// A file with unusable contents.
 pub(super) fn unusable(path: &Path, error: &dyn Display) -> Failure {
     Failure::usage(format!("{}: {error}", path.display()))
 }

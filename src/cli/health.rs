@@ -1,7 +1,7 @@
 //! `bridgehead health`: asks a running gateway how it is.
 //!
-//! For images without a shell or curl: what a container engine's health check
-//! runs. What healthy means is decided by the listener that is asked, not here.
+//! The command of a container engine's health check, for images without a shell or
+//! curl. The listener that is asked, not this command, decides on health.
 
 use std::fmt::Display;
 use std::io;
@@ -57,7 +57,7 @@ pub(super) struct Health {
     output: Output,
 }
 
-/// The outcome as JSON. Keys may be added; those that there are stay what they are.
+/// The outcome as JSON. Keys may be added; existing ones do not change.
 #[derive(Debug, Serialize)]
 struct Report {
     url: String,
@@ -70,12 +70,12 @@ struct Report {
     answer: Option<serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-    /// What may help, where there is something to say.
+    /// A possible remedy, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     help: Option<&'static str>,
 }
 
-/// What came back.
+/// The response.
 struct Answer {
     status: StatusCode,
     text: String,
@@ -144,7 +144,7 @@ impl Health {
         Err(help.into_iter().fold(failure, Failure::help))
     }
 
-    /// Prints what came of it as JSON.
+    /// Prints the outcome as JSON.
     fn report(&self, answered: Result<Answer, NoAnswer>) -> Result<(), Failure> {
         let url = self.url.to_string();
         let report = match answered {
@@ -174,7 +174,7 @@ impl Health {
     }
 }
 
-/// The URL of what is asked: without a path, whether the gateway is ready.
+/// The URL to ask: without a path, that of readiness.
 fn with_path(url: Uri) -> Uri {
     if url.path() != "/" {
         return url;

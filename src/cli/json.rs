@@ -42,8 +42,8 @@ fn fields(message: &MessageDescriptor) -> String {
     }
 }
 
-/// A serialized message as JSON, with all of its fields: what is unset is
-/// shown, too, since it tells what there could be.
+/// A serialized message as JSON, with all of its fields: unset fields are shown,
+/// too, as a hint of their existence.
 pub(super) fn from_message(data: Bytes, message: MessageDescriptor) -> Result<Value, Failure> {
     let name = message.full_name().to_owned();
     DynamicMessage::decode(message, data)

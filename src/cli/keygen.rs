@@ -72,7 +72,7 @@ impl Keygen {
     }
 }
 
-/// Makes a key pair of the usual length in the place of what may be there.
+/// Makes a key pair of the usual length, and replaces existing files.
 pub(super) fn make(private: &Path, public: &Path) -> Result<(), Failure> {
     let (out, public) = (private.to_owned(), Some(public.to_owned()));
     Keygen { out, public, bits: 2048, force: true }.write_pair().map(drop)

@@ -1,4 +1,4 @@
-//! Durations and sizes, as arguments: what is out of bounds is refused before
+//! Durations and sizes, as arguments: values out of bounds are refused before
 //! anything is sent, with the bounds in the message.
 
 use std::time::Duration;
@@ -51,12 +51,12 @@ fn up_to(longest: Duration, text: &str) -> Result<Duration, String> {
     Ok(time)
 }
 
-/// What the clients are told when they are kicked.
+/// The close reason for kicked clients.
 pub(super) fn reason(text: &str) -> Result<String, String> {
     at_most(MAX_REASON, text)
 }
 
-/// What receipts are told apart by.
+/// The id that receipts carry.
 pub(super) fn push_id(text: &str) -> Result<String, String> {
     at_most(MAX_PUSH_ID, text)
 }

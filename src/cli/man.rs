@@ -14,7 +14,7 @@ use super::output::print;
 
 const PROGRAM: &str = "bridgehead";
 
-/// Variables that every command knows, and what they do.
+/// Variables that every command knows, and their meanings.
 const COLOURS: [(&str, &str); 2] = [
     ("NO_COLOR", "If it is set, output has no colours."),
     (

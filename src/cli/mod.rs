@@ -1,10 +1,10 @@
-//! The commands: what `bridgehead …` does.
+//! The commands of `bridgehead …`.
 //!
-//! Each command is a module with its arguments as a struct and a `run`. What
-//! they have in common is how they end: 0, 1 for a failure, 64 for a
-//! command line or a configuration that cannot be used (`EX_USAGE` of
-//! `sysexits.h`), and 130 for a measurement that Ctrl-C has ended early. Results go to standard output, everything else to standard
-//! error.
+//! Each command is a module with its arguments as a struct and a `run`. They share
+//! their exit codes: 0, 1 for a failure, 64 for a command line or a configuration
+//! that cannot be used (`EX_USAGE` of `sysexits.h`), and 130 for a measurement that
+//! Ctrl-C has ended early. Results go to standard output, everything else to
+//! standard error.
 
 mod bench;
 mod call;
@@ -67,7 +67,7 @@ enum Command {
     Man(man::Man),
 }
 
-/// Does what the arguments, the program's name first, ask for.
+/// Runs the command of the arguments, the program's name first.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<_> = arguments.into_iter().collect();
     let outcome = match Cli::try_parse_from(&arguments) {
@@ -101,7 +101,7 @@ impl Command {
     }
 }
 
-/// Prints what clap has to say: help and version are no failures.
+/// Prints clap's message: help and version are no failures.
 fn explain(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     // Nowhere to say so, if even this cannot be printed.
     drop(error.print());

@@ -1,4 +1,4 @@
-//! Results: what goes to standard output; and notes beside them.
+//! Results, on standard output; and notes beside them.
 
 use std::io::{self, Write as _};
 
@@ -40,7 +40,7 @@ pub(super) fn print_with_verdict(text: &str, verdict: Result<(), Failure>) -> Re
     }
 }
 
-/// Prints a line to standard error: what is no result, but good to know.
+/// Prints a line to standard error: a note that is no result, but good to know.
 pub(super) fn note(text: &str) {
     // Nowhere to say so, if even this cannot be printed.
     drop(io::stderr().lock().write_all(format!("{text}\n").as_bytes()));

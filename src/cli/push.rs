@@ -130,7 +130,7 @@ async fn push(
             Format::Text => line(&receipt, &mut columns),
         });
         match printed {
-            // The summary, and what is required, count all receipts.
+            // The summary, and `--require`, count all receipts.
             Err(failure) if failure.is_end_of_reader() => is_read = false,
             printed => printed?,
         }

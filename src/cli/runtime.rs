@@ -1,4 +1,4 @@
-//! What commands run on.
+//! Runtimes of the commands.
 
 use super::failure::Failure;
 

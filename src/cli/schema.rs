@@ -1,4 +1,4 @@
-//! `bridgehead schema`: what belongs in routes.yaml, for editors.
+//! `bridgehead schema`: the schema of routes.yaml, for editors.
 
 use clap::Args;
 

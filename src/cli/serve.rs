@@ -25,7 +25,7 @@ impl Serve {
         diagnose::must_exist(&self.config)?;
         let path = self.config.clone();
         let read = move || config::load(&path, &config::process_environment);
-        // How to log is said in the file: it is read once for that.
+        // The file configures logging: it is read once for that.
         let loaded = read().map_err(|wrong| diagnose::unusable(&wrong))?;
         diagnose::print(&loaded.warnings);
         app::start_log(&loaded.config.log);
@@ -36,7 +36,7 @@ impl Serve {
             let mut signals = Signals::listen().map_err(Failure::failed)?;
             let app = tokio::select! {
                 app = App::start(Box::new(read), Some(self.config), workers) => app,
-                _ = signals.next() => return Ok(()), // nobody is connected yet
+                _ = signals.next() => return Ok(()), // there are no connections yet
             };
             app.map_err(start_failure)?.run(signals.stop()).await;
             Ok(())

@@ -1,4 +1,4 @@
-//! `bridgehead sessions`: who is connected, now and from now on.
+//! `bridgehead sessions`: the logged-in sessions, now and from now on.
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -109,7 +109,7 @@ async fn watch(gateway: &Gateway, target: Target, output: Format) -> Result<(), 
     }
 }
 
-/// An event as columns: when and what, then who.
+/// An event as columns: time and kind, then the session.
 fn event_cells(event: &SessionEvent) -> [String; 8] {
     let session = event.session.clone().unwrap_or_default();
     // A session that was there already is as old as its connection.

@@ -1,4 +1,4 @@
-//! What a client and its gateway agree on for the session's cipher.
+//! The agreement of a client and its gateway on the session's cipher.
 
 use prost::Message as _;
 
@@ -6,7 +6,7 @@ use crate::proto::session::{AfterConnectBody, PushBody, PushEvent, SetCxnParamsR
 use crate::protocol::seed::rsa::WrapError;
 use crate::protocol::seed::{Cipher, PublicKey, cipher};
 
-/// The secrets that a client has told the gateway, from which both derive the
+/// The secrets that a client has sent to the gateway, from which both derive the
 /// session's cipher.
 pub(super) struct Agreement {
     key_secret: String,
@@ -14,7 +14,7 @@ pub(super) struct Agreement {
 }
 
 impl Agreement {
-    /// Makes secrets for a session, and puts them into what the device says.
+    /// Makes secrets for a session, and puts them into the device's setCxnParams.
     pub(super) fn new(device: &mut SetCxnParamsReq, key: &PublicKey) -> Result<Self, WrapError> {
         let secret = || format!("{:032x}", rand::random::<u128>());
         let (key_secret, iv_secret) = (secret(), secret());
@@ -31,8 +31,8 @@ impl Agreement {
     }
 }
 
-/// What the gateway chooses the IV with, where `frame`, the first that comes behind
-/// the greeting, says so. It is never encrypted.
+/// The gateway's secret for the IV, if `frame`, the first behind the greeting,
+/// carries one. Such a frame is never encrypted.
 pub(super) fn server_iv(frame: &[u8]) -> Option<String> {
     let body = PushBody::decode(frame).ok()?;
     let is_that = body.event == PushEvent::AfterConnect as i32;

@@ -1,7 +1,7 @@
 //! An open socket at work: answers find their calls, pushes their reader.
 //!
-//! One task drives both directions, each at its own pace: a socket that takes
-//! no more frames does not keep anybody from reading.
+//! One task drives both directions, each at its own pace: a socket that takes no
+//! more frames does not hold up reading.
 
 use std::collections::HashMap;
 use std::pin::{Pin, pin};
@@ -44,8 +44,8 @@ pub struct Push {
 
 /// A session's pushes, in the order of their coming; ends with the session.
 ///
-/// Whoever holds this must keep reading it: with 1024 pushes waiting, the
-/// socket is not read any more, and calls wait, too.
+/// The owner must keep reading it: with 1024 pushes waiting, the socket is not read
+/// any more, and calls wait, too.
 #[derive(Debug)]
 pub struct Pushes(mpsc::Receiver<Push>);
 
@@ -72,20 +72,20 @@ enum PushReader {
     Call(Arc<dyn Fn(Push) + Send + Sync>),
 }
 
-/// What goes out.
+/// Work for the writing half.
 pub(super) enum Outgoing {
     /// A frame, encrypted where it must be.
     Frame(Bytes),
     /// Not a frame: the socket is not read any more.
     StopReading,
-    /// The last thing that is said.
+    /// The close frame, after which nothing is sent.
     Close,
 }
 
-/// What the session and the task behind it share.
+/// State shared by the session and the task behind it.
 pub(super) struct Connection {
     agreement: Option<Agreement>,
-    /// Set by the first frame that comes: it says who has chosen the IV.
+    /// Set by the first frame to arrive: it shows whether the gateway has chosen the IV.
     cipher: OnceLock<Option<Cipher>>,
     calls: Mutex<Calls>,
     pushes: Mutex<Option<PushReader>>,
@@ -108,7 +108,7 @@ pub(super) struct Waiting<'a> {
 }
 
 impl Connection {
-    /// Starts the task. What is sent into the channel goes out; when all its
+    /// Starts the task. It sends everything that is put into the channel; when all
     /// senders are gone, the socket is closed.
     pub(super) fn start(
         socket: Socket,
@@ -139,7 +139,7 @@ impl Connection {
         Some(Waiting { connection: self, id, answer })
     }
 
-    /// What frames are sealed with; none before the first one has come.
+    /// The cipher of the frames; none before the first one has arrived.
     pub(super) fn cipher(&self) -> Option<&Cipher> {
         self.cipher.get().and_then(Option::as_ref)
     }
@@ -195,7 +195,7 @@ impl Connection {
             .map_err(|error| self.unintelligible("ResponseBody", &error))?;
         let id = answer.req_id.parse().unwrap_or_default();
         if let Some(waiting) = self.calls.lock().waiting.remove(&id) {
-            // Whoever called may have gone meanwhile.
+            // The caller may have gone meanwhile.
             drop(waiting.send(answer));
         }
         Ok(None)
@@ -253,7 +253,7 @@ async fn drive(
                     while matches!(outgoing.recv().await, Some(Outgoing::Frame(_))) {}
                     return connection.end(Closed::ByClient);
                 }
-                // What is under way may still arrive, the gateway's reason among it.
+                // Frames under way may still arrive, among them the gateway's reason.
                 let heard = timeout(CLOSE_WAIT, reading).await;
                 match (written, heard) {
                     (Ok(_), _) => Closed::ByClient,

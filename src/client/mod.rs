@@ -1,13 +1,13 @@
 //! The other end of the wire: a client of the session protocol, over WebSocket.
 //!
-//! [`Session::connect`] opens a session and describes the device, with
-//! encryption if asked; [`Session::login`] names the user; [`Session::call`]
-//! calls methods, any number at once; [`Session::pushes`] is what the gateway
-//! sends by itself. Messages are bytes here: which they are, and how they look
-//! as JSON, is for whoever uses this. Sessions that are lost are not opened
-//! again.
+//! [`Session::connect`] opens a session and describes the device, with encryption
+//! if asked; [`Session::login`] names the user; [`Session::call`] calls methods,
+//! any number at once; [`Session::pushes`] are the messages that the gateway sends
+//! by itself. Messages are bytes here: their types and their form as JSON are the
+//! user's concern. Lost sessions are not opened again.
 //!
-//! [`raw`] is the same without comfort, for load. [`push::connect`] is apart from that: a backend's connection to the Push API.
+//! [`raw`] is the same without comfort, for load. [`push::connect`] is apart from
+//! that: a backend's connection to the Push API.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,4 +1,4 @@
-//! What a session is opened with.
+//! Options for opening a session.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use super::tls::Tls;
 use crate::proto::session::SetCxnParamsReq;
 use crate::protocol::seed::PublicKey;
 
-/// Where to connect, and as what.
+/// Where to connect, and as which device.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// `ws://host:port/path` or `wss://…`.
     pub url: String,
-    /// Headers of the upgrade request, besides those that WebSocket needs.
+    /// Headers of the upgrade request, besides those of WebSocket itself.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// How the gateway's certificate is checked; absent, against the public
     /// web's authorities. Without meaning for `ws://`.
@@ -24,8 +24,8 @@ pub struct Options {
     /// system chooses. One address has ports for some 28,000 connections to the
     /// same place.
     pub source: Option<IpAddr>,
-    /// What setCxnParams says of the device. Absent, it is not sent: the
-    /// session stays as the gateway opened it.
+    /// The device's setCxnParams. Absent, it is not sent: the session stays as the
+    /// gateway opened it.
     pub device: Option<SetCxnParamsReq>,
     /// The gateway's public key: asks for encryption, with secrets made for
     /// this session. Without meaning where there is no `device`.

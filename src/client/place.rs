@@ -1,5 +1,4 @@
-//! From a URL to a byte stream: TCP, with or without TLS. What is spoken over
-//! it is for others.
+//! From a URL to a byte stream: TCP, with or without TLS. The protocol over it is the caller's.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +12,7 @@ use tokio_rustls::rustls::{self, InvalidMessage};
 
 use super::tls::TlsError;
 
-/// What a WebSocket or HTTP/2 may travel over.
+/// A byte stream for WebSocket or HTTP/2.
 pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
@@ -26,17 +25,17 @@ pub enum DialError {
     Url {
         /// The URL as it was given.
         url: String,
-        /// One that could be used.
+        /// A usable URL.
         example: &'static str,
-        /// What is wrong with it.
+        /// Why it cannot be used.
         reason: String,
     },
-    /// Nobody can be reached there.
+    /// No server can be reached there.
     #[error("cannot connect to {address}: {source}")]
     Unreachable {
         /// `host:port`.
         address: String,
-        /// What the operating system says.
+        /// The operating system's error.
         source: io::Error,
     },
     /// The TLS handshake failed.
@@ -44,7 +43,7 @@ pub enum DialError {
     Tls {
         /// `host:port`.
         address: String,
-        /// What went wrong, such as a certificate that is not believed.
+        /// The error, such as a certificate that is not trusted.
         source: io::Error,
     },
     /// TLS cannot even begin.
@@ -60,7 +59,7 @@ pub enum DialError {
         /// Where the gateway says that clients connect, if it is one.
         path: Option<String>,
     },
-    /// Whoever answered speaks HTTP/2 and nothing else, as gRPC servers do.
+    /// The server speaks HTTP/2 and nothing else, as gRPC servers do.
     #[error("{url} is not a WebSocket endpoint: a gRPC server answers")]
     Grpc {
         /// The URL as it was given.
@@ -72,20 +71,20 @@ pub enum DialError {
         /// The URL as it was given.
         url: String,
     },
-    /// Whoever answered does not speak WebSocket.
+    /// The server does not speak WebSocket.
     #[error("the WebSocket handshake with {url} failed: {reason}")]
     WebSocket {
         /// The URL as it was given.
         url: String,
-        /// What went wrong.
+        /// The error.
         reason: String,
     },
-    /// Whoever answered does not speak HTTP/2.
+    /// The server does not speak HTTP/2.
     #[error("the HTTP/2 handshake with {address} failed: {reason}")]
     Http2 {
         /// `host:port`.
         address: String,
-        /// What went wrong.
+        /// The error.
         reason: String,
     },
     /// It took too long.
@@ -105,16 +104,16 @@ pub fn is_plain(error: &io::Error) -> bool {
     matches!(inner, Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)))
 }
 
-/// What a URL must look like.
+/// The form of a URL.
 pub(super) struct Scheme {
     pub(super) plain: &'static str,
     pub(super) secure: &'static str,
-    /// The ports that are meant where the URL names none: plain and secure.
+    /// The default ports: plain and secure.
     pub(super) ports: (u16, u16),
     pub(super) example: &'static str,
 }
 
-/// Where a URL leads.
+/// The destination of a URL.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
     pub(super) uri: Uri,

@@ -1,5 +1,4 @@
-//! The other door of a gateway: a connection to its Push API, as a backend has
-//! one.
+//! A connection to a gateway's Push API, as a backend has one.
 //!
 //! It is dialled here rather than by tonic, so that it is secured as sessions
 //! are, by the same [`Tls`], and fails in the same words. Tonic's own TLS would
@@ -31,8 +30,8 @@ const PUSH_API: Scheme =
 
 /// A gateway that says nothing for this long is asked whether it is there...
 const PING_AFTER: Duration = Duration::from_secs(10);
-/// ... and has this long to say so. Watches last for days, and a gateway whose
-/// machine is gone closes nothing.
+/// ... and has this long to answer. Watches last for days, and a gateway that lost
+/// its machine closes nothing.
 const PONG_WITHIN: Duration = Duration::from_secs(10);
 
 /// Where the Push API is, and how to be let in.
@@ -40,7 +39,7 @@ const PONG_WITHIN: Duration = Duration::from_secs(10);
 pub struct PushOptions {
     /// `http://host:port` or `https://…`.
     pub url: String,
-    /// What proves that one may push.
+    /// The credentials for the Push API.
     pub bearer: Bearer,
     /// How the gateway's certificate is checked; absent, against the public
     /// web's authorities. Without meaning for `http://`.
@@ -95,7 +94,7 @@ pub async fn connect(options: PushOptions) -> Result<PushClient, DialError> {
     let PushOptions { url, bearer, tls, timeout: limit } = options;
     let place = Place::parse(&url, &PUSH_API)?;
     let dial = Arc::new(Dial { place, tls, limit });
-    // Now, so that what goes wrong is told as what it is.
+    // Connects now, so that the caller gets the exact error.
     let first = Arc::new(Mutex::new(Some(dial.stream().await?)));
     let (uri, address) = (dial.place.uri.clone(), dial.place.address());
     let connector = tower::service_fn(move |_: Uri| {
@@ -121,7 +120,7 @@ pub async fn connect(options: PushOptions) -> Result<PushClient, DialError> {
     Ok(PushServiceClient::with_interceptor(channel, bearer))
 }
 
-/// Who is there instead of a Push API, as far as that can be told.
+/// The kind of server there is instead of a Push API, as far as it can be recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stranger {
     /// A gateway's listener for clients.
@@ -132,7 +131,7 @@ pub enum Stranger {
     Http1,
 }
 
-/// Looks who is at the URL of a Push API that does not serve.
+/// Finds out which server is at the URL of a Push API that does not serve.
 ///
 /// # Cancel safety
 ///
@@ -156,7 +155,7 @@ fn plain(address: &Uri) -> Uri {
     Uri::from_parts(parts).unwrap_or_default()
 }
 
-/// What an error comes from in the end: those above it say little.
+/// The innermost source of an error: the errors above it say little.
 pub fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {

@@ -1,5 +1,5 @@
-//! Who is there, when it was not who was expected: one more connection, with a
-//! few bytes that tell. Only after something has failed already.
+//! Recognises a server of an unexpected kind: over one more connection, by a few
+//! bytes of its answer. Only after something has failed already.
 
 use std::time::Duration;
 
@@ -8,26 +8,26 @@ use tokio::time::timeout;
 
 use super::place::Transport;
 
-/// How long somebody has to show who they are.
+/// How long a server has to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// As much of an answer as is looked at.
+/// Bytes of an answer that are looked at, at most.
 const MOST: u64 = 4096;
-/// What the gateway's front page says before the path.
+/// The words before the path on the gateway's front page.
 const FRONT_PAGE: &str = "lients connect at ";
-/// What the admin listener answers.
+/// Part of the admin listener's answer.
 const ADMIN_PAGE: &str = "\r\n\r\nthere are /healthz, /readyz";
 /// The preface of HTTP/2 (RFC 9113, section 3.4), and a SETTINGS frame without any.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
-/// Whether whoever is there speaks HTTP/2 from the first byte, as gRPC servers do.
+/// Whether the server speaks HTTP/2 from the first byte, as gRPC servers do.
 pub(super) async fn speaks_http2(stream: Box<dyn Transport>) -> bool {
     let said = ask(stream, PREFACE, |said| said.len() >= 9).await;
     // The first frame must be one of SETTINGS, of the connection as a whole.
     matches!(said.as_slice(), [_, _, _, 4, _, 0, 0, 0, 0, ..])
 }
 
-/// What there is over HTTP/1.1.
+/// The kind of server, as seen over HTTP/1.1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Page {
     /// No HTTP/1.1.
@@ -56,7 +56,7 @@ pub(super) async fn front_page(stream: Box<dyn Transport>) -> Page {
     }
 }
 
-/// What is answered, until that is enough, the end, or the end of patience.
+/// The answer, until there is enough of it, its end, or the end of patience.
 async fn ask(mut stream: Box<dyn Transport>, with: &[u8], enough: fn(&[u8]) -> bool) -> Vec<u8> {
     let mut said = Vec::new();
     let exchange = async {
@@ -66,7 +66,7 @@ async fn ask(mut stream: Box<dyn Transport>, with: &[u8], enough: fn(&[u8]) -> b
         while !enough(&said) && rest.read_buf(&mut said).await? > 0 {}
         Ok::<_, std::io::Error>(())
     };
-    // Whatever ended it: what was said until then counts.
+    // However it ended, the bytes until then count.
     drop(timeout(PATIENCE, exchange).await);
     said
 }

@@ -1,4 +1,4 @@
-//! A session, as whoever uses the client sees it.
+//! A session, as the user of the client sees it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +42,7 @@ pub enum ConnectError {
     NotAGateway {
         /// The URL as it was given.
         url: String,
-        /// What came instead of the greeting.
+        /// The frame that came instead of the greeting.
         said: String,
     },
     /// The secrets could not be encrypted.
@@ -73,9 +73,9 @@ pub enum CallError {
 /// An answer that is not the response message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// What kind of failure it is.
+    /// The kind of failure.
     pub code: Code,
-    /// What the `CommonResp` says about it.
+    /// The message of the `CommonResp`.
     pub msg: Option<String>,
     /// The serialized `CommonResp`, as it came.
     pub common_resp: Bytes,
@@ -90,7 +90,7 @@ impl Session {
     ///
     /// # Cancel safety
     ///
-    /// The future may be dropped at any time; what was opened is closed.
+    /// The future may be dropped at any time; a connection is then closed.
     pub async fn connect(options: Options) -> Result<Self, ConnectError> {
         let limit = options.timeout;
         timeout(limit, Self::open(options)).await.unwrap_or(Err(ConnectError::Timeout(limit)))
@@ -107,7 +107,7 @@ impl Session {
         let (connection, outgoing) = Connection::start(socket, agreement);
         let session = Self { connection, outgoing, timeout: options.timeout };
         if let Some(device) = device {
-            // Not sealed itself: it is what the other side derives the key from.
+            // Not sealed itself: the other side derives the key from it.
             let exchange = session.exchange(SET_CXN_PARAMS, device.encode_to_vec().into(), None);
             exchange.await.map_err(ConnectError::Device)?;
         }
@@ -154,8 +154,8 @@ impl Session {
         }
     }
 
-    /// What the gateway sends by itself, from now on. Taking it a second time
-    /// ends the first; until it is taken, pushes are dropped.
+    /// The gateway's pushes, from now on. Taking it a second time ends the first;
+    /// until it is taken, pushes are dropped.
     pub fn pushes(&self) -> Pushes {
         self.connection.pushes()
     }

@@ -25,7 +25,7 @@ pub(super) async fn dial(options: &Options) -> Result<Socket, DialError> {
     }
 }
 
-/// Says more of a peer that is no WebSocket, where it shows what else it is.
+/// Says more of a peer that is no WebSocket server, if its kind can be recognised.
 pub(super) async fn recognise(options: &Options, error: DialError) -> DialError {
     let again = async || Some(reach(options).await.ok()?.0);
     match error {

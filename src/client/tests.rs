@@ -1,5 +1,4 @@
-//! The client against a gateway that says what each test wants it to say, on
-//! the envelope's own codec.
+//! The client against a gateway scripted by each test, on the envelope's own codec.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,7 +78,7 @@ impl Peer {
     }
 }
 
-/// Starts a gateway for one session; what it does is up to `behave`.
+/// Starts a gateway for one session, which behaves as `behave` does.
 async fn gateway<F>(behave: impl FnOnce(Peer) -> F + Send + 'static) -> (Options, JoinHandle<()>)
 where
     F: Future<Output = ()> + Send,

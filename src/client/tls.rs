@@ -18,16 +18,16 @@ use tokio_rustls::rustls::{
 
 use crate::pem::{self, PemError, Unfit};
 
-/// Whose certificates are believed, and which is shown if one is asked for.
+/// The trusted authorities, and the certificate that is shown if one is asked for.
 /// Made once for any number of connections.
 #[derive(Debug, Clone)]
 pub struct Tls(Arc<ClientConfig>);
 
-/// Authorities that nothing can be checked against, or a certificate that
-/// cannot be shown. No error repeats what is in a file.
+/// Authorities that nothing can be checked against, or a certificate that cannot be
+/// shown. No error repeats the contents of a file.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// PEM of authorities that does not hold what it should.
+    /// Unusable PEM of authorities.
     #[error("{0}")]
     Authorities(PemError),
     /// A certificate that cannot be an authority's.
@@ -48,19 +48,19 @@ pub enum TlsError {
 }
 
 impl Tls {
-    /// Believes the public web's authorities, as Mozilla lists them.
+    /// Trusts the public web's authorities, as Mozilla lists them.
     pub fn public() -> Result<Self, TlsError> {
         let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
         Self::trusting(roots)
     }
 
-    /// Believes the authorities in a PEM file, and no others.
+    /// Trusts the authorities in a PEM file, and no others.
     pub fn with_authorities(file: &[u8]) -> Result<Self, TlsError> {
         let certificates = pem::certificates(file).map_err(TlsError::Authorities)?;
         Self::trusting(pem::authorities(certificates).map_err(TlsError::BadAuthority)?)
     }
 
-    /// Believes everybody: who listens in between may read and change anything.
+    /// Trusts every certificate: an attacker on the network may read and change anything.
     pub fn insecure() -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -113,7 +113,7 @@ impl Tls {
     }
 }
 
-/// Takes any certificate for anybody's, but still asks for proof of its key.
+/// Accepts any certificate for any name, but still asks for proof of its key.
 #[derive(Debug)]
 struct Credulous(Arc<CryptoProvider>);
 

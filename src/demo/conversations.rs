@@ -1,5 +1,4 @@
-//! Who hears what is said: messages become pushes to the members of their
-//! conversations.
+//! Recipients: messages become pushes to the members of their conversations.
 
 use std::collections::BTreeSet;
 
@@ -41,8 +40,8 @@ pub(super) fn pushes(
     conversations.into_iter().map(push).collect()
 }
 
-/// A conversation whose id is names joined by colons is of these users and the
-/// sender; any other is a room of everybody who is logged in.
+/// If a conversation's id is a list of names joined by colons, its members are
+/// these users and the sender; any other is a room of all logged-in users.
 fn members(conversation: &str, sender: &str) -> Target {
     if !conversation.contains(':') {
         return Target { everyone: true, ..Target::default() };

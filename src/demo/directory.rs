@@ -1,10 +1,10 @@
-//! Who there is.
+//! The demo's users.
 
 use std::collections::BTreeSet;
 
 use parking_lot::Mutex;
 
-/// Users that are there from the beginning, so that nobody is without friends.
+/// Users that exist from the beginning, so that every user has friends.
 const RESIDENTS: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
 
 /// The users that have ever logged in.

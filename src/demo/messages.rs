@@ -1,4 +1,4 @@
-//! What is said.
+//! The demo's messages.
 
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -15,9 +15,9 @@ pub(super) struct Messages {
 }
 
 impl Messages {
-    /// Fills in what only the service knows: who sent a message, its id, when
-    /// it came (milliseconds since 1970) and its number in the conversation,
-    /// from 1 without gaps. What a client put there is replaced.
+    /// Fills in the fields that only the service knows: a message's sender, its id,
+    /// its time of arrival (milliseconds since 1970) and its number in the
+    /// conversation, from 1 without gaps. A client's values there are replaced.
     pub(super) fn accept(&self, sender: &str, messages: Vec<MsgData>) -> Vec<MsgData> {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let mut last = self.last.lock();

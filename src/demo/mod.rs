@@ -1,11 +1,11 @@
 //! The demo services: users, friends and messages, all in memory.
 //!
-//! They are ordinary gRPC services that know nothing of WebSockets, and stand
-//! for those that a team already has. Like those they learn who is calling from
-//! the `commonReq` of the request, and say how it went in the `commonResp` of
-//! the response. What they need the gateway for is to reach the members of a
-//! conversation: that goes through its Push API, as any service does it.
-//! Everything is forgotten when the process ends.
+//! They are ordinary gRPC services that know nothing of WebSockets, and stand for
+//! those that a team already has. Like those they read the caller from the
+//! `commonReq` of the request, and report the outcome in the `commonResp` of the
+//! response. They need the gateway only to reach the members of a conversation:
+//! that goes through its Push API, as any service does it. Everything is forgotten
+//! when the process ends.
 
 mod conversations;
 mod directory;
@@ -39,7 +39,7 @@ pub enum ServeError {
 }
 
 /// Serves the demo services, with reflection (v1 and v1alpha) and health, until
-/// `shutdown`; then finishes what is in flight. Messages are pushed through
+/// `shutdown`; then finishes the calls in flight. Messages are pushed through
 /// `push_api`; answers do not wait for that.
 ///
 /// # Cancel safety

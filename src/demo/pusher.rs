@@ -33,8 +33,8 @@ pub(super) struct Pusher {
 }
 
 impl PushApi {
-    /// Says where it is: plain HTTP/2, without tokens. Only the first word
-    /// counts. Must be called in a tokio runtime.
+    /// Sets its address: plain HTTP/2, without tokens. Only the first call counts.
+    /// Must be called in a tokio runtime.
     pub fn is_at(&self, address: SocketAddr) {
         let Ok(endpoint) = Endpoint::from_shared(format!("http://{address}")) else { return };
         let channel = endpoint.connect_timeout(LIMIT).connect_lazy();
@@ -75,7 +75,7 @@ impl Pusher {
         pusher
     }
 
-    /// A pusher, and what it is given.
+    /// A pusher, and the receiver of its pushes.
     pub(super) fn queue() -> (Self, mpsc::Receiver<PushRequest>) {
         let (queue, queued) = mpsc::channel(QUEUE);
         (Self { queue, has_overflowed: Arc::default() }, queued)

@@ -26,7 +26,7 @@ pub(super) struct Demo {
 }
 
 impl Demo {
-    /// Knows nobody yet.
+    /// Without users yet.
     pub(super) fn new(pusher: Pusher) -> Self {
         Self { directory: Arc::default(), messages: Arc::default(), pusher }
     }
@@ -101,7 +101,7 @@ impl MsgService for Demo {
     }
 }
 
-/// The user that the gateway says is calling.
+/// The caller, as the gateway names it.
 fn caller(common_req: Option<CommonReq>) -> Option<String> {
     common_req.map(|common| common.user_id).filter(|user| !user.is_empty())
 }
@@ -133,7 +133,7 @@ mod tests {
     use crate::proto::demo::MsgData;
     use crate::proto::push::PushRequest;
 
-    /// The services, and what they push.
+    /// The services, and their pushes.
     fn demo() -> (Demo, mpsc::Receiver<PushRequest>) {
         let (pusher, queue) = Pusher::queue();
         (Demo::new(pusher), queue)

@@ -107,7 +107,7 @@ fn a_reader_that_leaves_early_is_no_failure() {
     ] {
         assert_eq!(lines(command, 0), silent, "{command:?}");
     }
-    // What a command has found out counts all the same.
+    // A command's result counts all the same.
     std::fs::write(demo.folder.path().join("routes.yaml"), "x: 1\n").unwrap();
     assert_eq!(lines(&["check", "-o", "json"], 0).0, Some(64));
     let required = ["push", "--user", "nobody", "--text", "x", "--require"];

@@ -10,7 +10,7 @@ use crate::support::{BRIDGEHEAD, Demo, assert_fails, json};
 fn the_demos_hints_work_when_they_are_pasted() {
     let demo = Demo::start();
     assert!(demo.hints.iter().any(|hint| hint.contains("--encrypt")), "{:?}", demo.hints);
-    // Those that listen do not end.
+    // Commands that listen do not end.
     for hint in demo.hints.iter().filter(|hint| hint.contains(" call /v1/")) {
         let output =
             Command::new("sh").args(["-c", hint]).current_dir(demo.folder.path()).output().unwrap();

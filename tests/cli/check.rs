@@ -37,7 +37,7 @@ fn check(folder: &Path, config: &[u8], more: &[&str]) -> Output {
     bridgehead(&[&["check"], more].concat(), folder).output().unwrap()
 }
 
-/// Texts with one mistake each, and a part of what is said of it.
+/// Texts with one mistake each, and a part of its message.
 #[allow(clippy::too_many_lines, reason = "a table")]
 fn mistakes() -> Vec<(String, &'static str)> {
     let mut all = Vec::new();
@@ -217,7 +217,7 @@ fn what_was_asked_and_failed_is_1_and_a_wrong_file_is_64() {
     text(&check(folder.path(), away.as_bytes(), &["--offline"]));
 }
 
-/// Every port here is open, and what listens is a gRPC server only at one of them.
+/// Every port here is open, but only one is a gRPC server's.
 #[test]
 fn an_address_where_something_else_answers_is_named_as_such() {
     let demo = Demo::start();

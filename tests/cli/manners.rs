@@ -1,4 +1,4 @@
-//! How commands say what went wrong, and how they end.
+//! How commands report errors, and how they end.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;

@@ -111,7 +111,7 @@ fn what_cannot_be_pushed_exits_with_64_before_anything_is_sent() {
         (&["--user", "a", "--text", "x", "--event", "3"], "the IV of a session with event 3"),
         (&["--user", "a", "--text", "x", "--push-id", &"x".repeat(257)], "it has 257 bytes"),
     ] {
-        // Nobody listens there: to be told so would be another exit code.
+        // There is no listener there: a failure to connect would be another exit code.
         let url = ["--push-url", "http://127.0.0.1:1"];
         let url = if arguments.contains(&"--push-url") { &[][..] } else { &url };
         let output = bridgehead(&[&["push"], url, arguments].concat(), folder.path());

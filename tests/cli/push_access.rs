@@ -1,5 +1,5 @@
-//! What keeps the commands of the Push API out, and what they say then: nobody
-//! listens, tokens, certificates, and servers of another kind.
+//! Obstacles to the commands of the Push API, and their messages then: no listener,
+//! tokens, certificates, and servers of another kind.
 
 use std::io::BufRead as _;
 use std::path::Path;
@@ -19,8 +19,8 @@ struct Gateway {
 }
 
 impl Gateway {
-    /// Starts one with these keys of the `push` section; what they name must be
-    /// in the folder.
+    /// Starts one with these keys of the `push` section; files that they name must
+    /// be in the folder.
     fn start(folder: TempDir, push: &str) -> Self {
         let config = format!(
             "edge: {{ listen: 127.0.0.1:0 }}\nauth: {{ none: {{}} }}\nupstreams: {{}}\n\

@@ -1,4 +1,4 @@
-//! Running commands: a demo, whatever talks to it, and what they print.
+//! Running commands: a demo, its clients, and their output.
 
 use std::io::{BufRead, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 pub(crate) const BRIDGEHEAD: &str = env!("CARGO_BIN_EXE_bridgehead");
 
-/// A command that goes on until it is told to stop.
+/// A command that goes on until it is stopped.
 pub(crate) struct Running {
     process: Child,
     pub(crate) out: BufReader<ChildStdout>,
@@ -43,7 +43,7 @@ impl Running {
         assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
     }
 
-    /// Waits for the end: the exit code, and what else was said on standard error.
+    /// Waits for the end: the exit code, and the rest of standard error.
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let mut error = String::new();
         self.err.read_to_string(&mut error).unwrap();
@@ -117,7 +117,7 @@ impl Demo {
         self.run(&[&["call"], arguments].concat())
     }
 
-    /// A client that prints what it is pushed, once it is logged in.
+    /// A client that prints its pushes, once it is logged in.
     pub(crate) fn listen(&self, user: &str, more: &[&str]) -> Running {
         let arguments = ["call", "/v1/conn/keepAlive", "--listen", "--user", user];
         let mut listener = Running::start(&mut self.command(&[&arguments, more].concat()));
@@ -126,11 +126,11 @@ impl Demo {
     }
 }
 
-/// Takes what a process says on standard error, lest it waits for that.
+/// Drains a process's standard error, lest the process blocks on it.
 pub(crate) fn drain(process: &mut Running) {
     let (read, write) = std::io::pipe().unwrap();
     drop(write);
-    // What is left to read here is nothing.
+    // Nothing is left to read here.
     let nothing = ChildStderr::from(std::os::fd::OwnedFd::from(read));
     let mut log = std::mem::replace(&mut process.err, BufReader::new(nothing));
     std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
@@ -158,7 +158,7 @@ pub(crate) fn json(output: &Output) -> Value {
     serde_json::from_str(&text(output)).unwrap()
 }
 
-/// What a command that did not fail has printed.
+/// The output of a command that did not fail.
 #[track_caller]
 pub(crate) fn text(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(0), "{}", error(output));

@@ -1,8 +1,8 @@
-//! The floor under everything over WebSocket: a server on the gateway's own
-//! stack that answers every request at once, by itself, with as many bytes as
-//! the service would. It knows so much of the session protocol that the same
-//! generator can load it as loads the gateway: no routes, no identity, no
-//! encryption, nobody behind it.
+//! The floor under everything over WebSocket: a server on the gateway's own stack
+//! that answers every request at once, by itself, with as many bytes as the service
+//! would. It knows so much of the session protocol that the same generator can load
+//! it as loads the gateway: no routes, no identity, no encryption, no service
+//! behind it.
 
 use bridgehead::proto::session::{PushBody, PushEvent, RequestBody, ResponseBody};
 use bytes::Bytes;
@@ -28,7 +28,7 @@ pub(super) fn run() -> Result<(), Failure> {
         let accept = async {
             while let Some(Ok(stream)) = incoming.next().await {
                 tokio::task::spawn_local(async {
-                    // Those that load it come and go.
+                    // Load generators come and go.
                     let _ended = answer_all(stream).await;
                 });
             }
@@ -37,8 +37,8 @@ pub(super) fn run() -> Result<(), Failure> {
     })
 }
 
-/// Answers until the other side has enough; what arrives together is answered
-/// together.
+/// Answers until the other side has enough; requests that arrive together are
+/// answered together.
 async fn answer_all(stream: TcpStream) -> Result<(), Error> {
     let config = WebSocketConfig::default().read_buffer_size(BUFFER).write_buffer_size(16 * BUFFER);
     let mut socket = accept_async_with_config(stream, Some(config)).await?;

@@ -1,6 +1,6 @@
 //! The yardstick: a tonic client that calls the service itself, from one
-//! single-threaded runtime, so many calls at a time. What it spends a call is
-//! what everything else is a multiple of.
+//! single-threaded runtime, so many calls at a time. Its CPU time for a call is the
+//! unit of all other figures.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -24,10 +24,10 @@ use crate::figures::number;
 
 const METHOD: &str = "/pb.relationService/GetFriendList";
 
-/// The longest latency that is told from longer ones: a minute, in nanoseconds.
+/// The upper bound of recorded latencies: a minute, in nanoseconds.
 const MOST: u64 = 60_000_000_000;
 
-/// What a run came to.
+/// The results of a run.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Measured {
     pub(crate) calls: u64,
@@ -37,7 +37,7 @@ pub(crate) struct Measured {
     pub(crate) p99_us: f64,
 }
 
-/// What the calls of a run share.
+/// State shared by the calls of a run.
 struct Run {
     message: Arc<GetFriendListReq>,
     is_measured: Cell<bool>,
@@ -128,8 +128,8 @@ async fn call_on_and_on(run: Rc<Run>, channel: Channel) -> Status {
     }
 }
 
-/// Encodes and decodes with prost, as generated clients do. The request is
-/// shared: what it takes to build one is not the call's.
+/// Encodes and decodes with prost, as generated clients do. The request is shared:
+/// building one is no cost of the call.
 struct SharedCodec;
 
 impl Codec for SharedCodec {

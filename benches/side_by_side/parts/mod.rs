@@ -71,7 +71,7 @@ fn argument<T: std::str::FromStr>(
     value.context(format!("argument {} should be {what}", nth + 1))
 }
 
-/// Says something to the table.
+/// Prints a line of JSON for the table.
 fn say(what: &impl Serialize) -> Result<(), Failure> {
     let line = serde_json::to_string(what).context("cannot write JSON")?;
     println!("{line}");
@@ -95,6 +95,6 @@ fn runtime() -> Result<Runtime, Failure> {
 fn allow_descriptors() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    // Where this fails, what needs more will say so.
+    // Where this fails, the part that needs more will fail with an error.
     let _tried = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }

@@ -16,14 +16,14 @@ use tonic::{Request, Response, Status};
 use super::{say, spread};
 use crate::failure::Failure;
 
-/// The first request that came: what the gateway makes of a client's.
+/// The first request that came: a client's, as the gateway passes it on.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Seen {
     /// The message, in hexadecimal.
     pub(crate) request: String,
 }
 
-/// An id in an answer: 18 bytes with what is before it.
+/// An id in an answer: 18 bytes with its tag and length.
 const ID: &str = "bench-friend-000";
 
 #[derive(Clone, Copy)]
@@ -40,7 +40,7 @@ pub(super) fn run() -> Result<(), Failure> {
     })
 }
 
-/// Tells the table of the first request.
+/// Reports the first request to the table.
 fn note(request: &GetFriendListReq) {
     static TOLD: OnceLock<()> = OnceLock::new();
     TOLD.get_or_init(|| {
@@ -68,7 +68,7 @@ impl RelationService for Service {
 
 #[tonic::async_trait]
 impl MsgService for Service {
-    /// Takes anything: what large requests are sent to.
+    /// Takes anything: the method for large requests.
     async fn send_msg_list_async(
         &self,
         _: Request<SendMsgListReq>,

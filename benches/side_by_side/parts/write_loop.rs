@@ -14,7 +14,7 @@ use super::{Ready, argument, say};
 use crate::counters;
 use crate::failure::{Context as _, Failure};
 
-/// What some rounds came to.
+/// The results of some rounds.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Written {
     pub(crate) writes: u64,

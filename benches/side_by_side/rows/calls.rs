@@ -1,4 +1,4 @@
-//! What a request costs through the gateway, as a multiple of a direct call.
+//! The cost of a request through the gateway, as a multiple of a direct call.
 
 use super::{Bench, Series, ratios};
 use crate::document::Group;
@@ -12,7 +12,7 @@ use crate::table::{Row, Target};
 #[derive(Default)]
 struct Measured {
     direct: Series,
-    /// The mean of the two direct runs around what is compared with it.
+    /// The mean of the two direct runs around the runs that are compared with it.
     yardstick: Vec<f64>,
     yardstick_rate: Vec<f64>,
     yardstick_of_many: Vec<f64>,
@@ -42,7 +42,7 @@ pub(super) fn measure(bench: &mut Bench) -> Result<Group, Failure> {
 }
 
 impl Measured {
-    /// The yardstick before, between and after all that is compared with it.
+    /// The yardstick before, between and after the runs that are compared with it.
     fn round(
         &mut self,
         bench: &mut Bench,

@@ -1,4 +1,4 @@
-//! A gateway that may use one core and one that may use two.
+//! A gateway with one core, and one with two.
 
 use super::{Bench, Series, ratios};
 use crate::document::Group;

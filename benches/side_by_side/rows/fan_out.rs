@@ -71,7 +71,7 @@ pub(super) fn measure(bench: &mut Bench) -> Result<Group, Failure> {
     let drain = parts::serve(&["drain", &address.to_string(), &sessions.to_string()])?;
 
     let backend = Backend::connect(&gateway, sessions)?;
-    // What is loaded and kept once is no session's.
+    // Memory that is loaded once and kept is no session's.
     backend.push(&Pushed { user_ids: vec!["crowd-0".to_owned()], ..Pushed::default() }, 1)?;
     let idle = counters::resident(gateway.pid())?;
     let mut measured = Measured::default();
@@ -190,8 +190,8 @@ fn data() -> Bytes {
     Bytes::from_static(&[b'.'; SIZE])
 }
 
-/// Waits until all sessions are there, without asking the gateway, whose
-/// memory is at stake: each has a file descriptor.
+/// Waits until all sessions are there, by their file descriptors: a question to the
+/// gateway would change its memory, which is measured.
 fn wait_for(gateway: &Gateway, crowd: &mut Process, sessions: u64) -> Result<(), Failure> {
     let deadline = Instant::now() + PATIENCE;
     while (counters::descriptors(gateway.pid())? as u64) < sessions {

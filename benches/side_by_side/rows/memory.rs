@@ -1,4 +1,4 @@
-//! What idle sessions take: plain, with AES, behind TLS.
+//! Memory of idle sessions: plain, with AES, behind TLS.
 
 use super::Bench;
 use crate::document::Group;
@@ -8,7 +8,7 @@ use crate::gateway::Setup;
 use crate::load::{Crowd, Opened};
 use crate::table::{Row, Target};
 
-/// A way to connect, and what its sessions may take.
+/// A way to connect, and the memory that its sessions may take.
 struct Kind {
     name: &'static str,
     encrypt: bool,

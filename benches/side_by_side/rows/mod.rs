@@ -1,4 +1,4 @@
-//! The groups of rows, each with what it needs running while it is measured.
+//! The groups of rows, each with the processes that it needs while it is measured.
 
 mod calls;
 mod connections;
@@ -23,7 +23,7 @@ use crate::parts::{self, DirectMeasured, Seen};
 use crate::plan::Plan;
 use crate::processes::Process;
 
-/// A group's name, as `BENCH_ROWS` has it, its title, and what measures it.
+/// A group's name, as `BENCH_ROWS` has it, its title, and its measuring function.
 type Measure = fn(&mut Bench) -> Result<Group, Failure>;
 
 const GROUPS: [(&str, &str, Measure); 7] = [
@@ -138,8 +138,8 @@ impl Bench {
         Ok(called)
     }
 
-    /// A rate that is easy for the gateway: a third of what it carries on
-    /// this machine with 64 connections.
+    /// A rate that is easy for the gateway: a third of its maximum on this machine
+    /// with 64 connections.
     fn easy_rate(&mut self, gateway: &Gateway) -> Result<f64, Failure> {
         let all = self.call(&self.calls(gateway, 64, 1))?;
         Ok((all.requests_per_second / 3.0).max(100.0).round())
@@ -157,7 +157,7 @@ impl Gateway {
     }
 }
 
-/// Calls and what they came to, in a line.
+/// Calls and their results, in a line.
 fn tell(calls: &Calls<'_>, called: &Called) -> String {
     let Calls { connections, in_flight, .. } = calls;
     let encrypted = if calls.encrypt { ", AES" } else { "" };
@@ -172,7 +172,7 @@ fn tell(calls: &Calls<'_>, called: &Called) -> String {
     )
 }
 
-/// Samples of a load: what stands behind the ratios.
+/// Samples of a load: the figures behind the ratios.
 #[derive(Default)]
 struct Series {
     cpu: Vec<f64>,

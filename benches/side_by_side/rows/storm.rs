@@ -59,7 +59,7 @@ impl Measured {
         let called: Called = calling.report(during.measure + Duration::from_secs(60))?;
         eprintln!("  meanwhile {}", tell(&during, &called));
 
-        // What the calls take has its price, known from before.
+        // The price of the calls is known from before.
         let calls_a_handshake = called.requests_per_second / opened.handshakes_per_second;
         let of_calls = calls_a_handshake * before.gateway.cpu_us_per_request;
         self.with_calls.push(1e6 / (opened.gateway.cpu_us_per_handshake - of_calls));

@@ -1,5 +1,5 @@
-//! What has come to the clients: every push to every session once and in
-//! order, and when.
+//! Arrivals at the clients: whether every push has come to every session once and
+//! in order, and when.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -19,9 +19,9 @@ pub(super) const HEADER: usize = 12;
 /// Histograms that are filled at the same time.
 const SHARDS: usize = 8;
 
-/// Gathers what comes to all sessions.
+/// Gathers the pushes that arrive at all sessions.
 pub(super) struct Arrivals {
-    /// Tells the pushes of this run from any others.
+    /// Distinguishes the pushes of this run from any others.
     run: u64,
     /// Sessions that are waited for: the first ones.
     readers: u32,
@@ -42,7 +42,7 @@ struct Round {
     arrived: AtomicU32,
 }
 
-/// What one session has seen.
+/// The pushes that one session has got.
 #[derive(Default)]
 struct Seen {
     rounds: Bits,
@@ -51,7 +51,7 @@ struct Seen {
     out_of_order: u64,
 }
 
-/// What was wrong.
+/// Faults of the deliveries.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Faults {
     pub(super) lost: u64,
@@ -106,7 +106,7 @@ impl Arrivals {
         data.into()
     }
 
-    /// A push has come to a session. Those of others are none of its business.
+    /// A push has come to a session. Pushes of other runs are ignored.
     pub(super) fn note(&self, session: usize, push: &Push) {
         let now = self.now();
         let Some(nth) = self.round_of(push) else { return };
@@ -141,8 +141,8 @@ impl Arrivals {
         Duration::from_nanos(last.saturating_sub(round.pushed.load(Ordering::Relaxed)))
     }
 
-    /// How many frames have arrived, what was wrong with those of the first
-    /// `rounds`, and the latencies of all, in nanoseconds.
+    /// How many frames have arrived, the faults in the first `rounds`, and the
+    /// latencies of all, in nanoseconds.
     pub(super) fn outcome(&self, rounds: usize) -> (u64, Faults, Histogram<u64>) {
         let mut latencies = histogram();
         for shard in &self.latencies {
@@ -180,7 +180,7 @@ impl Seen {
             self.duplicated += 1;
             return false;
         }
-        // What is left out and never comes is lost, and not out of order.
+        // A push that is skipped and never comes is lost, and not out of order.
         self.out_of_order += u64::from(round < self.next);
         self.next = self.next.max(round + 1);
         true

@@ -1,4 +1,4 @@
-//! The clients that a run is made of: where they connect to, and as whom.
+//! The clients of a run: their gateway and their users.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -72,7 +72,7 @@ impl ClientArgs {
             let key = PublicKey::from_pem(file(path)?).map_err(|error| unusable(path, &error))?;
             options.encrypt = Some(Arc::new(key));
         }
-        // Made once for all, and each as if it had never been here.
+        // Made once for all; without resumption, so that each is like a new client.
         let tls = if self.insecure { Tls::insecure() } else { Tls::public() };
         options.tls = Some(tls.map_err(Failure::failed)?.without_resumption());
         let users = Users { prefix: self.user_prefix, count: count as usize };
@@ -99,7 +99,7 @@ impl Clients {
         opened.map_err(|error| explain::connecting(error).of(&of_session(nth)))
     }
 
-    /// Names its user.
+    /// Logs in.
     pub(super) async fn log_in(&self, nth: usize, session: &Session) -> Result<(), Failure> {
         let outcome = session.login(&self.users.name(nth), &self.token).await;
         outcome.map_err(|error| explain::login(&error).of(&of_session(nth)))

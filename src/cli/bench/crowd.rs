@@ -36,14 +36,14 @@ pub(super) struct CrowdArgs {
     clients: ClientArgs,
 }
 
-/// What is needed to open the sessions.
+/// The means to open the sessions.
 #[derive(Debug)]
 pub(super) struct Plan {
     clients: Clients,
     readers: usize,
 }
 
-/// Open sessions. Those that read come first, then the stalled ones.
+/// Open sessions. The readers come first, then the stalled ones.
 pub(super) struct Crowd {
     sessions: Vec<Session>,
     readers: usize,
@@ -81,8 +81,7 @@ impl Plan {
         self.clients.are_encrypted()
     }
 
-    /// Opens the sessions and logs them in. What is pushed to them goes to
-    /// `arrivals` from then on.
+    /// Opens the sessions and logs them in. Their pushes go to `arrivals` from then on.
     pub(super) async fn open(
         self,
         arrivals: &Arc<Arrivals>,
@@ -108,8 +107,8 @@ impl Plan {
 
 impl Crowd {
     /// Makes a call on every session that reads. Its answer comes behind all
-    /// that was pushed before, so that nothing is under way after that. Returns
-    /// why the calls failed that did.
+    /// earlier pushes, so that no push is under way after that. Returns the errors
+    /// of the calls.
     pub(super) async fn settle(&self) -> Vec<CallError> {
         let readers = self.sessions.iter().take(self.readers);
         let calls = readers.map(|session| session.call(KEEP_ALIVE, bytes::Bytes::new()));

@@ -84,7 +84,7 @@ pub(super) fn grouped(count: u64) -> String {
     text
 }
 
-/// The same, of what is not a whole number.
+/// The same, of numbers that are not whole.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -1,4 +1,4 @@
-//! Ctrl-C during a run: what there is so far is printed.
+//! Ctrl-C during a run: the results so far are printed.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use crate::cli::failure::{Failure, INTERRUPTED};
 use crate::cli::output::note;
 
-/// Whether somebody has had enough. A second Ctrl-C ends the process at once.
+/// Whether Ctrl-C was pressed. A second Ctrl-C ends the process at once.
 #[derive(Clone)]
 pub(super) struct Interrupt(watch::Receiver<bool>);
 
@@ -37,7 +37,7 @@ impl Interrupt {
         }
     }
 
-    /// Does something of which a part is worth nothing.
+    /// Runs a future whose partial result is worth nothing.
     pub(super) async fn or<T>(
         &self,
         work: impl Future<Output = Result<T, Failure>>,
@@ -48,7 +48,7 @@ impl Interrupt {
         }
     }
 
-    /// What a run ends with that has printed its report.
+    /// The end of a run that has printed its report.
     pub(super) fn verdict(&self, of_report: Result<(), Failure>) -> Result<(), Failure> {
         of_report?;
         if self.has_come() { Err(Failure::interrupted("")) } else { Ok(()) }

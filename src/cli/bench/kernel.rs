@@ -5,16 +5,16 @@ use std::fs;
 /// Of the whole machine, in bytes, at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Kernel {
-    /// `Slab` of `/proc/meminfo`: sockets, files, inodes and what epoll keeps,
-    /// and everything else that the kernel allocates in small pieces.
+    /// `Slab` of `/proc/meminfo`: sockets, files, inodes, the state of epoll, and
+    /// everything else that the kernel allocates in small pieces.
     slab: u64,
-    /// What `/proc/net/sockstat` calls `mem`: pages that are set aside for data
-    /// in the buffers of TCP sockets.
+    /// `mem` of `/proc/net/sockstat`: pages that are set aside for data in the
+    /// buffers of TCP sockets.
     buffers: u64,
 }
 
 impl Kernel {
-    /// `None` where the kernel does not tell.
+    /// `None` where the kernel does not report it.
     pub(super) fn sample() -> Option<Self> {
         let read = |path| fs::read_to_string(path).ok();
         let pages = pages(&read("/proc/net/sockstat")?)?;

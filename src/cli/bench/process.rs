@@ -1,5 +1,5 @@
-//! What the gateway's process has taken, as Linux counts it in /proc; and what
-//! this one has.
+//! CPU time and memory of the gateway's process, as Linux counts them in /proc, and
+//! the CPU time of this one.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::figures::ratio;
 use crate::cli::failure::Failure;
 
-/// What the two ways of counting CPU time may differ by, since the coarser one
+/// By how much the two ways of counting CPU time may differ, since the coarser one
 /// counts ticks of 10 ms, mostly, and user space and kernel apart.
 const ROUNDING: Duration = Duration::from_millis(40);
 
@@ -19,7 +19,7 @@ const ROUNDING: Duration = Duration::from_millis(40);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Process(u32);
 
-/// What it has taken until a moment.
+/// CPU time and memory until a moment.
 #[derive(Debug, Clone)]
 pub(super) struct Sample {
     /// CPU time of all threads that there ever were, in user space and in the
@@ -40,7 +40,7 @@ pub(super) struct Memory {
 }
 
 impl Process {
-    /// A process that is there.
+    /// Finds a running process.
     pub(super) fn find(pid: u32) -> Result<Self, Failure> {
         let process = Self(pid);
         process.sample().map(|_| process).map_err(|_| {
@@ -68,7 +68,7 @@ impl Process {
             .ok_or_else(|| Failure::failed(format!("the gateway's process is gone ({path})")))
     }
 
-    /// The CPU time of each thread. Those that cannot be read are left out.
+    /// The CPU time of each thread. Unreadable ones are left out.
     fn threads(self) -> BTreeMap<u32, u64> {
         let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.0)) else {
             return BTreeMap::new();
@@ -84,8 +84,8 @@ impl Process {
 
 impl Sample {
     /// CPU time that was taken since an earlier sample: to the nanosecond, but
-    /// for threads that have ended meanwhile. If those took much, it is told in
-    /// ticks.
+    /// without threads that have ended meanwhile. If those took much, it is counted
+    /// in ticks.
     pub(super) fn cpu_since(&self, earlier: &Self) -> Duration {
         let ticks = self.ticks.saturating_sub(earlier.ticks);
         let thread = |(id, nanos): (&u32, &u64)| {

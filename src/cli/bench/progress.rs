@@ -1,4 +1,4 @@
-//! Progress, where somebody sees it.
+//! Progress bars at a terminal.
 
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
@@ -104,7 +104,7 @@ pub(super) fn waiting(what: &'static str, wait: Duration) -> Moving {
 fn moving(bar: ProgressBar, mut step: impl FnMut(&ProgressBar) + Send + 'static) -> Moving {
     let moved = bar.clone();
     let task = tokio::spawn(async move {
-        // Nobody would see it, and it would cost something.
+        // A hidden bar would cost something for nothing.
         while !moved.is_hidden() {
             step(&moved);
             tokio::time::sleep(PERIOD).await;

@@ -1,5 +1,5 @@
-//! `bridgehead bench push`: opens many sessions, pushes to all of them round
-//! after round, and checks and times what comes.
+//! `bridgehead bench push`: opens many sessions, pushes to all of them round after
+//! round, and checks and times the deliveries.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -77,14 +77,14 @@ pub(super) struct Push {
     connection: Connection,
 }
 
-/// What is to be done, once there are sessions.
+/// The work to do, once there are sessions.
 struct Course {
     rounds: usize,
     size: usize,
     /// How long a round may take.
     patience: Duration,
     everyone: bool,
-    /// What receipts should say.
+    /// The expected outcome of receipts.
     wanted: Outcome,
     /// All but the target, the data and the id.
     request: PushRequest,
@@ -192,8 +192,8 @@ impl Course {
     }
 }
 
-/// Refuses to push to people who have the same names by accident, such as the
-/// sessions of another run.
+/// Refuses to push to users of the same names that are logged in already, such as
+/// the sessions of another run.
 async fn must_be_nobody(gateway: &Gateway, target: Target) -> Result<(), Failure> {
     let request = ListSessionsRequest { target: Some(target) };
     let mut sessions = gateway.answer(gateway.client.clone().list_sessions(request)).await?;

@@ -1,5 +1,4 @@
-//! What the Push API says has become of every push: one receipt for each
-//! session, and when.
+//! Receipts of the Push API: one for each push and session, and when it came.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,14 +15,14 @@ use crate::proto::push::push_receipt::Outcome;
 pub(super) struct Receipts {
     users: Users,
     readers: usize,
-    /// What a receipt should say.
+    /// The expected outcome of a receipt.
     wanted: Outcome,
     rounds: Vec<Round>,
     /// Of sessions that read, in nanoseconds.
     pub(super) latencies: Histogram<u64>,
     /// Of sessions that read.
     pub(super) outcomes: Outcomes,
-    /// Of those that do not.
+    /// Of stalled sessions.
     pub(super) stalled: Outcomes,
     /// Of sessions that are not of this run.
     pub(super) others: u64,
@@ -98,18 +97,18 @@ impl Receipts {
         self.rounds.last().is_none_or(|round| round.of_readers >= self.readers)
     }
 
-    /// Receipts of sessions that read which did not come.
+    /// Receipts of readers that did not come.
     pub(super) fn missing(&self) -> u64 {
         self.rounds.iter().map(|round| (self.readers - round.of_readers) as u64).sum()
     }
 
-    /// The same, of those that do not read.
+    /// The same, of stalled sessions.
     pub(super) fn missing_of_stalled(&self, sessions: usize) -> u64 {
         let of_stalled = |round: &Round| (sessions - self.readers) - (round.all - round.of_readers);
         self.rounds.iter().map(|round| of_stalled(round) as u64).sum()
     }
 
-    /// Receipts of sessions that read which say something else than was wanted.
+    /// Receipts of readers with another outcome than the expected one.
     pub(super) fn unwanted(&self) -> u64 {
         let wanted = self.wanted.as_str_name();
         self.outcomes.iter().filter(|(name, _)| **name != wanted).map(|(_, count)| count).sum()

@@ -1,4 +1,4 @@
-//! What a run has come to, for people and as JSON.
+//! The report of a run, for people and as JSON.
 
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
@@ -12,13 +12,13 @@ use super::receipts::{Outcomes, Receipts};
 use crate::cli::failure::Failure;
 use crate::client::CallError;
 
-/// Everything, in the units of the names. As JSON it is what machines rely on.
+/// Everything, in the units of the names. Machines rely on its JSON.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Report {
     /// Whether Ctrl-C has ended the run before its time.
     pub(super) interrupted: bool,
     pub(super) sessions: usize,
-    /// Those of them that do not read.
+    /// The part of them that does not read.
     pub(super) stalled_sessions: usize,
     pub(super) encrypted: bool,
     /// Bytes of data in each push.
@@ -52,7 +52,7 @@ pub(super) struct Last {
     max: f64,
 }
 
-/// What must not happen.
+/// Faults: things that must not happen.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct AllFaults {
     lost: u64,
@@ -60,7 +60,7 @@ pub(super) struct AllFaults {
     out_of_order: u64,
     receipts_missing: u64,
     receipts_duplicated: u64,
-    /// Receipts that say something else than was asked for.
+    /// Receipts with another outcome than the expected one.
     receipts_unconfirmed: u64,
     /// Sessions that did not answer in the end.
     sessions_lost: u64,
@@ -69,7 +69,7 @@ pub(super) struct AllFaults {
     first_session_lost: Option<String>,
 }
 
-/// What the gateway's process has taken.
+/// Costs of the gateway's process.
 #[derive(Debug, Serialize)]
 pub(super) struct Gateway {
     pid: u32,
@@ -118,8 +118,8 @@ impl Report {
         }
     }
 
-    /// Takes over what has arrived, what receipts there were, and which
-    /// sessions were gone in the end.
+    /// Takes over the faults of the arrivals, the receipts, and the errors of the
+    /// sessions that were gone in the end.
     pub(super) fn set_faults(&mut self, faults: Faults, receipts: &Receipts, gone: &[CallError]) {
         self.receipts.clone_from(&receipts.outcomes);
         self.stalled_receipts.clone_from(&receipts.stalled);

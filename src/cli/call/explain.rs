@@ -1,4 +1,4 @@
-//! What to tell somebody whose call failed: what happened, and what may help.
+//! Explanations of failed calls: the error, and possible remedies.
 
 use std::io::ErrorKind;
 
@@ -48,7 +48,7 @@ pub(in crate::cli) fn unknown(error: CatalogueError) -> Failure {
     }
 }
 
-/// It is not known what pushed data would be printed as.
+/// The message type of pushed data is not known.
 pub(super) fn unknown_message(error: CatalogueError) -> Failure {
     Failure::usage(error).help(
         "name a FileDescriptorSet that has it with --descriptors, or the gateway's configuration \
@@ -155,7 +155,7 @@ fn of_status(status: u16) -> &'static str {
     }
 }
 
-/// The gateway does not believe who it is.
+/// The gateway refuses the login.
 pub(in crate::cli) fn login(error: &CallError) -> Failure {
     let help = match error {
         CallError::Refused(refusal) if refusal.code == Code::REQUEST_ERROR => in_log(refusal),

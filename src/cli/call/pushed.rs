@@ -8,19 +8,19 @@ use crate::cli::catalogue::Catalogue;
 use crate::client::Push;
 use crate::proto::session::PushEvent;
 
-/// What the data of events is.
+/// The message types of events' data.
 pub(super) enum Events<'c> {
     /// All of it is this message.
     Of(MessageDescriptor),
-    /// What the protocol says, where it is described.
+    /// The types of the protocol, where they are described.
     Known(&'c Catalogue),
 }
 
-/// A push as one line of JSON: its data as a message where it is known which
-/// that is, else in hexadecimal. What people have written stands in front, as
-/// `text`, since JSON shows bytes in base64. Data of which the message does not
-/// explain all is printed in hexadecimal as well: any short text may pass for a
-/// message with fields that are not known.
+/// A push as one line of JSON: its data as a message where the type is known, else
+/// in hexadecimal. The text that people have written stands in front, as `text`,
+/// since JSON shows bytes in base64. Data that the message explains only in part is
+/// printed in hexadecimal as well: any short text may pass for a message with
+/// fields that are not known.
 pub(super) fn line(push: &Push, events: &Events<'_>) -> String {
     let event = PushEvent::try_from(push.event);
     let message = match (events, event) {
@@ -58,7 +58,7 @@ struct Decoded {
     is_complete: bool,
 }
 
-/// The data as this message; `None` if it is none, or has not a field of it.
+/// The data as this message; `None` if it cannot be decoded, or has no field of it.
 fn decoded(push: &Push, message: MessageDescriptor) -> Option<Decoded> {
     let message = DynamicMessage::decode(message, push.data.clone()).ok()?;
     let is_complete = is_known(&message);
@@ -70,7 +70,7 @@ fn decoded(push: &Push, message: MessageDescriptor) -> Option<Decoded> {
     Some(Decoded { text, data, is_complete })
 }
 
-/// Whether a message and those within it have no fields that are not known.
+/// Whether a message and its submessages have known fields only.
 fn is_known(message: &DynamicMessage) -> bool {
     fn within(value: &Field) -> bool {
         match value {

@@ -1,8 +1,8 @@
 //! Which messages there are, and which of them a method takes and returns.
 //!
-//! Descriptors come from a gateway's configuration, from files or from the
-//! demo, and are gathered here under the client's names of methods. Where to
-//! look is said on the command line: see `source`.
+//! Descriptors come from a gateway's configuration, from files or from the demo,
+//! and are gathered here under the client's names of methods. The command line says
+//! where to look: see `source`.
 
 mod source;
 
@@ -26,7 +26,7 @@ const DEMO: [(&str, &str); 3] = [
     ("/v1/msg/sendMsgList", "pb.msgService/SendMsgListAsync"),
 ];
 
-/// What clients send when they open a session and log in.
+/// Methods that clients call when they open a session and log in.
 const STEPS: [&str; 2] = [SET_CXN_PARAMS, SET_USER_PARAMS];
 
 /// The methods that are known.
@@ -35,35 +35,35 @@ pub(super) struct Catalogue {
     methods: BTreeMap<String, Messages>,
     /// Methods of which only the name is known, and why.
     pending: BTreeMap<String, String>,
-    /// What was named beside the methods, if anything.
+    /// Descriptors named beside the methods, if any.
     files: Option<Descriptors>,
     /// Nothing but the demo's, since there is no configuration.
     is_demo_only: bool,
 }
 
-/// What a method takes and returns.
+/// The messages that a method takes and returns.
 #[derive(Debug, Clone)]
 pub(super) struct Messages {
     pub(super) request: MessageDescriptor,
     pub(super) response: MessageDescriptor,
 }
 
-/// Descriptors that cannot be used, or do not have what is looked for.
+/// Descriptors that cannot be used, or lack the method or message.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CatalogueError {
     /// A file cannot be read.
     #[error("cannot read {}: {error}", path.display())]
     Unreadable { path: PathBuf, error: std::io::Error },
-    /// A set is none, or does not have an rpc.
+    /// A set is invalid, or lacks an RPC.
     #[error(transparent)]
     Descriptors(#[from] DescriptorError),
-    /// The method is configured, but its upstream does not tell what it takes.
+    /// The method is configured, but its upstream does not describe its messages.
     #[error("`{method}` is configured, but not known: {reason}")]
     Pending { method: String, reason: String },
     /// No route has this name.
     #[error("`{method}` is not known{hint}")]
     Unknown { method: String, hint: String, is_demo_only: bool },
-    /// What a client sends by itself when it opens a session.
+    /// A method that clients call by themselves when they open a session.
     #[error("`{method}` is a step of the session protocol that this command takes by itself")]
     Step { method: &'static str },
     /// No descriptor has this message.
@@ -99,10 +99,10 @@ impl Catalogue {
     }
 
     /// The methods of a gateway. Its upstreams are asked for their descriptors
-    /// where the configuration says so; what else is wrong with it is not
-    /// reported, since the gateway may have another environment and other files.
+    /// where the configuration says so; other errors in it are not reported, since
+    /// the gateway may have another environment and other files.
     pub(super) async fn of_gateway(config: &Config) -> Self {
-        // Who may log in there makes no difference, and takes time to find out.
+        // The login settings make no difference here, and take time to resolve.
         let mut config = config.clone();
         config.auth.judge = Judge::None(NoneConfig { insecure: true });
         let resolved = Resolver::new(1).resolve(&config, Reflection::Ask).await;
@@ -125,7 +125,7 @@ impl Catalogue {
         Self { methods, pending, ..Self::default() }
     }
 
-    /// Adds what another one knows and this one does not.
+    /// Adds the entries of another one that are missing here.
     pub(super) fn or(mut self, other: Self) -> Self {
         for (method, messages) in other.methods {
             self.pending.remove(&method);

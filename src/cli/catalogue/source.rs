@@ -28,7 +28,7 @@ pub(in crate::cli) struct Source {
 }
 
 impl Source {
-    /// What is described there.
+    /// The catalogue of these descriptors.
     pub(in crate::cli) async fn catalogue(&self) -> Result<Catalogue, Failure> {
         if let Some(path) = &self.config {
             diagnose::must_exist(path)?;
@@ -40,8 +40,8 @@ impl Source {
         if !self.descriptors.is_empty() {
             return Catalogue::from_files(&self.descriptors).map_err(unusable);
         }
-        // The file may well be for something else: what is wrong with it is
-        // nobody's business here, and the demo's own hints must work.
+        // The file may well be for something else: errors in it do not matter here,
+        // and the demo's own hints must work.
         let path = Path::new(DEFAULT_CONFIG);
         let gateway = match config::load_tolerant(path, &config::process_environment).0 {
             Some(loaded) => Catalogue::of_gateway(&loaded.config).await,

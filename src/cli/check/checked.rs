@@ -1,16 +1,16 @@
-//! What came of a file.
+//! The result of checking a file.
 
 use crate::app::Resolved;
 use crate::cli::failure::Failure;
 use crate::config::{Diagnostics, Loaded};
 
-/// What came of a file.
+/// The result of checking a file.
 pub(super) struct Checked {
     pub(super) loaded: Option<Loaded>,
     pub(super) resolved: Option<Resolved>,
-    /// What is wrong with it, and what should be looked at.
+    /// Its errors and warnings.
     pub(super) file: Diagnostics,
-    /// What was asked and failed.
+    /// Failures of servers and identity providers that were asked.
     pub(super) asked: Option<Diagnostics>,
 }
 

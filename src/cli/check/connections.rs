@@ -6,9 +6,8 @@ use crate::app::{Problem, Resolved};
 use crate::config::{Config, Descriptors};
 use crate::upstream::{self, Unfit, UnfitKind, Upstream};
 
-/// What is wrong with addresses. Tried are those of upstreams whose descriptors
-/// come from files, and of those that did not answer reflection; the others have
-/// answered.
+/// Problems with addresses. Upstreams are tried if their descriptors come from
+/// files, or if they did not answer reflection; the others have answered.
 pub(super) async fn problems(config: &Config, resolved: &Resolved) -> Vec<Problem> {
     let tried = resolved.services.upstreams.iter().filter_map(|upstream| {
         let pending = resolved.pending.iter().find(|(name, _)| name == upstream.name());
@@ -20,7 +19,7 @@ pub(super) async fn problems(config: &Config, resolved: &Resolved) -> Vec<Proble
     join_all(tried).await.into_iter().flatten().collect()
 }
 
-/// What is wrong with one upstream. `reflected`: why it was not described.
+/// The problem with one upstream. `reflected`: why it was not described.
 async fn problem(upstream: &Upstream, reflected: Option<&str>) -> Option<Problem> {
     let name = upstream.name();
     let unfit = upstream::probe(upstream).await.err();

@@ -1,4 +1,4 @@
-//! What `bridgehead check` prints: a table for people, JSON for programs.
+//! The output of `bridgehead check`: a table for people, JSON for programs.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::config::{
     Config, Diagnostic, Diagnostics, EdgeConfig, Judge, PathConfig, Severity, Span,
 };
 
-/// The outcome as JSON. Keys may be added; those that there are stay what they are.
+/// The outcome as JSON. Keys may be added; existing ones do not change.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     file: String,
@@ -138,7 +138,7 @@ fn routes(resolved: &Resolved) -> Vec<Route> {
     routes.collect()
 }
 
-/// Methods whose RPC is not known; `/package.Service/*` is a service of such.
+/// Methods without a known RPC; `/package.Service/*` is a service of such methods.
 fn unresolved(resolved: &Resolved) -> Vec<String> {
     resolved.services.calls.routes.pending().map(|(method, _)| all_of(method)).collect()
 }
@@ -147,8 +147,8 @@ fn all_of(method: &str) -> String {
     format!("{method}{}", if method.ends_with('/') { "*" } else { "" })
 }
 
-/// A row of a method, or of all methods of a service, whose descriptors are not
-/// known: as the configuration has it.
+/// A row of a method, or of all methods of a service, without known descriptors: as
+/// the configuration has it.
 fn pending(method: &str, config: &Config) -> [String; 5] {
     let service = method.strip_prefix('/').and_then(|name| name.strip_suffix('/'));
     let row = config.upstreams.iter().find_map(|(name, upstream)| {
@@ -201,7 +201,7 @@ pub(super) fn clients(edge: &EdgeConfig) -> Vec<String> {
     edge.paths().into_iter().map(written).collect()
 }
 
-/// Who judges logins, and with which keys.
+/// The judge of logins, and its keys.
 pub(super) fn logins(judge: &Judge, resolved: &Resolved) -> String {
     match (judge, &resolved.services.auth) {
         (Judge::None(_), _) => "every token is accepted".to_owned(),

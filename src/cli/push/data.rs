@@ -1,4 +1,4 @@
-//! What is pushed, as arguments: bytes, in one of several notations.
+//! The data to push, as arguments: bytes, in one of several notations.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Receipts as lines, and what they come to.
+//! Receipts as lines, and their summary.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ pub(super) fn columns() -> Table {
     Table::new([12, 12, 8, 16, 0])
 }
 
-/// A receipt as a line: its outcome, then whom it is about.
+/// A receipt as a line: its outcome, then its session or user.
 pub(super) fn line(receipt: &PushReceipt, columns: &mut Table) -> String {
     let outcome = outcome(receipt);
     let Some(session) = &receipt.session else {
@@ -27,7 +27,7 @@ pub(super) fn line(receipt: &PushReceipt, columns: &mut Table) -> String {
     ])
 }
 
-/// The outcome's name, also where a newer gateway has one that is not known.
+/// The outcome's name; the number of an unknown one of a newer gateway.
 fn outcome(receipt: &PushReceipt) -> String {
     Outcome::try_from(receipt.outcome)
         .map_or_else(|_| receipt.outcome.to_string(), |known| known.as_str_name().to_owned())
@@ -73,7 +73,7 @@ impl Summary {
         format!("{counts} in {} ms", took.as_millis())
     }
 
-    /// Fails unless there was a receipt, and each was what was asked for.
+    /// Fails unless there was a receipt, and each confirms the requested stage.
     pub(super) fn require(&self) -> Result<(), Failure> {
         if self.counts.is_empty() {
             return Err(Failure::failed("no session is selected"));

@@ -167,7 +167,7 @@ impl Gateway {
     }
 
     /// There is no answer: a connection that breaks at the first call was to
-    /// something else, or not as it wants it.
+    /// another kind of server, or lacked the security that it wants.
     async fn refused(&self, status: &Status) -> Failure {
         match explain::lost(status) {
             Some(lost) => {

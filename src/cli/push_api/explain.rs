@@ -1,5 +1,4 @@
-//! What to tell somebody whom the Push API did not serve: what happened, and
-//! what may help.
+//! Explanations of failed calls of the Push API: the error, and possible remedies.
 
 use std::error::Error as _;
 use std::io::ErrorKind;
@@ -58,11 +57,11 @@ fn tls_cause(error: &std::io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
-/// What the gateway has against it.
+/// An error status from the gateway.
 pub(super) fn status(status: &Status, has_token: bool) -> Failure {
     let message = status.message();
     let failure = match status.code() {
-        // What is wrong is all that there is to say.
+        // The message says it all.
         Code::InvalidArgument => return Failure::failed(message),
         code if message.is_empty() => Failure::failed(code.description()),
         code => Failure::failed(format!("{}: {message}", status_label(code as i32))),
@@ -80,16 +79,16 @@ pub(super) fn status(status: &Status, has_token: bool) -> Failure {
     }
 }
 
-/// The connection broke, if that is what the status says.
+/// The connection broke, if the status comes from that.
 pub(super) fn lost(status: &Status) -> Option<Failure> {
     status.source()?;
     Some(Failure::failed(format!("the connection was lost: {}", root_cause(status))))
 }
 
-/// A connection broke before it was of any use, which is where a peer of
-/// another kind shows. Over TLS it has proved who it is: then it is its way of
-/// asking for a certificate, since that comes after the client's handshake. What
-/// it says with it may be lost.
+/// A connection broke before it was of any use: the peer may be of another kind.
+/// Over TLS its identity is proved: then the break is its refusal of a client
+/// without a certificate, since that comes after the client's handshake. Its alert
+/// may be lost.
 pub(super) fn unfit(lost: Failure, tls: Security) -> Failure {
     lost.help(match tls {
         Security::Plain => NOT_THE_PUSH_API,
@@ -101,7 +100,7 @@ pub(super) fn unfit(lost: Failure, tls: Security) -> Failure {
     })
 }
 
-/// Says who is there instead, where that is known.
+/// Names the server that is there instead, where it is known.
 pub(super) fn stranger(failure: Failure, stranger: Option<Stranger>) -> Failure {
     match stranger {
         Some(Stranger::Clients) => failure.help(

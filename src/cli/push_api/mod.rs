@@ -1,5 +1,5 @@
-//! What the commands of the Push API have in common: how they connect, which
-//! sessions they mean, how they print, and how they explain what went wrong.
+//! Common parts of the commands of the Push API: how they connect, which sessions
+//! they mean, how they print, and how they explain errors.
 
 mod connection;
 mod explain;

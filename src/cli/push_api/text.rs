@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use crate::proto::push::Session;
 
-/// What `session_cells` are, each.
+/// The names of the `session_cells`.
 pub(in crate::cli) const SESSION_HEADER: [&str; 10] = [
     "SESSION",
     "USER",
@@ -40,9 +40,9 @@ pub(in crate::cli) fn session_cells(session: &Session) -> [String; 10] {
     .map(cell)
 }
 
-/// A text as a cell. What a client says of itself must not steer the terminal
-/// or break the line: control characters, and those that turn the direction of
-/// writing, become their escapes. What is empty is a dash.
+/// A text as a cell. A client's description of itself must not steer the terminal
+/// or break the line: control characters, and those for the direction of writing,
+/// become their escapes. An empty text is a dash.
 pub(in crate::cli) fn cell(text: &str) -> String {
     if text.is_empty() {
         return "-".to_owned();
@@ -75,7 +75,7 @@ fn rfc3339(time: SystemTime) -> String {
 
 /// Rows whose columns stand below each other.
 ///
-/// Rows that are printed as they come cannot know what follows: columns begin
+/// Rows that are printed as they come cannot know the following ones: columns begin
 /// with a width that mostly does, and grow where it does not.
 #[derive(Debug)]
 pub(in crate::cli) struct Table {

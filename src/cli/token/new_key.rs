@@ -1,4 +1,4 @@
-//! Keys to sign tokens with, and what of them goes where.
+//! Keys to sign tokens with, and their files.
 
 use std::path::{Path, PathBuf};
 
@@ -38,7 +38,7 @@ pub(super) struct NewKey {
 }
 
 impl NewKey {
-    /// Writes the files; returns what to do with them.
+    /// Writes the files; returns instructions for their use.
     pub(super) fn make(self) -> Result<String, Failure> {
         if self.kind == Kind::Hs256 { self.make_secret() } else { self.make_pair() }
     }

@@ -23,8 +23,8 @@ pub(super) struct SigningKey {
     pub(super) encoding: EncodingKey,
     /// The usual one for this key.
     pub(super) algorithm: Algorithm,
-    /// The thumbprint (RFC 7638), by which the public key goes, too. A secret
-    /// has none: it would help whoever guesses.
+    /// The thumbprint (RFC 7638), by which the public key goes, too. A secret has
+    /// none: it would help an attacker guess the secret.
     pub(super) id: Option<String>,
     /// The public half, in DER (`SubjectPublicKeyInfo`).
     pub(super) public: Vec<u8>,
@@ -46,7 +46,7 @@ impl SigningKey {
         Ok(Self { encoding, algorithm: Algorithm::HS256, id: None, public: Vec::new() })
     }
 
-    /// What is wrong is said without a byte of the key.
+    /// Errors contain no byte of the key.
     pub(super) fn from_pem(pem: &[u8]) -> Result<Self, String> {
         let file = pem::private_key(pem).map_err(|error| error.to_string())?;
         let der = file.secret_der();
@@ -93,7 +93,7 @@ impl SigningKey {
 
 const UNFIT: &str = "is a key that cannot sign tokens";
 
-/// The library takes PKCS#1, or PEM that it takes it out of.
+/// The library takes DER of PKCS#1 only; the other encoding goes in as PEM.
 fn rsa_encoding(file: &PrivateKeyDer<'_>) -> Option<EncodingKey> {
     let der = file.secret_der();
     if matches!(file, PrivateKeyDer::Pkcs1(_)) {

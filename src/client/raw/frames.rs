@@ -3,12 +3,12 @@
 
 use std::ops::Range;
 
-/// What a frame is.
+/// The kind of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A text.
     Text,
-    /// Bytes: what the session's messages travel in.
+    /// Bytes: the session's messages.
     Binary,
     /// The end.
     Close,
@@ -21,7 +21,7 @@ pub enum Kind {
 /// A frame that has come whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// Where its payload is in the buffer. The next frame begins at its end.
     pub payload: Range<usize>,
@@ -94,8 +94,8 @@ pub fn read(buffer: &[u8], at: usize) -> Result<Option<Frame>, NotAFrame> {
     Ok((end <= buffer.len()).then_some(Frame { kind, payload: start..end }))
 }
 
-/// Appends the header of a client's frame, whose payload of `len` bytes is to
-/// follow, masked with the same key.
+/// Appends the header of a client's frame. Its payload of `len` bytes is to follow,
+/// masked with the same key.
 pub fn put_header(out: &mut Vec<u8>, kind: Kind, len: usize, key: [u8; 4]) {
     out.push(FIN | kind.opcode());
     match (u8::try_from(len), u16::try_from(len)) {
@@ -133,7 +133,7 @@ pub fn mask(payload: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// The code and the reason that a close frame's payload tells.
+/// The code and the reason in a close frame's payload.
 pub fn close(payload: &[u8]) -> (Option<u16>, String) {
     match payload.split_first_chunk() {
         Some((code, reason)) => {
@@ -152,7 +152,7 @@ mod tests {
 
     use super::*;
 
-    /// What another implementation sends as a server.
+    /// The bytes that another implementation sends as a server.
     fn sent(message: Message) -> Vec<u8> {
         let mut out = Vec::new();
         let mut server = WebSocket::from_raw_socket(Cursor::new(&mut out), Role::Server, None);
@@ -160,7 +160,7 @@ mod tests {
         out
     }
 
-    /// What another implementation reads as a server.
+    /// The message that another implementation reads as a server.
     fn received(bytes: Vec<u8>) -> Message {
         let socket = Cursor::new(bytes);
         WebSocket::from_raw_socket(socket, Role::Server, None).read().unwrap()

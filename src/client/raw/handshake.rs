@@ -22,9 +22,9 @@ use crate::protocol::seed::{Cipher, GREETING};
 pub struct RawSession {
     /// The socket.
     pub stream: Box<dyn Transport>,
-    /// What frames are sealed with, both ways.
+    /// The cipher of the frames, both ways.
     pub cipher: Option<Cipher>,
-    /// What has come behind the answer to the login. Mostly nothing.
+    /// Bytes received behind the answer to the login. Mostly none.
     pub received: Vec<u8>,
 }
 
@@ -44,7 +44,7 @@ pub enum Refused {
 ///
 /// # Cancel safety
 ///
-/// The future may be dropped at any time; what was opened is closed.
+/// The future may be dropped at any time; a connection is then closed.
 pub async fn open(options: &Options, user_id: &str, token: &str) -> Result<RawSession, Refused> {
     let limit = options.timeout;
     let opened = timeout(limit, unlimited(options, user_id, token)).await;
@@ -95,10 +95,10 @@ struct Talk {
     received: Vec<u8>,
     cipher: Option<Cipher>,
     agreement: Option<Agreement>,
-    /// No frame has come behind the greeting yet: the first says who has chosen
-    /// the IV.
+    /// No frame has come behind the greeting yet: the first shows whether the
+    /// gateway has chosen the IV.
     is_first: bool,
-    /// Where the next frame begins in what was received.
+    /// Where the next frame begins in `received`.
     read_to: usize,
     exchanges: u32,
 }

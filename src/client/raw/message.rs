@@ -31,7 +31,7 @@ impl ReqId {
         text
     }
 
-    /// What was made by this client; `None` for anything else.
+    /// Parses an id made by this client; `None` for any other.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let text: &[u8; ID_LEN] = text.try_into().ok()?;
         let mut number = 0u64;

@@ -1,11 +1,11 @@
-//! A session without ceremony: a logged-in socket, and what is needed to work
-//! with it frame by frame.
+//! A session without ceremony: a logged-in socket, and the means to work with it
+//! frame by frame.
 //!
-//! For whoever drives very many sessions, or drives them very fast, and has
-//! to spend less on it than the gateway does: no task, no channel, no queue
-//! and no buffer of a session's own. [`open`] shakes hands and logs in;
-//! [`frames`] is WebSocket on the wire, [`message`] is what is inside. Who
-//! reads and writes, and when, is for whoever uses this.
+//! For load generators, which drive very many sessions, or drive them very fast,
+//! and must spend less on it than the gateway does: no task, no channel, no queue
+//! and no buffer of a session's own. [`open`] shakes hands and logs in; [`frames`]
+//! is WebSocket on the wire, [`message`] the messages inside. Reading and writing,
+//! and their times, are the user's concern.
 
 pub mod frames;
 mod handshake;

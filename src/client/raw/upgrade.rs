@@ -1,5 +1,5 @@
-//! From a byte stream to a WebSocket, and nothing besides: what comes behind
-//! the server's answer is kept.
+//! From a byte stream to a WebSocket, and nothing besides: bytes behind the
+//! server's answer are kept.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::handshake::client::{Request, generate_request};
@@ -12,7 +12,7 @@ const MOST: usize = 16 << 10;
 /// Header lines that an answer may have.
 const HEADERS: usize = 64;
 
-/// Asks for a WebSocket. Returns what has come behind the answer.
+/// Asks for a WebSocket. Returns the bytes received behind the answer.
 pub(super) async fn upgrade(
     stream: &mut dyn Transport,
     request: Request,

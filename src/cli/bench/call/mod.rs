@@ -1,5 +1,4 @@
-//! `bridgehead bench call`: many requests on many connections, and what they
-//! cost.
+//! `bridgehead bench call`: many requests on many connections, and their costs.
 
 mod report;
 pub(super) mod request;
@@ -21,8 +20,8 @@ use crate::cli::runtime;
 use report::{Cost, Report};
 use request::RequestArgs;
 
-/// Requests in flight on a connection where the rate is fixed and nothing else
-/// is said: as many as gateways allow, if they say nothing else.
+/// Requests in flight on a connection, by default, where the rate is fixed: as many
+/// as gateways allow by default.
 const IN_FLIGHT_AT_A_RATE: u16 = 128;
 /// Sessions that are being opened at the same time.
 const OPENING: usize = 64;
@@ -103,7 +102,7 @@ struct LoadArgs {
     threads: u16,
 }
 
-/// What is measured, and how.
+/// The measurement.
 #[derive(Debug, Clone, Copy)]
 struct Plan {
     rate: Option<f64>,

@@ -1,4 +1,4 @@
-//! What a run has come to, for people and as JSON.
+//! The report of a run, for people and as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -13,12 +13,12 @@ use crate::cli::bench::traffic::tally::Tally;
 use crate::cli::failure::Failure;
 use crate::protocol::Code;
 
-/// What a fixed rate may stay behind before it counts as not kept.
+/// The part of a fixed rate below which it counts as not kept.
 const KEPT: f64 = 0.98;
-/// How busy threads may be before they are what is measured.
+/// How busy threads may be before they, not the gateway, limit the result.
 const BUSY: f64 = 0.9;
 
-/// Everything, in the units of the names. As JSON it is what machines rely on.
+/// Everything, in the units of the names. Machines rely on its JSON.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Report {
     /// Whether Ctrl-C has ended the run before its time.
@@ -31,7 +31,7 @@ pub(super) struct Report {
     /// fast as answers came.
     pub(super) rate: Option<f64>,
     pub(super) encrypted: bool,
-    /// What was measured, behind the warm-up.
+    /// The measured time, behind the warm-up.
     pub(super) seconds: f64,
     /// Answered in that time.
     pub(super) requests: u64,
@@ -39,14 +39,14 @@ pub(super) struct Report {
     pub(super) latency_us: Micros,
     /// Answers by their code's number.
     pub(super) codes: BTreeMap<i32, u64>,
-    /// What the first of those said that were no success.
+    /// The first answer that was no success.
     pub(super) first_failure: Option<FirstFailure>,
     pub(super) connections_lost: u64,
     /// How the first of them ended.
     pub(super) first_connection_lost: Option<String>,
     /// Requests that were sent and never answered.
     pub(super) unanswered: u64,
-    /// Answers that nobody had asked for, or that came twice.
+    /// Answers without a request, or that came twice.
     pub(super) unexpected_answers: u64,
     /// Requests that were due and could not be sent in time: where a rate was
     /// asked for that is too high.
@@ -62,7 +62,7 @@ pub(super) struct FirstFailure {
     msg: String,
 }
 
-/// What the gateway's process has taken.
+/// Costs of the gateway's process.
 #[derive(Debug, Serialize)]
 pub(super) struct Gateway {
     pid: u32,
@@ -75,17 +75,16 @@ pub(super) struct Gateway {
     peak_resident_bytes: u64,
 }
 
-/// What was spent.
+/// CPU time and memory spent.
 pub(super) struct Cost {
-    /// Samples from before and after what was measured.
+    /// Samples from before and after the measurement.
     pub(super) gateway: Option<(Process, (Sample, Sample))>,
     pub(super) own: Duration,
     pub(super) threads: usize,
 }
 
 impl Report {
-    /// Takes over what has come of the run, and what came to light when the
-    /// connections were closed.
+    /// Takes over the outcome of the run, and the late tally of closing the connections.
     pub(super) fn take(&mut self, outcome: Outcome, late: Tally, cost: &Cost) {
         let Outcome { tally, measured } = outcome;
         self.seconds = measured.as_secs_f64();

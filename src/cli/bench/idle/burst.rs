@@ -16,7 +16,7 @@ use crate::cli::limits;
 use crate::client::raw::message::Template;
 use crate::protocol::seed::methods::KEEP_ALIVE;
 
-/// What a request takes besides its data: method, `reqId`, padding.
+/// Bytes of a request besides its data: method, `reqId`, padding.
 const ENVELOPE: u64 = 128;
 
 /// What happens after the hold.

@@ -13,7 +13,7 @@ use crate::cli::bench::traffic::generator::{Fleet, Outcome, Setup};
 use crate::cli::bench::traffic::tally::Tally;
 use crate::cli::failure::Failure;
 
-/// What was seen at a moment.
+/// Samples of one moment.
 pub(super) struct Seen {
     pub(super) gateway: Option<Sample>,
     pub(super) kernel: Option<Kernel>,
@@ -27,7 +27,7 @@ impl Seen {
     }
 }
 
-/// What a run has seen, moment by moment.
+/// The samples of a run, moment by moment.
 pub(super) struct Course {
     pub(super) process: Option<Process>,
     pub(super) before: Seen,
@@ -36,9 +36,9 @@ pub(super) struct Course {
     /// How long they were left alone.
     pub(super) held_for: Duration,
     pub(super) held: Seen,
-    /// What has come of the burst, and what was seen some time after it.
+    /// The burst's outcome, and the samples some time after it.
     pub(super) burst: Option<(Outcome, Seen)>,
-    /// What came to light in the end.
+    /// The tally of closing the sessions.
     pub(super) late: Tally,
 }
 

@@ -1,4 +1,4 @@
-//! `bridgehead bench idle`: many sessions that do nothing, and what they cost.
+//! `bridgehead bench idle`: many sessions that do nothing, and their costs.
 
 mod burst;
 mod course;

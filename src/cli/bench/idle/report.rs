@@ -1,4 +1,4 @@
-//! What a run has come to, for people and as JSON.
+//! The report of a run, for people and as JSON.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -13,7 +13,7 @@ use crate::cli::failure::Failure;
 /// Sessions below which fixed costs weigh too much.
 const FEW: usize = 1_000;
 
-/// Everything, in the units of the names. As JSON it is what machines rely on.
+/// Everything, in the units of the names. Machines rely on its JSON.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     /// Whether Ctrl-C has ended the run before its time.
@@ -34,7 +34,7 @@ pub(super) struct Report {
     warnings: Vec<String>,
 }
 
-/// What has come of the burst.
+/// The outcome of the burst.
 #[derive(Debug, Serialize)]
 struct Burst {
     bytes_per_session: u64,
@@ -46,7 +46,7 @@ struct Burst {
     unanswered: u64,
 }
 
-/// What the gateway's process has taken.
+/// Costs of the gateway's process.
 #[derive(Debug, Serialize)]
 struct Gateway {
     pid: u32,

@@ -1,5 +1,4 @@
-//! What the connections of a thread share: their orders, their buffers and
-//! their tally.
+//! State shared by the connections of a thread: their orders, their buffers and their tally.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +14,7 @@ use crate::client::raw::message::Template;
 /// Bytes that are read at once.
 const INPUT: usize = 64 << 10;
 
-/// What there is to do.
+/// The work of the connections.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Orders {
     /// Send nothing, but read.
@@ -31,7 +30,7 @@ pub(super) enum Orders {
     Close,
 }
 
-/// How far the run has come, for whoever watches.
+/// How far the run has come, for the progress bar.
 #[derive(Debug, Default)]
 pub(in crate::cli::bench) struct Progress {
     /// Connections that are open.
@@ -40,10 +39,10 @@ pub(in crate::cli::bench) struct Progress {
     pub(in crate::cli::bench) answers: AtomicU64,
 }
 
-/// Everything that is shared. Only the thread's own tasks lock it, so nobody
-/// ever waits for it.
+/// Everything that is shared. Only the thread's own tasks lock it, so the lock is
+/// never contended.
 pub(super) struct Desk {
-    /// What times count from.
+    /// The origin of all times.
     began: Instant,
     pub(super) orders: Orders,
     pub(super) template: Template,
@@ -60,7 +59,7 @@ pub(super) struct Desk {
     pub(super) output: Vec<u8>,
     wakers: Vec<Option<Waker>>,
     progress: Arc<Progress>,
-    /// Something may have come to its end.
+    /// Notified when the work may be done.
     pub(super) done: Arc<Notify>,
 }
 
@@ -122,8 +121,8 @@ impl Desk {
         self.wakers.iter().flatten().for_each(Waker::wake_by_ref);
     }
 
-    /// Has nothing more sent, and measures nothing more. What a schedule has
-    /// left is counted. Returns the time.
+    /// Stops sending and measuring. The requests that a schedule has left are
+    /// counted. Returns the time.
     pub(super) fn stop(&mut self) -> u64 {
         let now = self.now();
         self.window.until = now;
@@ -135,13 +134,13 @@ impl Desk {
         now
     }
 
-    /// An answer has come now to a request whose latency counts from `since`.
+    /// Counts an answer that has come now. Its request's latency counts from `since`.
     pub(super) fn answer(&mut self, since: u64, now: u64, code: i32) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.tally.answer(self.window, since, now, code);
     }
 
-    /// Tells that so many answers have come.
+    /// Adds answers to the progress.
     pub(super) fn came(&self, answers: u64) {
         self.progress.answers.fetch_add(answers, Ordering::Relaxed);
         if self.in_flight == 0 && self.is_all_sent() {

@@ -1,5 +1,5 @@
-//! Threads that make traffic, each with a runtime and connections of its own,
-//! and what tells them when to do what.
+//! Threads that make traffic, each with a runtime and connections of its own, and
+//! the fleet that gives them orders.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,7 @@ use crate::client::raw::message::Template;
 /// How often it is looked whether anything is still to come.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// What is common to all threads.
+/// Settings of all threads.
 pub(in crate::cli::bench) struct Setup {
     pub(in crate::cli::bench) clients: Clients,
     pub(in crate::cli::bench) template: Template,
@@ -36,7 +36,7 @@ pub(in crate::cli::bench) struct Setup {
     pub(in crate::cli::bench) patience: Duration,
 }
 
-/// What is to be sent.
+/// The requests to send.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::cli::bench) enum Course {
     /// Requests, from a moment on.
@@ -52,10 +52,10 @@ pub(in crate::cli::bench) enum Extent {
     Requests(u64),
 }
 
-/// What the threads have come to, all together.
+/// The outcome of all threads together.
 #[derive(Debug, Default)]
 pub(in crate::cli::bench) struct Outcome {
-    /// What was counted.
+    /// The counts.
     pub(in crate::cli::bench) tally: Tally,
     /// How long was measured.
     pub(in crate::cli::bench) measured: Duration,
@@ -161,7 +161,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// Has all threads do something.
+    /// Gives a course to all threads.
     pub(in crate::cli::bench) fn run(&self, course: Course) {
         for thread in &self.threads {
             thread.order(Order::Run(course));
@@ -201,8 +201,7 @@ impl Fleet {
         Ok(all)
     }
 
-    /// Says goodbye on all connections. Returns what has come to light since
-    /// the last time.
+    /// Says goodbye on all connections. Returns the tally since the last outcome.
     pub(in crate::cli::bench) async fn close(mut self) -> Result<Tally, Failure> {
         self.threads.iter().for_each(|thread| thread.order(Order::Close));
         let mut all = Tally::default();
@@ -255,7 +254,7 @@ impl Generator {
     }
 
     fn tell(&self, event: Event) {
-        // Where this fails nobody waits for it any more.
+        // Where this fails there is no receiver any more.
         drop(self.events.send(event));
     }
 
@@ -353,7 +352,7 @@ impl Generator {
     ) -> Duration {
         let connections = self.share.connections() as u64;
         let share = Share { ..self.share };
-        // Exact enough for what is a share of a share.
+        // Exact enough for a share of a share.
         #[expect(clippy::cast_precision_loss, reason = "numbers of connections")]
         let rate = rate * connections as f64 / share.all.max(1) as f64;
         let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
@@ -381,8 +380,7 @@ impl Generator {
         measured
     }
 
-    /// Waits for the end of what is measured, and stops sending. Returns how
-    /// long it was.
+    /// Waits for the end of the measurement, and stops sending. Returns how long it was.
     async fn measure(&self, desk: &Mutex<Desk>, from: u64, extent: Extent) -> Duration {
         match extent {
             Extent::For(span) => {
@@ -416,8 +414,7 @@ impl Generator {
         Duration::from_nanos(desk.tally.last.saturating_sub(from))
     }
 
-    /// Waits until there is nothing more to come, or until nothing has come for
-    /// so long that should.
+    /// Waits until all answers have come, or until none has come for so long.
     async fn drain(&self, desk: &Mutex<Desk>, patience: Duration) {
         let done = Arc::clone(&desk.lock().done);
         let come = || self.progress.answers.load(Ordering::Relaxed);

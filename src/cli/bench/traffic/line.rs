@@ -1,5 +1,5 @@
-//! A connection at work: one future, which reads, answers pings, and sends what
-//! the orders want. It has no buffer of its own, but for what is left over.
+//! A connection at work: one future, which reads, answers pings, and sends the
+//! requests of the orders. It has no buffers of its own, but for leftovers.
 
 use std::future::Future;
 use std::mem;
@@ -25,7 +25,7 @@ const OUTPUT: usize = 1 << 20;
 /// Capacity that a buffer may keep while it is empty.
 const KEPT: usize = 256;
 
-/// A connection. It ends when it is told to, or when the gateway hangs up.
+/// A connection. It ends on the order to close, or when the gateway hangs up.
 pub(super) struct Line {
     desk: Arc<Mutex<Desk>>,
     /// Its number within the thread.
@@ -39,7 +39,7 @@ pub(super) struct Line {
     answered: u64,
     /// A frame that has not come whole.
     partial: Vec<u8>,
-    /// What the socket did not take yet.
+    /// Bytes that the socket did not take yet.
     unsent: Vec<u8>,
     is_over: Over,
 }
@@ -47,7 +47,7 @@ pub(super) struct Line {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Over {
     Not,
-    /// What a schedule has left is counted, and not sent.
+    /// The requests that a schedule has left are counted, and not sent.
     Counted,
     /// The goodbye is written, or about to be.
     SaidGoodbye,
@@ -90,7 +90,7 @@ impl Line {
         }
     }
 
-    /// Reads once, and takes in what has come.
+    /// Reads once, and takes in the bytes.
     fn read(&mut self, desk: &mut Desk, cx: &mut Context<'_>) -> Result<Poll<()>, Closed> {
         let mut input = mem::take(&mut desk.input);
         let outcome = self.read_into(&mut input, desk, cx);
@@ -181,8 +181,7 @@ impl Line {
         Ok(true)
     }
 
-    /// Writes what is left over, then what the orders want. Returns whether all
-    /// of it is written.
+    /// Writes leftovers, then the requests of the orders. Returns whether all of it is written.
     fn write(&mut self, desk: &mut Desk, cx: &mut Context<'_>) -> Result<bool, Closed> {
         loop {
             if !self.unsent.is_empty() {
@@ -275,7 +274,7 @@ impl Line {
         }
     }
 
-    /// Appends a request, whose latency counts from `due`, or from now. Returns
+    /// Appends a request. Its latency counts from `due`, or from now. Returns
     /// whether there was a place for it.
     fn request(&mut self, output: &mut Vec<u8>, desk: &mut Desk, due: Option<u64>) -> bool {
         let Some(id) = self.slots.take(due.unwrap_or_else(|| desk.now())) else { return false };
@@ -285,7 +284,7 @@ impl Line {
         true
     }
 
-    /// Tells of the requests that were due before `now` and are not sent.
+    /// Counts the requests that were due before `now` and are not sent.
     fn count_unsent(&mut self, desk: &mut Desk, now: u64) {
         let Orders::Rate { schedule, .. } = desk.orders else { return };
         if self.is_over == Over::Not {
@@ -328,7 +327,7 @@ impl Future for Line {
             match begun.map_or_else(|why| Poll::Ready(Err(why)), |()| line.work(&mut desk, cx)) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(())) => None,
-                // It was told to go, and the gateway was quicker.
+                // This side was closing, and the gateway was quicker.
                 Poll::Ready(Err(_)) if line.is_over == Over::SaidGoodbye => None,
                 Poll::Ready(Err(why)) => Some(why.to_string()),
             };
@@ -342,7 +341,7 @@ impl Future for Line {
     }
 }
 
-/// What a `CommonResp` says.
+/// The message of a `CommonResp`.
 fn text_of(common_resp: &[u8]) -> String {
     CommonResp::decode(common_resp).ok().and_then(|common| common.msg).unwrap_or_default()
 }

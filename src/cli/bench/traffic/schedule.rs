@@ -1,8 +1,8 @@
 //! Requests at a fixed rate: when each is due, and on which connection.
 //!
-//! The schedule does not wait for anybody. A request whose turn comes while the
-//! gateway, or this process, is busy is late, and its latency says so: it
-//! counts from the moment at which it was due.
+//! The schedule never waits. A request that is due while the gateway, or this
+//! process, is busy is late, and its latency shows it: it counts from the moment at
+//! which it was due.
 
 /// Nanoseconds in a second.
 const SECOND: f64 = 1e9;
@@ -88,8 +88,8 @@ mod tests {
         assert_eq!(Schedule::new(0, 1.0, 10, 4).count_of(7), 0);
     }
 
-    /// What makes up coordinated omission: the next request being due from the
-    /// answer to the one before.
+    /// Coordinated omission would be that a request is due only from the answer to
+    /// the one before.
     #[test]
     fn a_connection_that_is_late_has_all_of_its_requests_still_due_at_their_times() {
         let schedule = Schedule::new(0, 1_000.0, 1, 1_000);

@@ -2,10 +2,10 @@
 
 use crate::client::raw::message::ReqId;
 
-/// A place that nobody has.
+/// A place without a request.
 const FREE: u64 = u64::MAX;
 
-/// A bounded number of places. Those that were never needed take no memory.
+/// A bounded number of places. Places never needed take no memory.
 #[derive(Debug)]
 pub(super) struct Slots {
     most: u16,
@@ -16,7 +16,7 @@ pub(super) struct Slots {
 #[derive(Debug)]
 struct Slot {
     turn: u32,
-    /// What the request's latency counts from, in nanoseconds.
+    /// Where the request's latency begins, in nanoseconds.
     since: u64,
 }
 
@@ -42,8 +42,8 @@ impl Slots {
         Some(ReqId { slot, turn: 0 })
     }
 
-    /// The request is answered. Returns what its latency counts from; `None` if
-    /// there is none, or it has been answered before.
+    /// The request is answered. Returns where its latency begins; `None` if there
+    /// is no such request, or it has been answered before.
     pub(super) fn settle(&mut self, id: ReqId) -> Option<u64> {
         let place = self.taken.get_mut(usize::from(id.slot))?;
         if place.turn != id.turn || place.since == FREE {

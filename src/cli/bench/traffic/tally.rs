@@ -1,4 +1,4 @@
-//! What has come of the requests.
+//! Counts of answers and failures.
 
 use hdrhistogram::Histogram;
 
@@ -8,23 +8,23 @@ use crate::cli::bench::figures::histogram;
 /// the user of this knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Window {
-    /// Measured from here: what comes before is the warm-up.
+    /// Measured from here: the time before is the warm-up.
     pub(super) from: u64,
     /// Measured until here: answers that come later are waited for, no more.
     pub(super) until: u64,
-    /// What decides whether an answer counts.
+    /// Which moment decides whether an answer counts.
     pub(super) counts: By,
-    /// What decides whether its latency does.
+    /// Which moment decides whether its latency does.
     pub(super) latencies: By,
 }
 
-/// What must be in the window.
+/// The moment that must be in the window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum By {
     /// The answer's coming.
     Arrival,
-    /// What the latency counts from: the request's sending, or its turn. Nothing
-    /// is sent when the window has closed, so such an answer may come later.
+    /// The beginning of the latency: the request's sending, or its turn. Nothing is
+    /// sent when the window has closed, so such an answer may come later.
     Beginning,
 }
 
@@ -46,7 +46,7 @@ impl Window {
     }
 }
 
-/// What is counted.
+/// The counts.
 #[derive(Debug)]
 pub(in crate::cli::bench) struct Tally {
     /// Of measured requests, in nanoseconds.
@@ -55,11 +55,11 @@ pub(in crate::cli::bench) struct Tally {
     pub(in crate::cli::bench) answers: u64,
     /// The same by code.
     pub(in crate::cli::bench) codes: Vec<(i32, u64)>,
-    /// What the first answer that was no success said.
+    /// Code and text of the first answer that was no success.
     pub(in crate::cli::bench) first_failure: Option<(i32, String)>,
     /// When the last measured answer came, in nanoseconds.
     pub(in crate::cli::bench) last: u64,
-    /// Answers that nobody asked for, or that came twice; at any time.
+    /// Answers without a request, or that came twice; at any time.
     pub(in crate::cli::bench) unexpected: u64,
     /// Requests that were still not answered when there was no more waiting.
     pub(in crate::cli::bench) unanswered: u64,
@@ -89,7 +89,7 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// An answer has come now to a request whose latency counts from `since`.
+    /// Counts an answer that has come now. Its request's latency counts from `since`.
     pub(super) fn answer(&mut self, window: Window, since: u64, now: u64, code: i32) {
         if window.has(window.latencies, since, now) {
             self.latencies.saturating_record(now.saturating_sub(since));
@@ -122,7 +122,7 @@ impl Tally {
         self.codes.iter().filter(|(code, _)| *code != 0).map(|(_, count)| count).sum()
     }
 
-    /// Adds what another thread has counted.
+    /// Adds another thread's counts.
     pub(in crate::cli::bench) fn add(&mut self, other: Self) {
         // Of the same bounds, so that it cannot fail.
         let _same = self.latencies.add(&other.latencies);

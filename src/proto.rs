@@ -1,8 +1,8 @@
 //! Messages generated from `proto/`: the session protocol that clients speak,
-//! the Push API that backends call, what gateways tell each other and, apart from them, the demo services.
-//! Nothing is written by hand here.
+//! the Push API that backends call, the cluster protocol between gateways and,
+//! apart from them, the demo services. Nothing is written by hand here.
 
-/// `bridgehead.session.v1`: what travels inside WebSocket frames.
+/// `bridgehead.session.v1`: the messages inside WebSocket frames.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 pub mod session {
     include!(concat!(env!("OUT_DIR"), "/bridgehead.session.v1.rs"));
@@ -19,7 +19,7 @@ pub mod push {
         include_bytes!(concat!(env!("OUT_DIR"), "/push_descriptors.bin"));
 }
 
-/// `bridgehead.cluster.v1`: what gateways tell each other.
+/// `bridgehead.cluster.v1`: the messages between gateways.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
 pub mod cluster {
     include!(concat!(env!("OUT_DIR"), "/bridgehead.cluster.v1.rs"));

@@ -1,5 +1,5 @@
 //! `bridgehead bench call` and `bench idle`: the real binary against the real
-//! gateway, with a service behind it that counts.
+//! gateway, with a service behind it that counts its calls.
 
 #![allow(
     clippy::unwrap_used,
@@ -37,14 +37,14 @@ const LONG: &str = "10m";
 /// How long the first call of a service that stalls takes.
 const STALL: Duration = Duration::from_millis(500);
 
-/// Counts its calls. The page's number says how each is to be answered.
+/// Counts its calls. The page's number selects the answer.
 #[derive(Clone, Default)]
 struct Counting {
     calls: Arc<AtomicU64>,
     users: Arc<Mutex<BTreeSet<String>>>,
 }
 
-/// Page numbers that mean something else than success.
+/// Page numbers with a special answer.
 const NOT_FOUND: i32 = 1;
 const TOAST: i32 = 2;
 const STALLS_FIRST: i32 = 3;
@@ -297,7 +297,7 @@ fn failures_are_counted_by_their_codes() {
         assert_eq!(report["first_failure"]["msg"], msg);
         assert!(report["warnings"].to_string().contains("no answer was a Success"), "{report:#}");
     }
-    // What is not known here can still be sent as bytes; the gateway refuses it.
+    // An unknown method can still be called with bytes; the gateway refuses it.
     let unknown = ["/v1/nothing", "--hex", "0a00", "--requests", "20", "--warmup", "0s"];
     let report = setting.report("call", &unknown);
     assert_eq!((&report["codes"], setting.calls()), (&json!({ "3": 20 }), 100));
@@ -306,7 +306,7 @@ fn failures_are_counted_by_their_codes() {
 #[test]
 fn connections_that_are_lost_are_failures() {
     let setting = start(&json!({}));
-    // It ends as soon as there is nobody left.
+    // It ends as soon as there are no sessions left.
     let arguments = [METHOD, "--connections", "1", "--duration", LONG, "--warmup", "0s"];
     let mut command = setting.command("call", &arguments);
     let running = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -352,7 +352,7 @@ fn what_cannot_be_used_is_told_before_anything_is_sent() {
 
 #[test]
 fn idle_sessions_are_there_and_what_they_cost_is_told() {
-    // Pings come all the time, and who does not answer them is gone.
+    // Pings come all the time, and a client that does not answer them is closed.
     let setting = start(&json!({ "ping_interval": "300ms", "pong_timeout": "10s" }));
     let arguments = ["--sessions", "300", "--hold", "1500ms", "--encrypt", "session.pub.pem"];
     let report = setting.report("idle", &arguments);

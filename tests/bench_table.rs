@@ -1,4 +1,4 @@
-//! How `make bench` calculates and tells: the pure parts of
+//! Calculations and output of `make bench`: the pure parts of
 //! `benches/side_by_side`.
 
 #![allow(dead_code, reason = "the rest is used where these modules belong")]

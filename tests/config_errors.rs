@@ -1,4 +1,4 @@
-//! What a newcomer reads when a configuration file has mistakes: each
+//! Diagnostics of configuration files with mistakes: each
 //! `tests/config/errors/*.yaml` beside the text that is printed for it.
 //!
 //! After a change of wording, `BLESS=1 cargo test --test config_errors` writes
@@ -25,7 +25,7 @@ fn environment(name: &str) -> Option<String> {
     }
 }
 
-/// What is printed for a file in the folder.
+/// The output for a file in the folder.
 fn printed(name: &str) -> String {
     let bytes = fs::read(folder().join(name)).unwrap();
     let text = String::from_utf8(bytes).unwrap();

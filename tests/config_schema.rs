@@ -1,5 +1,5 @@
-//! The JSON Schema and what is read agree: an independent validator and the
-//! gateway judge the same files alike.
+//! The JSON Schema and the reader agree: an independent validator and the
+//! gateway accept and refuse the same files.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -44,7 +44,7 @@ fn validator() -> Validator {
     jsonschema::draft202012::new(&config::schema()).unwrap()
 }
 
-/// What is wrong with a document, as the gateway says; empty: nothing.
+/// The gateway's errors about a document; empty: none.
 fn gateway_complains(document: &Value) -> Vec<String> {
     // JSON is YAML.
     let text = serde_json::to_string_pretty(document).unwrap();
@@ -53,7 +53,7 @@ fn gateway_complains(document: &Value) -> Vec<String> {
     errors.map(|one| one.message().to_owned()).collect()
 }
 
-/// The full file with each way of judging logins, and of logging in to NATS.
+/// The full file with each way to verify logins, and to log in to NATS.
 fn full_documents() -> Vec<Value> {
     let full = json_of(FULL);
     let call = full["hooks"]["connected"].clone();
@@ -81,7 +81,7 @@ fn full_documents() -> Vec<Value> {
     documents
 }
 
-/// The full file with what it says in one of two ways said in the other.
+/// The full file with the other form of keys that have two forms.
 fn otherwise(full: &Value) -> Value {
     let mut document = full.clone();
     let edge = document["edge"].as_object_mut().unwrap();
@@ -203,7 +203,7 @@ fn changed_documents(shapes: &[Value]) -> Vec<(String, Value)> {
     for (at, document) in full_documents().into_iter().enumerate() {
         let mut found = Vec::new();
         pointers(&document, "", &mut found);
-        // They differ in these sections only.
+        // The documents differ in these sections only.
         let differs = ["/auth", "/edge/paths", "/session/one_session_per"];
         found.retain(|pointer| at == 0 || differs.iter().any(|it| pointer.starts_with(it)));
         for pointer in found {
@@ -224,7 +224,7 @@ fn values_of_a_wrong_shape_are_judged_alike() {
         [json!(null), json!(true), json!([]), json!({ "nonsense": 1 }), json!(-1), json!(1.5)];
     for (change, document) in changed_documents(&shapes) {
         let complaints = gateway_complains(&document);
-        // Beyond a schema: what is left no longer goes together.
+        // Beyond a schema: the remaining keys no longer fit together.
         let together = [
             "there is no upstream",
             "turns every client away",

@@ -1,6 +1,6 @@
 //! The handshake's secrets against the `rsa` crate, a second implementation of
-//! the client's side: what a client encrypts with it the gateway takes out, and the
-//! gateway's own client encrypts what it can decrypt.
+//! the client's side: the gateway decrypts secrets that `rsa` encrypted, and `rsa`
+//! decrypts those of the gateway's own client.
 
 #![allow(
     clippy::unwrap_used,

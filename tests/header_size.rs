@@ -1,6 +1,6 @@
-//! The longest that a client can make a call's headers, before a service over
-//! tonic, and so over the `h2` crate, that takes 8 KiB and no more: each call
-//! gets through, and so do those of others on the same connection.
+//! The longest call headers that a client can cause, with a service over tonic,
+//! and so over the `h2` crate, that takes at most 8 KiB: each call gets through,
+//! and so do those of others on the same connection.
 
 #![allow(
     clippy::unwrap_used,

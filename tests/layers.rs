@@ -30,7 +30,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// The number of layers above the pure core.
 const ABOVE_CORE: usize = 4;
 
-/// What the pure core and the leaves must do without.
+/// Paths that the pure core and the leaves must not use.
 const IMPURE: &[&str] = &[
     "tokio::",
     "hyper_util",
@@ -42,7 +42,7 @@ const IMPURE: &[&str] = &[
     "tracing::",
 ];
 
-/// What would tangle the composition layer in itself.
+/// Uses within the composition layer that would tie its modules together.
 const TANGLES: &[(&str, &[&str])] = &[
     ("config", &["app", "cli", "client", "demo", "session", "edge"]),
     ("client", &["app", "cli", "config", "demo", "session", "edge"]),
@@ -50,9 +50,9 @@ const TANGLES: &[(&str, &[&str])] = &[
     ("app", &["cli", "client", "demo"]),
 ];
 
-/// Modules that only some may use, each with all that may. A wire format belongs to
-/// its protocol; with those of the client protocol go its error codes, which backends,
-/// operators and services name as well.
+/// Reserved modules, each with all its permitted users. A wire format belongs to its
+/// protocol; the client protocol includes its error codes, which backends, operators
+/// and services name as well.
 const RESERVED: &[(&str, &[&str])] = &[
     (
         "proto::session",
@@ -74,7 +74,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("protocol::seed", &["protocol", "session", "client", "cli", "app", "routing::builder"]),
 ];
 
-/// What a layer would allow, and would tie modules together that are apart.
+/// Uses that the layers would allow, but that would tie separate modules together.
 const APART: &[(&str, &[&str])] =
     &[("call", &["session", "outbox", "registry", "edge", "websocket", "broker"])];
 

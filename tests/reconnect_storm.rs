@@ -1,4 +1,4 @@
-//! Everybody reconnects at once, before their old connections are gone: the
+//! All clients reconnect at once, before their old connections are gone: the
 //! newest session of each device stays, and only that.
 
 #![allow(clippy::print_stderr, reason = "what was seen, for those that run it by hand")]

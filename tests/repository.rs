@@ -28,7 +28,7 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
     rest.split_once(after).unwrap_or_else(|| panic!("no {after:?}")).0
 }
 
-/// Names that stand at the beginning of lines, in front of `end`.
+/// Names at the beginning of lines, in front of `end`.
 fn line_heads<'a>(text: &'a str, end: &'a str) -> impl Iterator<Item = &'a str> {
     text.lines().filter_map(move |line| {
         let (name, _) = line.split_once(end)?;
@@ -54,7 +54,7 @@ fn stated_rust_versions_are_that_of_the_manifest() {
 #[test]
 fn make_help_lists_every_target() {
     let makefile = read("Makefile");
-    // What installs the compiler is a step of the others.
+    // `tools` installs the compiler as a step of other targets.
     let targets: BTreeSet<&str> =
         line_heads(&makefile, ":").filter(|target| *target != "tools").collect();
     assert!(targets.contains("help") && targets.contains("test-rust"), "{targets:?}");
@@ -143,7 +143,7 @@ fn paths_in_documents_for_contributors_exist() {
             if !path.contains('/') || !folders.contains(top) {
                 continue;
             }
-            // What a run leaves behind.
+            // Output of fuzz runs.
             if ["fuzz/corpus", "fuzz/artifacts"].iter().any(|made| path.starts_with(made)) {
                 continue;
             }

@@ -1,5 +1,5 @@
-//! Any text is read as a configuration, without a panic; every place that is
-//! complained of lies within the text; and what is wrong can be shown.
+//! Any text is read as a configuration, without a panic; the place of every
+//! diagnostic lies within the text; and the diagnostics can be shown.
 
 #![no_main]
 
@@ -28,7 +28,7 @@ fuzz_target!(|text: &str| {
     for diagnostic in diagnostics.iter() {
         check_span(&diagnostics, diagnostic.span());
         diagnostic.notes().for_each(|(span, _)| check_span(&diagnostics, span));
-        // The schema let something through that the model can't hold.
+        // The schema accepted a value that the model can't hold.
         assert_ne!(diagnostic.help(), "please report this as a bug of Bridgehead");
     }
     assert!(loaded.is_some() || diagnostics.has_errors());

@@ -1,8 +1,8 @@
 //! The envelope on anything a client may send.
 //!
 //! - A frame is read as prost reads it, or refused as prost refuses it.
-//! - A frame that is no ciphertext is refused, not stumbled over.
-//! - What was sealed opens to the same; an answer is what prost encodes.
+//! - A frame that is no ciphertext is refused, without a panic.
+//! - Opening a sealed frame gives the same bytes; an answer is encoded as by prost.
 
 #![no_main]
 

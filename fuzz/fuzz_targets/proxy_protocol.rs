@@ -97,7 +97,7 @@ impl Network {
     }
 }
 
-/// The same by `ppp`, and whether it has taken something that the specification
+/// The same by `ppp`, and whether it has accepted a header that the specification
 /// does not allow.
 fn read_by_ppp(bytes: &[u8]) -> (Option<(Source, Vec<u8>)>, bool) {
     if let Ok(header) = v2::Header::try_from(bytes) {

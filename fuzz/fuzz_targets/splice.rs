@@ -3,10 +3,10 @@
 //!
 //! - Data is taken if it is protobuf, with the wire types of the request message
 //!   where that has an identity, and with `validate` that message; else refused.
-//! - Data that was taken has the gateway's identity and is otherwise what the
-//!   client sent.
+//! - Data that was taken has the gateway's identity and is otherwise as the
+//!   client sent it.
 //! - The same of every message within, where the identity is filled there, too.
-//! - A response's verdict is what decoding the response says.
+//! - A response's verdict is that of the decoded response.
 
 #![no_main]
 
@@ -26,7 +26,7 @@ use prost_reflect::{
     Value,
 };
 
-/// Messages with all that protobuf has; the tests have them too.
+/// Messages with every feature of protobuf; the tests have them too.
 static SCHEMA: LazyLock<Descriptors> = LazyLock::new(|| {
     let include = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/proto");
     let files = protox::compile(["rich.proto"], [include]).expect("the schema compiles");
@@ -71,7 +71,7 @@ fn prepare_nested(route: &Route<()>, data: &[u8]) {
         |data: &Bytes| route.prepare(data, |layout| layout.encode(member), member(Member::ReqId));
     let Ok(prepared) = own(&data_bytes) else { return };
     assert_eq!(own(&prepared).as_ref(), Ok(&prepared), "what is filled stays as it is");
-    // What cannot be decoded no service reads.
+    // No service reads data that cannot be decoded.
     let Ok(seen) = DynamicMessage::decode(route.input.clone(), prepared) else { return };
     let mut expected = seen.clone();
     fill(&mut expected);
@@ -139,7 +139,7 @@ fn verdict(route: &Route<()>, response: &[u8]) {
     let Some(field) = route.output.get_field_by_json_name("commonResp") else {
         return assert_eq!(found, None);
     };
-    // What cannot be decoded is the client's to find out.
+    // The client handles responses that cannot be decoded.
     let Ok(decoded) = DynamicMessage::decode(route.output.clone(), response) else { return };
     let decoded = decoded.get_field(&field);
     let decoded = decoded.as_message().expect("verdicts are messages");
@@ -159,7 +159,7 @@ fn verdict(route: &Route<()>, response: &[u8]) {
     }
 }
 
-/// What the session knows: each member, by its own name.
+/// The session's value of each member: its own name.
 fn member(member: Member) -> &'static str {
     member.names()[1]
 }

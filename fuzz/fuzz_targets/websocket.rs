@@ -1,8 +1,8 @@
 //! The bytes of a client's WebSocket.
 //!
-//! - Whatever comes is read or refused, without a panic.
-//! - How it is cut makes no difference.
-//! - Messages are those that tungstenite reads, as far as both read.
+//! - Any bytes are read or refused, without a panic.
+//! - Cutting the stream makes no difference.
+//! - Messages are the same as tungstenite's, as far as both read.
 
 #![no_main]
 
@@ -60,7 +60,7 @@ fn read_by_tungstenite(bytes: &[u8]) -> Vec<Message> {
     messages
 }
 
-/// A stream with an end that takes whatever is written.
+/// A stream with an end that accepts all writes.
 struct Recorded(Cursor<Vec<u8>>);
 
 impl Read for Recorded {

@@ -1,6 +1,6 @@
 //! The admin listener as part of the gateway: from its section of routes.yaml
-//! to a running server, and what readiness is made of. What is looked at when
-//! somebody asks for metrics is in `samples`.
+//! to a running server, and the checks of readiness. Metrics that are sampled
+//! at each scrape are in `samples`.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::upstream::Upstream;
 /// How many endpoints readiness names.
 const MAX_COMPLAINTS: usize = 20;
 
-/// What the parts of the gateway show to whoever asks how it is.
+/// The parts of the gateway that health checks and metrics read.
 #[derive(Clone)]
 pub(super) struct State {
     pub(super) metrics: Arc<Metrics>,
@@ -37,7 +37,7 @@ pub(super) struct State {
     pub(super) news: Arc<News>,
 }
 
-/// What changes while the gateway runs.
+/// State that changes while the gateway runs.
 #[derive(Default)]
 pub(super) struct News {
     /// The gateway drains before it stops.
@@ -50,7 +50,7 @@ pub(super) struct News {
 }
 
 impl News {
-    /// The gateway goes away.
+    /// The gateway starts to drain.
     pub(super) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
@@ -86,7 +86,7 @@ pub(super) fn bind(config: &Config) -> Result<Option<TcpListener>, StartError> {
     Ok(bound.into_iter().next())
 }
 
-/// Starts the server on its bound listener, and says where that is.
+/// Starts the server on its bound listener, and returns its address.
 pub(super) fn serve(
     listener: TcpListener,
     state: State,
@@ -102,7 +102,7 @@ pub(super) fn serve(
     Ok((server, address))
 }
 
-/// What is wrong with upstreams' endpoints, as many as somebody can read.
+/// The problems of upstreams' endpoints, limited to a readable number.
 fn complaints(services: &Services) -> Vec<String> {
     let of = |upstream: &Arc<Upstream>| {
         let name = upstream.name().to_owned();
@@ -124,14 +124,14 @@ impl State {
         let pending = self.news.pending.load();
         let reason = |(upstream, reason): &(String, String)| format!("{upstream}: {reason}");
         let mut checks = vec![
-            // They were bound before anything could be asked.
+            // They were bound before this server was.
             Check::needed("listeners", Vec::new()),
             Check::needed("routes", pending.iter().map(reason).collect()),
             Check::needed("draining", draining.into_iter().collect()),
         ];
         if let Some(keys) = self.services.load().auth.fetched_keys() {
-            // A gateway that has never had them, as with a wrong URL, has
-            // nobody log in. One that has goes on with those.
+            // A gateway that has never had keys, as with a wrong URL, refuses
+            // every login. One that has had some continues with them.
             checks.push(match (keys.keys, keys.failure) {
                 (0, reason) => {
                     let reason = reason.unwrap_or_else(|| "they have not been fetched yet".into());
@@ -140,7 +140,7 @@ impl State {
                 (_, reason) => Check::wanted("keys", reason.into_iter().collect()),
             });
         }
-        // A service that is away is away for all gateways: see below.
+        // A service that is down is down for all gateways: see below.
         checks.push(Check::wanted("upstreams", complaints(&self.services.load())));
         if let Some(cluster) = self.broker.cluster() {
             // Sessions of other gateways cannot be reached meanwhile.

@@ -1,4 +1,4 @@
-//! From the `auth` section to what judges logins and requests.
+//! From the `auth` section to the verification of logins and requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,29 +11,29 @@ use crate::auth::{Authenticator, EachRequest, Jwt, Login, Rpc};
 use crate::config::{Auth, Judge, JwtKeys};
 use crate::upstream::Pem;
 
-/// How long keys are waited for before the gateway starts without them.
+/// The timeout for fetching keys, after which the gateway starts without them.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The keys of a configuration.
 #[derive(Default)]
 pub(super) struct Known {
-    /// `None`: it needs none, or is wrong.
+    /// `None`: the configuration needs none, or is wrong.
     pub(super) keys: Option<Keys>,
     /// Keys that could not be fetched yet, and why.
     pub(super) unfetched: Option<Problem>,
 }
 
-/// What judged logins before.
+/// The previous configuration of logins.
 #[derive(Clone, Copy)]
 pub(super) struct Before<'a> {
-    /// There is a configuration that goes on if this one is refused.
+    /// A configuration is in use, and stays in use if the new one is refused.
     pub(super) is_reload: bool,
-    /// The keys that it fetches, if it does.
+    /// Its fetched keys, if it has any.
     pub(super) remote: Option<&'a Arc<Remote>>,
 }
 
-/// Reads the keys for JWTs, or has them fetched. Those that are fetched from
-/// the same place as before go on.
+/// Reads the keys for JWTs, or has them fetched. An unchanged source of keys
+/// stays in use.
 pub(super) async fn keys(
     auth: &Auth,
     before: Before<'_>,
@@ -42,7 +42,7 @@ pub(super) async fn keys(
     let known = |keys| Ok(Known { keys, unfetched: None });
     let Judge::Jwt(jwt) = &auth.judge else { return known(None) };
     let (key, place) = match (&jwt.keys, &jwt.secret, &jwt.issuer) {
-        // What stands in for a section that is wrong, and reported as that.
+        // The stand-in for a wrong section, which has been reported.
         (Some(JwtKeys::File(path)), ..) if path.as_os_str().is_empty() => return known(None),
         (Some(JwtKeys::File(path)), ..) => {
             let set = KeySet::from_file(path).map_err(|error| at("keys", error))?;
@@ -77,14 +77,14 @@ pub(super) async fn keys(
     let problem = at(key, format!("keys cannot be fetched: {reason}"));
     let judges = |before: &Arc<Remote>| before.status().keys > 0;
     if before.is_reload && same.is_none() && before.remote.is_none_or(judges) {
-        // Better the configuration from before, under which logins are judged.
+        // Better the previous configuration, under which logins can be verified.
         return Err(problem);
     }
     Ok(Known { keys, unfetched: Some(problem) })
 }
 
 /// Makes the authenticator. `callee` finds an upstream by its name. After a
-/// problem, nobody can log in.
+/// problem, every login is refused.
 pub(super) fn build(
     auth: &Auth,
     keys: Option<Keys>,
@@ -101,7 +101,7 @@ pub(super) fn build(
             };
             Authenticator::Jwt(Arc::new(Jwt::new(config, keys)))
         }),
-        // No such upstream, or a broken one: reported where that was found out.
+        // An unknown or broken upstream has been reported elsewhere.
         Judge::Rpc(call) => {
             let placeholders: Vec<_> = Login::placeholders().collect();
             callee(&call.upstream)
@@ -113,7 +113,7 @@ pub(super) fn build(
     }
 }
 
-/// Makes what judges requests, if anything does.
+/// Makes the verification of each request, if it is configured.
 pub(super) fn each_request(
     auth: &Auth,
     problems: &mut Vec<Problem>,

@@ -19,15 +19,15 @@ use crate::upstream::{self, Destination, Metadata, Own};
 /// The keys that lead to a callout.
 pub(super) type Place = [&'static str; 2];
 
-/// Where the RPC that judges logins stands.
+/// The place of the RPC that verifies logins.
 pub(super) const AUTH: Place = ["auth", "rpc"];
-/// Where the RPC that judges requests stands.
+/// The place of the RPC that verifies requests.
 pub(super) const EACH_REQUEST: Place = ["auth", "each_request"];
 
 /// An upstream that an RPC may be called at.
 pub(super) struct Callee {
     pub(super) destination: Destination,
-    /// As far as they are known.
+    /// `None`: not known yet.
     pub(super) descriptors: Option<Arc<Descriptors>>,
     /// How long a call may take.
     pub(super) timeout: Duration,
@@ -50,8 +50,8 @@ pub(super) fn all(config: &Config) -> impl Iterator<Item = (Place, &RpcCall)> {
     all.into_iter().filter_map(|(place, call)| Some((place, call?)))
 }
 
-/// Makes the hooks. `callee` finds an upstream by its name. A hook that has a
-/// problem, or that nothing is known of yet, is pending.
+/// Makes the hooks. `callee` finds an upstream by its name. A hook is pending if
+/// it has a problem, or if its upstream's descriptors are not known yet.
 pub(super) fn hooks(
     config: &HooksConfig,
     problems: &mut Vec<Problem>,
@@ -72,8 +72,8 @@ fn place_of(event: Event) -> Place {
     ["hooks", event.name()]
 }
 
-/// What callouts allow and is probably not meant. Says nothing of those that
-/// have a problem, or of which nothing is known yet.
+/// Doubtful settings of callouts. Skips callouts that have a problem, or whose
+/// descriptors are not known yet.
 pub(super) fn doubts(config: &Config, callee: impl Fn(&str) -> Option<Callee>) -> Vec<Problem> {
     let doubt = |(place, call): (Place, &RpcCall)| {
         let descriptors = callee(&call.upstream)?.descriptors?;
@@ -118,7 +118,7 @@ pub(super) fn make(
     made.map_err(|found| problems.extend(found)).ok()
 }
 
-/// Holds a callout's configuration against the descriptors of its method.
+/// Checks a callout's configuration against the descriptors of its method.
 fn fit(
     config: &RpcCall,
     place: Place,

@@ -26,7 +26,7 @@ pub(super) async fn broker(
     Ok(Broker::clustered(local, cluster))
 }
 
-/// Finds out whether what the section names can be used.
+/// Checks that the settings of the section can be used.
 pub(super) fn check(config: &Config) -> Result<(), Problem> {
     let Some(config) = &config.cluster else { return Ok(()) };
     cluster::check(&link(config)).map_err(|error| {
@@ -52,7 +52,7 @@ fn link(config: &ClusterConfig) -> cluster::Config {
     }
 }
 
-/// What the gateway is called among others, for people: they know each other by
+/// The gateway's name in the cluster, for people: gateways identify each other by
 /// numbers, so two of the same name do no harm. By default the name of its
 /// machine, which in Kubernetes is that of its pod.
 pub(super) fn node(config: &Config) -> String {

@@ -1,4 +1,4 @@
-//! From the model of routes.yaml to what each component wants to know.
+//! From the model of routes.yaml to the configuration of each component.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub(super) fn edge(config: &Config) -> edge::Config {
             .collect(),
         allowed_origins: edge.allowed_origins.clone(),
         trusted_proxies: edge.trusted_proxies.clone(),
-        // No header at all where the name is none, which was reported.
+        // No header if the name is not valid, which has been reported.
         client_address: edge::ClientAddress::named(&edge.client_address)
             .unwrap_or(edge::ClientAddress::Connection),
         proxy_protocol: edge.proxy_protocol,
@@ -84,7 +84,7 @@ pub(super) fn drain(config: &Config) -> Drain {
     Drain { delay: config.drain.delay, period: config.drain.period }
 }
 
-/// An upstream's configuration, or what is wrong with it and under which key.
+/// An upstream's configuration, or the wrong key with the error.
 pub(super) fn upstream(
     name: &str,
     config: &UpstreamConfig,
@@ -96,8 +96,8 @@ pub(super) fn upstream(
     Ok(upstream::Config { name: name.to_owned(), address, connections, tls })
 }
 
-/// How the metadata of an upstream's calls differs from the usual, or what is
-/// wrong with that and under which key.
+/// Changes to the metadata of an upstream's calls, or the wrong key with the
+/// error.
 pub(super) fn rules(
     config: &UpstreamMetadata,
 ) -> Result<Option<Arc<Rules>>, (Vec<String>, String)> {
@@ -115,7 +115,7 @@ pub(super) fn rules(
     Ok((!rules.is_empty()).then(|| Arc::new(rules)))
 }
 
-/// What gRPC calls an ASCII-Value. Never said, as it may be a secret.
+/// gRPC's ASCII-Value. Errors never repeat it, as it may be a secret.
 fn metadata_value(text: &str) -> Result<HeaderValue, &'static str> {
     let is_visible = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
     if text.trim() != text || !text.bytes().all(is_visible) {

@@ -1,9 +1,9 @@
 //! Watching the files that a configuration is made of.
 //!
 //! The directories are watched rather than the files, since editors and
-//! Kubernetes replace files instead of writing them. What counts is whether
-//! the content is another one: whoever touches a file in the same folder, or
-//! writes the same again, causes nothing.
+//! Kubernetes replace files instead of writing them. Only a change of the content
+//! counts: touching a file in the same folder, or writing the same content again,
+//! has no effect.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,29 +16,29 @@ use tokio::time::{Instant, sleep_until};
 
 /// Changes that come together count as one.
 const SETTLE: Duration = Duration::from_millis(100);
-/// Looked at even without an event: not every file system has them.
+/// Files are checked even without an event: not every file system has them.
 const LOOK: Duration = Duration::from_secs(10);
 
 /// Watches a set of files for changes of their content.
 pub(super) struct Files {
-    /// What each file held when it was last looked at.
+    /// A hash of each file's content at the last check.
     seen: BTreeMap<PathBuf, u64>,
-    /// Where events come from. A folder that is no longer needed stays: an event
-    /// from there costs a look, no more.
+    /// Watched folders. A folder that is no longer needed stays: an event from
+    /// there costs a check, no more.
     folders: BTreeSet<PathBuf>,
     events: mpsc::Receiver<()>,
     watcher: Option<RecommendedWatcher>,
-    /// When to look at the files next.
+    /// The time of the next check.
     look_at: Instant,
 }
 
 impl Files {
-    /// Watches some files, which need not exist, as they are now.
+    /// Watches files, which need not exist, from their current content on.
     pub(super) fn watch(paths: impl IntoIterator<Item = PathBuf>) -> Self {
         let (sender, events) = mpsc::channel(1);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             if event.is_ok_and(|event| !event.kind.is_access()) {
-                // Full: a change is already waiting to be seen.
+                // Full: a change is already pending.
                 let _seen_anyway = sender.try_send(());
             }
         });
@@ -60,8 +60,8 @@ impl Files {
         files
     }
 
-    /// Watches these files, too, as they are now. Those that are watched
-    /// already stay as they were last seen, so that no change is lost.
+    /// Adds files, with their current content. Files that are watched already
+    /// keep the content of the last check, so that no change is lost.
     pub(super) fn also<'p>(&mut self, paths: impl IntoIterator<Item = &'p Path>) {
         for path in paths {
             self.add(path);
@@ -84,7 +84,7 @@ impl Files {
         }
     }
 
-    /// Waits until some file has another content. Cancel safe.
+    /// Waits until the content of a file has changed. Cancel safe.
     pub(super) async fn changed(&mut self) {
         loop {
             tokio::select! {
@@ -103,7 +103,7 @@ impl Files {
         }
     }
 
-    /// Whether any file has changed since the last look.
+    /// Whether any file has changed since the last check.
     fn look(&mut self) -> bool {
         let mut changed = false;
         for (path, seen) in &mut self.seen {
@@ -118,7 +118,7 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// A hash of a file's content, or of there being none.
+/// A hash of a file's content, or of its absence.
 pub(super) fn content_of(path: &Path) -> u64 {
     let mut hasher = DefaultHasher::new();
     std::fs::read(path).ok().hash(&mut hasher);

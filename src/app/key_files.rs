@@ -1,13 +1,13 @@
-//! The files of keys, certificates and tokens that a configuration names, looked at
+//! The files of keys, certificates and tokens that a configuration names, checked
 //! without a gateway.
 
 use super::problem::Problem;
 use super::{cluster, push, secrets, trace};
 use crate::config::Config;
 
-/// What is wrong with the files of keys, certificates and tokens that a
-/// configuration names outside of `upstreams` and `auth`, which
-/// [`super::Resolver`] looks at. Must be called inside a runtime.
+/// Problems of the files of keys, certificates and tokens that a configuration
+/// names outside of `upstreams` and `auth`, which [`super::Resolver`] checks.
+/// Must be called inside a runtime.
 #[must_use]
 pub fn problems(config: &Config) -> Vec<Problem> {
     let checks = [

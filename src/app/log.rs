@@ -1,10 +1,10 @@
-//! Where log lines go and how they look: one line an event, on standard error.
+//! Destination and format of the log: one line per event, on standard error.
 
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogConfig, LogFormat, LogLevel};
 
-/// By the same rules as what commands say: see `cli::output`.
+/// By the same rules as the output of commands: see `cli::output`.
 fn is_colourful() -> bool {
     anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
 }

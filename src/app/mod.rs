@@ -1,8 +1,8 @@
-//! The gateway as a whole: built from a configuration, served until it is told
+//! The gateway as a whole: built from a configuration, served until it is asked
 //! to stop.
 //!
-//! Binds early, serves late: whatever can fail at start has failed before the
-//! first connection is accepted.
+//! Binds early, serves late: errors at start occur before the first connection is
+//! accepted.
 
 mod admin;
 mod authentication;
@@ -67,22 +67,22 @@ pub struct App {
     workers: Workers,
     tracing: Option<Arc<Tracing>>,
     drain: Drain,
-    /// Apart, as it holds two configurations.
+    /// Boxed, as it holds two configurations.
     reloader: Box<Reloader>,
-    /// What sessions work with at this moment.
+    /// The current services of sessions.
     services: Arc<ArcSwap<Services>>,
 }
 
 impl App {
     /// Starts a gateway with `workers` worker threads. `read` gives the
-    /// configuration; `watch` is the file that it comes from, if it does.
+    /// configuration; `watch` is its file, if it has one.
     pub async fn start(
         read: Read,
         watch: Option<PathBuf>,
         workers: usize,
     ) -> Result<Self, StartError> {
         let hangup = reload::listen_for_hangup();
-        // Watched before it is read, so that no change falls between the two.
+        // Watched before it is read, so that no change between the two is missed.
         let mut files = Files::watch(watch);
         let loaded = read().map_err(StartError::Config)?;
         files.also(loaded.files());
@@ -183,27 +183,27 @@ impl App {
         Ok(Self { address, push, admin, news, broker, workers, tracing, drain, reloader, services })
     }
 
-    /// Where clients connect.
+    /// The address for clients.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where backends push, if they can.
+    /// The address of the Push API, if it is configured.
     pub fn push_address(&self) -> Option<SocketAddr> {
         self.push.as_ref().map(|(_, address)| *address)
     }
 
-    /// Where it can be asked how the gateway is, if it can.
+    /// The address of the admin listener, if it is configured.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(|(_, address)| *address)
     }
 
-    /// The client methods that lead somewhere, sorted.
+    /// The client methods that have a route, sorted.
     pub fn methods(&self) -> Vec<String> {
         self.services.load().calls.routes.routes().map(|route| route.name.to_string()).collect()
     }
 
-    /// Drains as told here instead of as the configuration says.
+    /// Overrides the configuration's `drain` section.
     #[must_use]
     pub fn with_drain(mut self, drain: Drain) -> Self {
         self.drain = drain;
@@ -220,7 +220,7 @@ impl App {
         self.news.drain();
         let push = self.push.map(|(server, _)| server);
         stop::drain(self.workers, push, &self.broker, self.drain, stop).await;
-        // The spans of the last calls are among what waits.
+        // The spans of the last calls are still to be exported.
         if let Some(tracing) = self.tracing {
             tracing.stop().await;
         }

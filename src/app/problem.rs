@@ -1,15 +1,15 @@
-//! What is wrong with a configuration, by its place in the file.
+//! Problems of a configuration, by their place in the file.
 
 use crate::config::{Diagnostics, Loaded};
 
-/// Something wrong with a configuration that only shows when it is resolved.
+/// An error in a configuration that only shows when it is resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The keys that lead to the place in the file.
     pub path: Vec<String>,
-    /// What is wrong, and what would be right.
+    /// The description of the mistake, and the correction.
     pub message: String,
-    /// What to do about it, where the message does not say.
+    /// The correction, if the message does not include it.
     pub help: Option<String>,
 }
 
@@ -18,7 +18,7 @@ impl Problem {
         Self { path: path.map(str::to_owned).into(), message: message.into(), help: None }
     }
 
-    /// Where it stands in the file.
+    /// Its place in the file.
     pub fn path(&self) -> Vec<&str> {
         self.path.iter().map(String::as_str).collect()
     }
@@ -30,7 +30,7 @@ impl Problem {
         diagnostics.error(loaded.at(&path), self.message.clone(), help);
     }
 
-    /// The same for something that does not keep the file from being used.
+    /// The same as a warning: the file can be used in spite of it.
     pub fn warn(&self, loaded: &Loaded, diagnostics: &mut Diagnostics) {
         let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
         let help = self.help.clone().unwrap_or_default();

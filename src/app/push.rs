@@ -19,7 +19,7 @@ use crate::push::tokens::Tokens;
 use crate::tls::{self, Tls};
 use crate::trace::Tracing;
 
-/// What a reload changes of the running server.
+/// The parts of the running server that a reload changes.
 #[derive(Clone, Default)]
 pub(super) struct Door {
     tokens: Arc<Tokens>,
@@ -27,7 +27,7 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// Reads the certificates. Everything is wrong that the server could stumble over.
+    /// Reads the certificates. Fails if the server could not use them.
     pub(super) fn new(config: &Config) -> Result<Self, Problem> {
         let Some(push) = &config.push else { return Ok(Self::default()) };
         let tls = push.tls.as_ref().map(|PushTls { cert, key, client_ca }| {
@@ -47,15 +47,15 @@ impl Door {
 
     /// Takes over the tokens of a new configuration.
     pub(super) fn take_over(&self, tokens: &[Zeroizing<String>]) {
-        // Without a section, or tokens, the door stays as it was: a restart
-        // takes it away.
+        // Without a section, or tokens, the door stays as it was: only a restart
+        // removes it.
         if !tokens.is_empty() {
             self.tokens.replace(tokens.iter().map(|token| token.as_bytes()));
         }
     }
 
-    /// Reads the certificates and the files of tokens again: they change whatever
-    /// else is wrong.
+    /// Reads the certificates and the files of tokens again: they are replaced even
+    /// if there are other errors.
     pub(super) fn read_again(&self, running: Option<&PushConfig>) -> bool {
         let is_tls_good = match self.tls.as_ref().map(|tls| tls.reload()) {
             Some(Ok(())) => {
@@ -101,7 +101,7 @@ fn is_file(token: &PushToken) -> bool {
 }
 
 fn read(nth: &str, token: &PushToken) -> Result<Zeroizing<String>, Problem> {
-    // What cannot stand in a header can never be shown by a caller.
+    // A token that is not valid in a header can never be sent by a caller.
     let owned = |secret: &Secret| match pem::secret(secret.expose().as_bytes()) {
         Ok(token) => Ok(Zeroizing::new(token.to_owned())),
         Err(_) => Err(Problem {
@@ -131,7 +131,7 @@ pub(super) fn bind(config: &Config) -> Result<Option<TcpListener>, StartError> {
     Ok(bound.into_iter().next())
 }
 
-/// Starts the server on its bound listener, and says where that is.
+/// Starts the server on its bound listener, and returns its address.
 pub(super) async fn serve(
     listener: TcpListener,
     door: &Door,

@@ -7,6 +7,6 @@ pub enum Reflection {
     Ask,
     /// Ask only servers whose answer is not known yet.
     AskUnknown,
-    /// Ask nobody.
+    /// Ask no server.
     Offline,
 }

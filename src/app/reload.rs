@@ -39,23 +39,23 @@ pub(super) struct Reloader {
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) door: Door,
     pub(super) cluster: Option<Arc<Cluster>>,
-    /// What the running services were made from.
+    /// The configuration of the running services.
     pub(super) running: Config,
-    /// What the process was started with.
+    /// The configuration at the start of the process.
     pub(super) started: Config,
-    /// The content of the private key at that time.
+    /// The hash of the private key's file at that time.
     pub(super) key: Option<u64>,
     pub(super) pending: Vec<(String, String)>,
-    /// What is probably not meant, and in the log.
+    /// Warnings that are already in the log.
     pub(super) warned: Vec<Problem>,
-    /// Asks for a reload; `None`: it cannot be listened to.
+    /// The signal for a reload; `None`: it cannot be received.
     pub(super) hangup: Option<Signal>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) news: Arc<News>,
 }
 
 /// From now on SIGHUP does not end the process, but asks it to reload. To be
-/// called inside of a runtime, before anything is slow.
+/// called inside of a runtime, before any slow operation.
 pub(super) fn listen_for_hangup() -> Option<Signal> {
     signal(SignalKind::hangup())
         .inspect_err(|error| tracing::warn!(%error, "SIGHUP cannot be listened to"))
@@ -69,7 +69,7 @@ enum Cause {
 }
 
 impl Reloader {
-    /// Reloads whenever there is a reason to, for ever.
+    /// Reloads on every cause, for ever.
     pub(super) async fn run(&mut self) -> Infallible {
         self.log_pending();
         loop {
@@ -85,7 +85,7 @@ impl Reloader {
         }
     }
 
-    /// Reads everything again. What is bad is refused whole.
+    /// Reads everything again. A configuration with an error is refused as a whole.
     async fn reload(&mut self) {
         let are_files_good = self.read_files_again();
         let loaded = match (self.read)() {
@@ -112,7 +112,7 @@ impl Reloader {
         self.door.take_over(&tokens.unwrap_or_default());
         self.running = loaded.config;
         self.replace(resolved.services, resolved.pending);
-        // A gateway that starts with a bad file would refuse to, so it is no success.
+        // A gateway would refuse to start with a bad file, so this is no success.
         let outcome = if are_files_good { ReloadOutcome::Ok } else { ReloadOutcome::Refused };
         self.metrics.reloads.inc(outcome);
         let routes = self.services.load().calls.routes.len();
@@ -126,7 +126,7 @@ impl Reloader {
     }
 
     /// Reads the files of certificates, keys, tokens and credentials that are in use.
-    /// Those that are bad are left out. Returns whether all are good.
+    /// Bad files are skipped. Returns whether all are good.
     fn read_files_again(&self) -> bool {
         let tls = self.tls.as_ref().is_none_or(|tls| match tls.reload() {
             Ok(()) => {
@@ -182,7 +182,7 @@ impl Reloader {
         self.pending = pending;
     }
 
-    /// Also at a reload: a wrong address is a mistake that no check finds.
+    /// Logs pending upstreams, also at a reload: no check finds a wrong address.
     fn log_pending(&self) {
         for (upstream, reason) in &self.pending {
             let address = self.running.upstreams.get(upstream).map(|it| it.address.join(", "));
@@ -196,8 +196,8 @@ impl Reloader {
         }
     }
 
-    /// Names the sections that differ from what runs and that only a restart
-    /// can change.
+    /// Logs the sections that differ from the running configuration and that only
+    /// a restart can change.
     fn warn_of_restart(&self, new: &Config) {
         let old = &self.started;
         for (section, changed) in [
@@ -220,8 +220,8 @@ impl Reloader {
     }
 }
 
-/// Whether more differs than a reload takes over: other tokens, and other
-/// contents of the certificates' files.
+/// Whether there are changes that a reload does not apply. It applies new tokens,
+/// and new contents of the certificates' files.
 fn is_push_changed(old: Option<&PushConfig>, new: Option<&PushConfig>) -> bool {
     let (Some(old), Some(new)) = (old, new) else { return old.is_some() != new.is_some() };
     old.listen != new.listen

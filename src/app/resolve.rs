@@ -1,8 +1,8 @@
-//! From a configuration to what sessions work with: upstreams, their
+//! From a configuration to the services of sessions: upstreams, their
 //! descriptors, the route table, authentication, hooks.
 //!
-//! All of it is built beside what is in use, and every mistake is kept with
-//! the place in the file that it concerns.
+//! All of it is built beside the services in use, and every mistake is kept with
+//! its place in the file.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Read as _};
@@ -28,37 +28,37 @@ use crate::session::Services;
 use crate::upstream::reflection::{self, Reflected, ReflectionError};
 use crate::upstream::{self, Destination, Rules, TlsError, Upstream};
 
-/// How long a server may take to tell its descriptors.
+/// Timeout of server reflection.
 const REFLECTION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What came of a configuration.
+/// The result of resolving a configuration.
 pub struct Resolved {
-    /// What sessions work with, as complete as the problems allow.
+    /// The services of sessions, as complete as the problems allow.
     pub services: Services,
     /// Empty if the configuration can be used.
     pub problems: Vec<Problem>,
-    /// What can be used, and is probably not meant.
+    /// Valid settings that are probably not intended.
     pub warnings: Vec<Problem>,
-    /// Upstreams whose descriptors could not be had yet, with the reason.
+    /// Upstreams whose descriptors are not known yet, with the reason.
     pub pending: Vec<(String, String)>,
-    /// The keys that logins are judged with could not be fetched yet. Until
-    /// they are, nobody can log in.
+    /// The keys that verify logins could not be fetched yet. Until they are,
+    /// every login is refused.
     pub unfetched: Option<Problem>,
 }
 
-/// Resolves configurations one after the other, and keeps what does not change.
+/// Resolves configurations one after the other, and keeps unchanged parts.
 pub struct Resolver {
     workers: usize,
     kept: HashMap<String, Kept>,
-    /// Some configuration was resolved without a problem.
+    /// An earlier configuration was resolved without a problem.
     is_reload: bool,
-    /// The keys that it fetches, if it does.
+    /// The fetched keys of that configuration, if it has any.
     keys: Option<Arc<Remote>>,
 }
 
 struct Kept {
     upstream: Arc<Upstream>,
-    /// What reflection told, if it was asked.
+    /// The result of reflection, if the server was asked.
     reflected: Option<Arc<Descriptors>>,
 }
 
@@ -91,7 +91,7 @@ impl Resolver {
     }
 
     /// Resolves a configuration. Upstreams that are configured as before keep
-    /// their connections, and keys that are fetched from the same place go on.
+    /// their connections, and an unchanged source of keys stays in use.
     pub async fn resolve(&mut self, config: &Config, reflection: Reflection) -> Resolved {
         let mut problems = Vec::new();
         let callouts: Vec<_> = callouts::all(config).map(|(_, call)| call).collect();
@@ -102,7 +102,7 @@ impl Resolver {
             .collect();
         let described = join_all(candidates.iter().map(|c| self.describe(c, reflection)));
         let before = Before { is_reload: self.is_reload, remote: self.keys.as_ref() };
-        // On the heap: this future is part of those of commands.
+        // On the heap: this future is part of the futures of commands.
         let keys = Box::pin(authentication::keys(&config.auth, before, reflection));
         let (descriptors, keys) = join(described, keys).await;
         let keys = keys.unwrap_or_else(|problem| {
@@ -120,8 +120,8 @@ impl Resolver {
         }
         let (mut routes, mut warnings) = table(config, &candidates, &known, &mut problems);
         if reflection == Reflection::AskUnknown && !problems.is_empty() {
-            // The configuration is in use already, and a server that came up is
-            // not what it says. That is no reason to keep others waiting.
+            // The configuration is in use already, and a server that came up does
+            // not match it. That is no reason to keep other upstreams pending.
             set_aside(&mut problems, &mut known);
             (routes, warnings) = table(config, &candidates, &known, &mut problems);
         }
@@ -246,14 +246,14 @@ impl Resolver {
         }
         match ask(&of.upstream, of.rules.as_deref(), &of.wanted).await {
             Ok(descriptors) => Ok(Known::Yes(Arc::new(descriptors))),
-            // Down for a moment, after it has told: what it told still holds.
+            // Down for a moment: its known descriptors are still valid.
             Err(ReflectionError::Unreachable { .. })
                 if let Some(kept) = &kept
                     && knows_all(kept, &of.wanted) =>
             {
                 Ok(Known::Yes(Arc::clone(kept)))
             }
-            // It cannot be asked of what is new now; better the old table than none.
+            // New services cannot be looked up now; better the old table than none.
             Err(error @ ReflectionError::Unreachable { .. }) if kept.is_some() => {
                 Err(error.to_string())
             }
@@ -281,7 +281,7 @@ impl Resolver {
 }
 
 /// Asks for the wanted services. If the server does not know one of them, asks
-/// for all that it has, so that a wrong name can be told from the right one.
+/// for all its services, so that a wrong name is distinguished from right ones.
 async fn ask(
     server: &Upstream,
     rules: Option<&Rules>,
@@ -303,7 +303,7 @@ async fn ask(
     }
 }
 
-/// Makes descriptors of what a server has told.
+/// Makes descriptors of a server's reflection result.
 fn understand(server: &Upstream, told: &Reflected) -> Result<Descriptors, ReflectionError> {
     let made = Descriptors::from_files(&told.file_descriptor_set, &told.roots);
     made.map_err(|error| {
@@ -325,7 +325,7 @@ fn understand(server: &Upstream, told: &Reflected) -> Result<Descriptors, Reflec
     })
 }
 
-/// A larger descriptor set is none.
+/// Bytes of a descriptor set, at most.
 const MAX_SET: u64 = 64 * 1024 * 1024;
 
 /// Reads a file, unless it is longer than any descriptor set.
@@ -378,8 +378,8 @@ fn table(
     (table, warnings)
 }
 
-/// Doubts patterns of public methods that no method has. Says nothing while
-/// there are services of which not all methods are known.
+/// Warns of patterns of public methods that match no method. Says nothing while
+/// not all methods of all services are known.
 fn idle_patterns(config: &Config, table: &RouteTable<Destination>) -> Vec<Problem> {
     let is_service = |name: &str| name.ends_with('/');
     if table.pending().any(|(name, _)| is_service(name)) {
@@ -408,8 +408,8 @@ fn idle_patterns(config: &Config, table: &RouteTable<Destination>) -> Vec<Proble
     config.public_methods.iter().enumerate().filter_map(doubt).collect()
 }
 
-/// Doubts a request field that no routed message has. Of the default, only where
-/// another field seems to be meant: services need not have one.
+/// Warns of a request field that no routed message has. Of the default name, only
+/// where another field seems to be intended: services need not have one.
 fn missing_field(table: &RouteTable<Destination>, name: &str) -> Option<Problem> {
     let is_default = name == IdentityConfig::default().request_field;
     if table.is_empty() || table.routes().any(|route| route.has_identity()) {
@@ -434,7 +434,7 @@ fn missing_field(table: &RouteTable<Destination>, name: &str) -> Option<Problem>
     Some(Problem { path, message, help: Some(help) })
 }
 
-/// Adds an upstream's routes, and returns what is probably not meant.
+/// Adds an upstream's routes, and returns warnings.
 fn add_routes(
     builder: &mut TableBuilder<Destination>,
     of: &Candidate<'_>,
@@ -494,7 +494,7 @@ fn note_at(path: [&str; 4], note: &Note) -> Problem {
     Problem { help: Some(help.to_owned()), ..Problem::at(path, note.to_string()) }
 }
 
-/// Makes upstreams with problems such as are not known yet.
+/// Turns upstreams with problems into upstreams that are not known yet.
 fn set_aside(problems: &mut Vec<Problem>, known: &mut HashMap<&str, Known>) {
     problems.retain(|problem| {
         let upstream = match problem.path.as_slice() {
@@ -507,8 +507,8 @@ fn set_aside(problems: &mut Vec<Problem>, known: &mut HashMap<&str, Known>) {
     });
 }
 
-/// The same for upstreams that lack what `auth` or a hook needs of them. Their
-/// routes go on as they are.
+/// The same for upstreams that do not fit the callouts of `auth` or of a hook.
+/// Their routes stay as they are.
 fn set_callees_aside(
     config: &Config,
     problems: &mut Vec<Problem>,

@@ -1,4 +1,4 @@
-//! What is looked at, instead of being counted, when somebody asks for metrics.
+//! Metrics that are sampled at each scrape instead of being counted.
 
 use std::sync::Arc;
 use std::time::SystemTime;

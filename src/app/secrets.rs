@@ -1,4 +1,4 @@
-//! Tokens and keys that stand in files of their own, and the key files of the
+//! Tokens and keys in files of their own, and the key files of the
 //! sections that only a restart changes.
 
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::pem;
 use crate::protocol::seed::PrivateKey;
 use crate::tls::{self, Tls};
 
-/// The secret in a file, or what is wrong with that.
+/// The secret in a file, or the error.
 pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, String> {
     let file = std::fs::read(path).map(Zeroizing::new);
     let file = file.map_err(|error| format!("cannot read {}: {error}", path.display()))?;

@@ -1,4 +1,4 @@
-//! Whether what calls carry besides messages is small enough for services.
+//! Checks that the headers of calls are small enough for services.
 
 use std::collections::BTreeSet;
 
@@ -8,12 +8,12 @@ use crate::config::Config;
 use crate::routing::RouteTable;
 use crate::upstream::{Address, Destination, call_size};
 
-/// What services take of a call's headers in all, by default: gRPC's C core,
+/// The limit of a call's headers in services, by default: gRPC's C core,
 /// grpc-node and others. RFC 9113, section 6.5.2, says how they are counted.
 const MOST: usize = 8 * 1024;
 
-/// Names the upstreams that could be sent too much, which only their
-/// configuration can be the reason of.
+/// Reports upstreams whose calls could exceed the limit, which only their
+/// configuration can cause.
 pub(super) fn check(
     config: &Config,
     routes: &RouteTable<Destination>,

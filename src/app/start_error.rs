@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use crate::config::Diagnostics;
 
-/// Why a gateway could not be started.
+/// The reason why a gateway could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The configuration is wrong.
@@ -47,7 +47,7 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// Whether something else listens on an address.
+    /// Whether an address is in use already.
     #[must_use]
     pub fn is_taken(&self) -> bool {
         match self {

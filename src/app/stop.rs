@@ -1,4 +1,4 @@
-//! When to stop, and how: by signal, with time for what is under way.
+//! When to stop, and how: by signal, with time for calls under way.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const GRACE: Duration = Duration::from_secs(10);
 const GOODBYE: Duration = Duration::from_secs(4);
 /// How long the last hooks may take to be delivered.
 const HOOKS: Duration = Duration::from_secs(5);
-/// How often to look whether everybody has left.
+/// How often the number of open sessions is checked.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// How a stop was asked for.
@@ -27,7 +27,7 @@ pub enum Stop {
     Interactive,
 }
 
-/// How the gateway goes away. See the `drain` section of routes.yaml.
+/// How the gateway drains. See the `drain` section of routes.yaml.
 #[derive(Debug, Clone, Copy)]
 pub struct Drain {
     /// Between a scheduled stop and turning connections away.
@@ -73,8 +73,8 @@ impl Signals {
     }
 }
 
-/// Lets every session finish and say goodbye, then ends the workers. Backends
-/// can push until the last session is gone.
+/// Lets every session finish and send its close frame, then ends the workers.
+/// Backends can push until the last session is gone.
 pub(super) async fn drain(
     workers: Workers,
     push: Option<Server>,
@@ -102,7 +102,7 @@ pub(super) async fn drain(
     while workers.sessions() > 0 && Instant::now() < end {
         sleep(LOOK).await;
     }
-    // The services that are told may have something to ask the push API.
+    // The services that the hooks call may use the Push API meanwhile.
     deliver_hooks(&workers).await;
     if let Some(cluster) = broker.cluster() {
         cluster.stop().await;
@@ -114,7 +114,7 @@ pub(super) async fn drain(
     tracing::info!(sessions, cut_off, took = ?began.elapsed(), "stopped");
 }
 
-/// Waits until hooks are told of every session's end, as long as that is bearable.
+/// Waits until the hooks of every session's end are delivered, for a limited time.
 async fn deliver_hooks(workers: &Workers) {
     workers.hurry();
     let end = Instant::now() + HOOKS;

@@ -7,7 +7,7 @@ use super::problem::Problem;
 use crate::config::{ClientTls, Config, Secret};
 use crate::trace::{self, StartError, Tls, Tracing};
 
-/// Starts to export in the background, if anything is to be recorded. The
+/// Starts to export in the background, if spans are to be recorded. The
 /// collector need not be there yet.
 pub(super) fn start(config: &Config, node: String) -> Result<Option<Arc<Tracing>>, Problem> {
     let Some(config) = export(config, node) else { return Ok(None) };
@@ -16,7 +16,7 @@ pub(super) fn start(config: &Config, node: String) -> Result<Option<Arc<Tracing>
     Ok(Some(Arc::new(started)))
 }
 
-/// Finds out whether what the section names can be used.
+/// Checks that the settings of the section can be used.
 pub(super) fn check(config: &Config) -> Result<(), Problem> {
     let config = export(config, String::new());
     config.map_or(Ok(()), |config| Tracing::check(&config).map_err(problem))

@@ -1,10 +1,10 @@
-//! What a configuration allows and is probably not meant, in the log.
+//! Warnings about valid settings that are probably not intended, in the log.
 
 use super::problem::Problem;
 use super::resolve::Resolved;
 use crate::config::Loaded;
 
-/// Logs what can be used, and is probably not meant, or has its consequences.
+/// Logs valid settings that are probably not intended, or have consequences.
 pub(super) fn log(loaded: &Loaded, found: &Resolved) {
     if let Some(Problem { path, message, .. }) = &found.unfetched {
         let key = path.join(".");

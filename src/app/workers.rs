@@ -27,7 +27,7 @@ use crate::session::{self, MAX_REVIEWS, Services, Worker};
 use crate::tls::Tls;
 use crate::trace::Tracing;
 
-/// What every worker is made of.
+/// The components of every worker.
 pub(super) struct Parts {
     pub(super) edge: edge::Config,
     pub(super) session: session::Config,
@@ -48,13 +48,13 @@ pub(super) struct Workers {
     hooks: Vec<Dispatcher>,
     traffic: Vec<Arc<Traffic>>,
     threads: Vec<JoinHandle<()>>,
-    /// No new connections.
+    /// Stops accepting connections.
     stop: watch::Sender<bool>,
-    /// End, whatever is still going on.
+    /// Ends the workers at once.
     halt: watch::Sender<bool>,
 }
 
-/// The sessions of all workers, to be looked at.
+/// The sessions of all workers, for metrics.
 #[derive(Clone)]
 pub(super) struct Watched {
     sweepers: Vec<Arc<Sweeper>>,
@@ -70,7 +70,7 @@ impl Watched {
         all
     }
 
-    /// What has come from clients, and what went to them.
+    /// The traffic received from clients, and the traffic sent to them.
     pub(super) fn traffic(&self) -> (Volume, Volume) {
         let (mut received, mut sent) = (Volume::default(), Volume::default());
         for traffic in &self.traffic {
@@ -81,12 +81,12 @@ impl Watched {
         (received, sent)
     }
 
-    /// Events that hooks are still to be told.
+    /// Events that are still to be delivered to hooks.
     pub(super) fn untold(&self) -> usize {
         self.hooks.iter().map(Dispatcher::undelivered).sum()
     }
 
-    /// Events of a hook that have come to this end.
+    /// Events of a hook with this outcome.
     pub(super) fn told(&self, event: Event, outcome: Outcome) -> u64 {
         self.hooks.iter().map(|hooks| hooks.count(event, outcome)).sum()
     }
@@ -154,13 +154,13 @@ impl Workers {
                     Err(error) => tracing::error!(%error, "a worker cannot accept connections"),
                 }
                 let mut halted = halted;
-                // An error means that the workers are gone: the end as well.
+                // An error means that the workers are gone: this ends the worker as well.
                 let _end = halted.wait_for(|halt| *halt).await;
             };
             let thread =
                 std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                     runtime.block_on(work);
-                    // A name that is being looked up must not hold up the end.
+                    // A pending DNS lookup must not delay the end.
                     runtime.shutdown_background();
                 })?;
             workers.sweepers.push(sweeper);
@@ -171,7 +171,7 @@ impl Workers {
         Ok(workers)
     }
 
-    /// What others may look at meanwhile.
+    /// A view of the running workers.
     pub(super) fn watched(&self) -> Watched {
         Watched {
             sweepers: self.sweepers.clone(),
@@ -185,17 +185,17 @@ impl Workers {
         self.sweepers.iter().map(|sweeper| sweeper.len()).sum()
     }
 
-    /// Events that hooks are still to be told.
+    /// Events that are still to be delivered to hooks.
     pub(super) fn untold(&self) -> usize {
         self.hooks.iter().map(Dispatcher::undelivered).sum()
     }
 
-    /// Has hooks that failed tried again at once.
+    /// Retries failed hooks at once.
     pub(super) fn hurry(&self) {
         self.hooks.iter().for_each(Dispatcher::hurry);
     }
 
-    /// Accepts no more connections and has every session leave within `period`.
+    /// Accepts no more connections and closes every session within `period`.
     pub(super) fn drain(&self, period: Duration) {
         self.stop.send_replace(true);
         for sweeper in &self.sweepers {
@@ -203,14 +203,14 @@ impl Workers {
         }
     }
 
-    /// Has every session that is still there leave now.
+    /// Closes every session that is still open now.
     pub(super) fn stop(&self) {
         for sweeper in &self.sweepers {
             sweeper.stop();
         }
     }
 
-    /// Ends the workers, with whatever they still do.
+    /// Ends the workers, with everything that is still under way.
     pub(super) fn halt(self) {
         self.stop.send_replace(true);
         self.halt.send_replace(true);
@@ -222,9 +222,8 @@ impl Workers {
     }
 }
 
-/// Does what a worker does when its services are replaced: opens its connections
-/// to every upstream, before the first call needs them, and goes by the new rules
-/// of logins.
+/// Follows the replacement of a worker's services: opens its connections to every
+/// upstream, before the first call needs them, and applies the new rules of logins.
 async fn follow(worker: Arc<Worker>, mut replaced: watch::Receiver<()>) {
     loop {
         replaced.mark_unchanged();

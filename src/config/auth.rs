@@ -1,4 +1,4 @@
-//! The `auth` and `hooks` sections: who judges a login, and who is told of it.
+//! The `auth` and `hooks` sections: verification of logins, and notification of services.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Bytes and characters that no configuration has: what a file is that is not
-//! UTF-8, and which characters YAML does not allow.
+//! Bytes and characters that no configuration has: the encoding of a file that
+//! is not UTF-8, and characters that YAML does not allow.
 //!
 //! The parser takes a NUL for the end of the text and calls other control
 //! characters a tab, so they are looked for before it.
@@ -7,7 +7,7 @@
 use super::diagnostics::Diagnostics;
 use super::source::{Source, Span};
 
-/// What UTF-16 and UTF-32 files begin with (Unicode, section 23.8). The longer
+/// Byte order marks of UTF-16 and UTF-32 (Unicode, section 23.8). The longer
 /// marks stand first, as one of them begins with a shorter one.
 const MARKS: [(&[u8], &str); 4] = [
     (b"\xff\xfe\0\0", "UTF-32"),
@@ -16,8 +16,7 @@ const MARKS: [(&[u8], &str); 4] = [
     (b"\xfe\xff", "UTF-16"),
 ];
 
-/// The encoding of a file, where it is one of those that are not UTF-8 and can
-/// be told by their first bytes.
+/// The encoding of a file that is not UTF-8, if its first bytes identify it.
 pub(super) fn foreign_encoding(bytes: &[u8]) -> Option<&'static str> {
     if let Some((_, name)) = MARKS.iter().find(|(mark, _)| bytes.starts_with(mark)) {
         return Some(name);

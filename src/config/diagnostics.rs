@@ -1,10 +1,10 @@
-//! Everything that is wrong with a file, said so that it can be mended.
+//! Errors and warnings about a file, worded so that it can be corrected.
 //!
-//! A diagnostic knows its place, what is wrong there and what would be right.
+//! A diagnostic has its place, a message and a help text with the correction.
 //! It is shown in the style of rustc, or in one line for logs. Texts of a
 //! diagnostic never hold a value from the environment; the file's own text,
-//! which is shown beside them, has only the variable's name, and stars for what
-//! is secret by its place or its look.
+//! which is shown beside them, has only the variable's name, and stars for texts
+//! that are secret by their place or their look.
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 
 use super::source::{Source, Span};
 
-/// Whether a file can be used in spite of a diagnostic.
+/// The severity of a diagnostic: whether the file can be used in spite of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// It cannot.
+    /// The file cannot be used.
     Error,
-    /// It can.
+    /// The file can be used.
     Warning,
 }
 
-/// One thing that is wrong with a file.
+/// One error or warning about a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     severity: Severity,
@@ -34,7 +34,7 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// Whether the file can be used in spite of it.
+    /// Its severity.
     pub fn severity(&self) -> Severity {
         self.severity
     }
@@ -44,29 +44,29 @@ impl Diagnostic {
         self.span
     }
 
-    /// What is wrong.
+    /// The description of the mistake.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// What would be right; may be empty.
+    /// The correction; may be empty.
     pub fn help(&self) -> &str {
         &self.help
     }
 
-    /// Other places that have to do with it.
+    /// Other places that are related to it.
     pub fn notes(&self) -> impl Iterator<Item = (Span, &str)> {
         self.notes.iter().map(|(span, text)| (*span, text.as_str()))
     }
 
-    /// Points at another place that has to do with it.
+    /// Points at another place that is related to it.
     pub fn note(&mut self, span: Span, text: impl Into<String>) -> &mut Self {
         self.notes.push((span, text.into()));
         self
     }
 }
 
-/// All that is wrong with one file.
+/// All errors and warnings about one file.
 #[derive(Debug, Clone)]
 pub struct Diagnostics {
     source: Arc<Source>,
@@ -74,13 +74,13 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// Nothing is wrong with `source` so far.
+    /// An empty list of diagnostics for `source`.
     pub fn new(source: Arc<Source>) -> Self {
         Diagnostics { source, list: Vec::new() }
     }
 
-    /// Adds an error: the file cannot be used. `message` says what is wrong,
-    /// `help` what would be right; an empty `help` is left out.
+    /// Adds an error: the file cannot be used. `message` describes the mistake,
+    /// `help` the correction; an empty `help` is left out.
     pub fn error(
         &mut self,
         span: Span,
@@ -115,12 +115,12 @@ impl Diagnostics {
         &self.source
     }
 
-    /// Whether the file cannot be used.
+    /// Whether there are errors: the file cannot be used then.
     pub fn has_errors(&self) -> bool {
         self.errors() > 0
     }
 
-    /// Whether there is nothing to say.
+    /// Whether there are neither errors nor warnings.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
@@ -149,13 +149,13 @@ impl Diagnostics {
         })
     }
 
-    /// Adds what is wrong with the same file by another account.
+    /// Adds the diagnostics of another check of the same file.
     pub fn append(&mut self, other: &Self) {
         self.list.extend_from_slice(&other.list);
     }
 
-    /// Puts the diagnostics in the order of their places and drops what is said
-    /// twice, as happens where an alias repeats a mistake.
+    /// Sorts the diagnostics by their places and drops duplicates, which occur
+    /// where an alias repeats a mistake.
     pub fn tidy(&mut self) {
         self.list.sort_by(|a, b| {
             (a.span, a.severity, &a.message).cmp(&(b.span, b.severity, &b.message))
@@ -163,7 +163,7 @@ impl Diagnostics {
         self.list.dedup();
     }
 
-    /// One line each, for logs: `routes.yaml:3:3: what is wrong; what would be right`.
+    /// One line each, for logs: `routes.yaml:3:3: message; help`.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         self.list.iter().map(|diagnostic| {
             let (line, column) = self.source.position(diagnostic.span.start);
@@ -183,7 +183,7 @@ impl Diagnostics {
         })
     }
 
-    /// How much there is to do: `6 errors and 1 warning in routes.yaml`.
+    /// The number of diagnostics, as `6 errors and 1 warning in routes.yaml`.
     pub fn summary(&self) -> String {
         let count = |number: usize, noun: &str| match number {
             0 => None,

@@ -1,5 +1,5 @@
-//! What can be read and is probably not meant: values that say less, or more,
-//! than they seem to.
+//! Warnings about valid values that are probably not intended, as they mean less,
+//! or more, than they seem to.
 
 use ipnet::IpNet;
 
@@ -7,13 +7,13 @@ use super::diagnostics::Diagnostics;
 use super::located::{Document, Value};
 use super::{SessionConfig, forms, words};
 
-/// Warns of what a document says and probably does not mean.
+/// Warns of values that are probably not intended.
 pub(super) fn check(document: &Document, diagnostics: &mut Diagnostics) {
     networks(document, diagnostics);
     platforms(document, diagnostics);
 }
 
-/// The texts of a list, with what they mean.
+/// The texts of a list, with their places.
 fn texts<'d>(
     document: &'d Document,
     path: &[&str],
@@ -56,7 +56,7 @@ fn networks(document: &Document, diagnostics: &mut Diagnostics) {
     }
 }
 
-/// Clients name their platform in lowercase, and it is compared as it is.
+/// Clients name their platform in lowercase, and names are case-sensitive.
 fn platforms(document: &Document, diagnostics: &mut Diagnostics) {
     let usual = SessionConfig::default().platforms;
     for (span, scalar) in texts(document, &["session", "platforms"]) {

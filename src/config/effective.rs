@@ -1,10 +1,10 @@
-//! What a configuration comes to: the file with its defaults and variables
-//! filled in, without its secrets.
+//! The effective configuration: the file with its defaults and variables filled
+//! in, without its secrets.
 //!
 //! It is made from the document and the schema rather than from the model, so
-//! that what is printed has the keys and the forms of the file, and what a
-//! schema marks as a secret never gets into it. What is printed can be read
-//! again: only masked secrets are not what they were.
+//! that the output has the keys and the forms of the file, and values that the
+//! schema marks as secrets never get into it. The output can be read again: it
+//! differs from the file in masked secrets only.
 
 use std::path::Path;
 
@@ -19,13 +19,13 @@ use super::schema::{self, allows, alternatives};
 use super::structure;
 use super::units::Size;
 
-/// What stands in place of a secret.
+/// Stands in place of a secret.
 const MASK: &str = "********";
 
 /// The document with defaults, as YAML. Relative paths start at `folder`.
 pub(super) fn print(document: &Document, folder: &Path) -> String {
     let folder = std::path::absolute(folder.join(".")).unwrap_or_else(|_| folder.to_owned());
-    // What is wrong was said when the document was read.
+    // Mistakes were reported when the document was read.
     let mut said = Diagnostics::new(document.source.clone());
     let mut json = structure::check(document, &folder, &mut said).json.unwrap_or_default();
     // No default of the schema, as `paths` may stand in its place.
@@ -36,12 +36,12 @@ pub(super) fn print(document: &Document, folder: &Path) -> String {
         edge.entry("path").or_insert_with(|| DEFAULT_PATH.into());
     }
     let whole = complete(json, schema::model(), Some(&document.root));
-    // A tree of texts, numbers and booleans can always be written.
+    // A tree of texts, numbers and booleans can always be serialized.
     yaml_serde::to_string(&whole).unwrap_or_default()
 }
 
-/// A value of `schema` with what is left out of it. `node` is what the file says
-/// in its place.
+/// A value of `schema` with its omitted parts filled in. `node` is the file's
+/// node in its place.
 fn complete(json: Json, schema: &Json, node: Option<&Node>) -> Json {
     let kinds = alternatives(schema);
     let fits = |kind: &&&Json| match &json {
@@ -89,8 +89,8 @@ fn mapping(mut map: Map<String, Json>, schema: &Json, node: Option<&Node>) -> Ma
     for (key, value) in map {
         let value = match schema.get("additionalProperties") {
             Some(values @ Json::Object(_)) => complete(value, values, below(&key)),
-            // JSON of any shape, such as a request. Variables stay what they
-            // are, as nothing says which of them are secrets.
+            // JSON of any shape, such as a request. Variables stay unreplaced,
+            // as no schema says which of them are secrets.
             _ => below(&key).map_or(Json::Null, as_written),
         };
         whole.insert(literal(&key), value);
@@ -98,14 +98,14 @@ fn mapping(mut map: Map<String, Json>, schema: &Json, node: Option<&Node>) -> Ma
     whole
 }
 
-/// What counts where a key is left out; `None` where that is nothing.
+/// The default of an omitted key; `None` if it has none.
 fn default(schema: &Json) -> Option<Json> {
     match schema.get("default") {
         Some(Json::Null) => return None,
         Some(default) => return Some(default.clone()),
         None => {}
     }
-    // A section all of whose keys have defaults; not one that may be absent.
+    // A section whose keys all have defaults, unless it is optional.
     let is_option = ["anyOf", "oneOf"].iter().any(|list| schema.get(*list).is_some());
     let resolved = schema::resolve(schema);
     let is_section = resolved.get("properties").is_some() && resolved.get("required").is_none();
@@ -133,7 +133,7 @@ fn as_written(node: &Node) -> Json {
     }
 }
 
-/// A text that is read again as what it is, without what must not be shown.
+/// A text escaped so that it is read again as the same, with its secrets masked.
 fn literal(text: &str) -> String {
     masked(text).replace("${", "$${")
 }
@@ -146,7 +146,7 @@ fn masked(text: &str) -> String {
     for range in hidden {
         if range.start >= end {
             shown.push_str(text.get(end..range.start).unwrap_or_default());
-            // As long for every secret.
+            // The same length for every secret.
             shown.push_str(MASK);
         }
         end = end.max(range.end);
@@ -176,7 +176,7 @@ mod tests {
         loaded.unwrap()
     }
 
-    /// What is printed for a text, which is read again as the same.
+    /// The output for a text; checks that it is read again as the same.
     fn printed(text: &str) -> String {
         let first = read(text);
         let printed = first.effective();
@@ -294,7 +294,7 @@ mod tests {
             let first = parse_tolerant(name, &text, &folder, &variables).0.unwrap();
             let printed = first.effective();
             let again = parse_tolerant("again", &printed, Path::new(""), &|_| None);
-            // Files that are not there are told again.
+            // Missing files are reported again.
             let is_new = |it: &&Diagnostic| {
                 it.severity() == Severity::Error && !it.message().contains("there is no file")
             };

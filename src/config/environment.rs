@@ -8,14 +8,14 @@ use std::borrow::Cow;
 /// Looks a variable up; `None` where it is not set.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Why a text could not be filled in.
+/// The reason why a text could not be filled in.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Failure<'t> {
     /// The part of the text that is wrong.
     pub(super) part: &'t str,
-    /// What is wrong with it.
+    /// The description of the mistake.
     pub(super) message: String,
-    /// What would be right.
+    /// The correction.
     pub(super) help: String,
 }
 
@@ -28,8 +28,8 @@ pub(super) struct Filled<'t> {
     pub(super) substituted: bool,
 }
 
-/// Replaces every variable in `text`, or says what is wrong with each that
-/// could not be.
+/// Replaces every variable in `text`, or returns a failure for each that could
+/// not be replaced.
 pub(super) fn substitute<'t>(
     text: &'t str,
     environment: Environment<'_>,
@@ -76,7 +76,7 @@ pub(super) fn substitute<'t>(
     }
 }
 
-/// The value that stands for `${inside}`, or what is wrong and what would be right.
+/// The value of `${inside}`, or an error: message and help.
 fn value_of(inside: &str, environment: Environment<'_>) -> Result<String, (String, String)> {
     let name_end =
         inside.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(inside.len());

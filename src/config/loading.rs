@@ -1,4 +1,4 @@
-//! From a file to a [`Config`], or to all that is wrong with it.
+//! From a file to a [`Config`], or to its [`Diagnostics`].
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use super::source::{Source, Span};
 use super::structure::{self, Checked};
 use super::{Config, characters, checks, doubts, effective, reading};
 
-/// A longer file is no configuration.
+/// Bytes of a configuration file, at most.
 const MAX_LENGTH: usize = 4 << 20;
 
-/// A configuration, and where its parts stand in the file.
+/// A configuration, and the places of its parts in the file.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What the file says. Where it was read tolerantly from a file with
-    /// errors, what was bad is left out; such a model must not be served.
+    /// The model of the file. If it was read tolerantly from a file with
+    /// errors, bad values are left out; such a model must not be served.
     pub config: Config,
-    /// What should be looked at although the file can be used.
+    /// Warnings; the file can be used in spite of them.
     pub warnings: Diagnostics,
     document: Document,
     files: Vec<PathBuf>,
@@ -36,7 +36,7 @@ impl Loaded {
         &self.document.source
     }
 
-    /// Where the value at `path` stands, such as
+    /// The place of the value at `path`, such as
     /// `["upstreams", "msg", "routes", "/v1/msg/sendMsgList", "rpc"]`. List
     /// items are named by their index. A mapping or list is shown by its key.
     /// Where there is no such value, its nearest ancestor is shown.
@@ -44,20 +44,19 @@ impl Loaded {
         self.document.at(path)
     }
 
-    /// Where the key stands that `path` ends with; else as [`Loaded::at`].
+    /// The place of the key that `path` ends with; else as [`Loaded::at`].
     pub fn key_at(&self, path: &[&str]) -> Span {
         self.document.key_at(path)
     }
 
-    /// Whether `diagnostics` has an error of what stands at `path`, or of a part
-    /// of it.
+    /// Whether `diagnostics` has an error within the value at `path`.
     pub fn has_error_at(&self, path: &[&str], diagnostics: &Diagnostics) -> bool {
         let extent = self.document.extent(path);
         extent.is_some_and(|extent| diagnostics.has_error_within(extent))
     }
 
-    /// What the file says, with defaults and variables filled in, as YAML that
-    /// can be read again. Secrets are masked.
+    /// The configuration with defaults and variables filled in, as YAML that can
+    /// be read again. Secrets are masked.
     pub fn effective(&self) -> String {
         effective::print(&self.document, &self.folder)
     }
@@ -86,7 +85,7 @@ pub fn load(path: &Path, environment: Environment<'_>) -> Result<Loaded, Diagnos
 }
 
 /// Reads the file at `path` as far as it can be read, so that later checks can
-/// add what they find to what is wrong already.
+/// add their diagnostics to those of reading.
 pub fn load_tolerant(path: &Path, environment: Environment<'_>) -> (Option<Loaded>, Diagnostics) {
     let name = path.display().to_string();
     let bytes = match read_file(path) {
@@ -125,8 +124,8 @@ pub fn load_tolerant(path: &Path, environment: Environment<'_>) -> (Option<Loade
     }
 }
 
-/// Says that there is no configuration. What to do about it depends on who reads
-/// it: a command has an argument for it, a running gateway has not.
+/// The diagnostics of an unreadable file. The help text is left to the caller: a
+/// command has an argument for the file's name, a running gateway has not.
 fn unreadable(name: String, error: &io::Error) -> Diagnostics {
     let (message, help) = match error.kind() {
         io::ErrorKind::NotFound => ("the configuration file does not exist".to_owned(), ""),
@@ -148,7 +147,7 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     fs::read(path)
 }
 
-/// Reads a configuration from a text. `name` is what errors call it; relative
+/// Reads a configuration from a text. `name` is its name in errors; relative
 /// paths in it start at `folder`.
 pub fn parse(
     name: &str,
@@ -171,8 +170,8 @@ pub fn parse_tolerant(
     read(name, text, folder, environment, &checks::open_file)
 }
 
-/// [`parse_tolerant`] without a look at the files that the text names: nothing
-/// but the text and the environment counts.
+/// [`parse_tolerant`] without checking the files that the text names: only the
+/// text and the environment count.
 pub fn parse_text(
     name: &str,
     text: &str,
@@ -181,8 +180,8 @@ pub fn parse_text(
     read(name, text, Path::new(""), environment, &|_| Ok(()))
 }
 
-/// Takes a model that was read tolerantly, if nothing was wrong with it. Its
-/// warnings go with it.
+/// Accepts a model that was read tolerantly, if it has no errors. Its warnings
+/// go with it.
 pub fn accept(loaded: Option<Loaded>, diagnostics: Diagnostics) -> Result<Loaded, Diagnostics> {
     match loaded {
         Some(loaded) if !diagnostics.has_errors() => Ok(Loaded { warnings: diagnostics, ..loaded }),
@@ -214,7 +213,7 @@ fn understand(
     let Checked { json, files } = structure::check(&document, folder, diagnostics);
     let Ok(config) = Config::deserialize(json?) else {
         // The schema and the model come from the same structs, so this is a
-        // defect. What serde says is kept to itself, as it may hold secrets.
+        // defect. Serde's error is not shown, as it may hold secrets.
         let message = "the valid part of this file cannot be read";
         diagnostics.error(document.root.span, message, "please report this as a bug of Bridgehead");
         return None;

@@ -1,10 +1,10 @@
-//! YAML text as a tree whose every node knows where it stands.
+//! YAML text as a tree whose nodes have their places.
 //!
 //! The tree is built from the parser's events, so that nothing is lost on the
 //! way: duplicate keys are reported, aliases are shared rather than copied and
 //! counted rather than trusted, and depth is bounded. Variables are replaced
-//! here. What a text means (number, boolean, duration) is left to whoever
-//! knows what is expected.
+//! here. The meaning of a text (number, boolean, duration) is left to the module
+//! that knows the expected type.
 
 use std::sync::Arc;
 
@@ -13,39 +13,39 @@ use super::source::{Source, Span};
 /// A part of the document.
 #[derive(Debug)]
 pub(super) struct Node {
-    /// Where it stands. For a mapping or a list, its first line only.
+    /// Its place. For a mapping or a list, its first line only.
     pub(super) span: Span,
-    /// What it is.
+    /// Its kind and content.
     pub(super) value: Value,
-    /// The nodes below it and itself; aliased ones count each time.
+    /// Number of nodes below it and itself; aliased ones count each time.
     pub(super) size: usize,
-    /// The levels below it.
+    /// Number of levels below it.
     pub(super) height: usize,
 }
 
-/// What a node is.
+/// The kind and content of a node.
 #[derive(Debug)]
 pub(super) enum Value {
-    /// A text that may mean anything.
+    /// A text of any meaning.
     Scalar(Scalar),
     /// A list of nodes.
     List(Vec<Arc<Node>>),
     /// Keys and nodes, in the order of the text, no key twice.
     Mapping(Vec<Entry>),
-    /// Something was wrong and has been reported.
+    /// An invalid node, which has been reported.
     Bad,
 }
 
-/// A key of a mapping and what stands behind it.
+/// A key of a mapping and its value.
 #[derive(Debug)]
 pub(super) struct Entry {
     /// The key, with variables replaced.
     pub(super) key: String,
     /// The key as the file has it.
     pub(super) written: String,
-    /// Where the key stands.
+    /// The place of the key.
     pub(super) key_span: Span,
-    /// What stands behind it.
+    /// The value.
     pub(super) value: Arc<Node>,
 }
 
@@ -56,11 +56,11 @@ pub(super) struct Scalar {
     pub(super) text: String,
     /// The text as the file has it, where variables were replaced.
     pub(super) written: Option<String>,
-    /// Whether it stands without quotes, so that it may be a number or such.
+    /// Whether it is not quoted, so that it may be a number, a boolean or null.
     pub(super) plain: bool,
 }
 
-/// What a scalar means by itself, in YAML's core schema.
+/// The meaning of a scalar by itself, in YAML's core schema.
 ///
 /// <https://yaml.org/spec/1.2.2/#1032-tag-resolution>
 #[derive(Debug, Clone, PartialEq)]
@@ -104,7 +104,7 @@ impl Node {
         }
     }
 
-    /// Widens a span so that all of the node is within it.
+    /// Widens a span so that it covers the whole node.
     fn cover(&self, span: &mut Span) {
         let mut take = |other: Span| {
             *span = Span::new(span.start.min(other.start), span.end.max(other.end));
@@ -124,7 +124,7 @@ impl Node {
         }
     }
 
-    /// Whether it counts as left out: nothing, `null`, or a variable that is empty.
+    /// Whether it counts as left out: empty, `null`, or an empty variable.
     pub(super) fn is_absent(&self) -> bool {
         match &self.value {
             Value::Scalar(scalar) => {
@@ -142,7 +142,7 @@ impl Scalar {
         self.written.as_deref().unwrap_or(&self.text)
     }
 
-    /// What it means by itself.
+    /// Its meaning by itself.
     pub(super) fn meaning(&self) -> Meaning {
         if !self.plain {
             return Meaning::Text;
@@ -156,7 +156,7 @@ impl Scalar {
     }
 }
 
-/// A number of YAML's core schema. Infinities and NaN are none, as in JSON.
+/// A number of YAML's core schema, except infinities and NaN, as in JSON.
 pub(super) fn number(text: &str) -> Option<serde_json::Number> {
     let (negative, digits) = match text.strip_prefix(['-', '+']) {
         Some(digits) => (text.starts_with('-'), digits),
@@ -189,18 +189,18 @@ pub(super) fn number(text: &str) -> Option<serde_json::Number> {
     text.parse::<f64>().ok().and_then(serde_json::Number::from_f64)
 }
 
-/// The document, and where things stand in it.
+/// The document, with the places of its nodes.
 #[derive(Debug)]
 pub(super) struct Document {
     /// The text that it was read from.
     pub(super) source: Arc<Source>,
-    /// Its root; a mapping, or nothing else of use.
+    /// Its root; only a mapping is of use.
     pub(super) root: Arc<Node>,
 }
 
 impl Document {
-    /// Where the value at `path` stands. A mapping or a list that stands behind
-    /// a key is shown by its key. Where there is no such value, its nearest
+    /// The place of the value at `path`. A mapping or a list behind a key is
+    /// shown by its key. Where there is no such value, its nearest
     /// ancestor is taken; list items are named by their index.
     pub(super) fn at(&self, path: &[&str]) -> Span {
         let mut node = &self.root;
@@ -228,8 +228,8 @@ impl Document {
         span
     }
 
-    /// All that stands at `path`, with the key before it. `None` where there is
-    /// nothing.
+    /// The whole value at `path`, with the key before it. `None` if there is no
+    /// such value.
     pub(super) fn extent(&self, path: &[&str]) -> Option<Span> {
         let (mut node, mut key) = (&self.root, None);
         for step in path {
@@ -247,7 +247,7 @@ impl Document {
         Some(extent)
     }
 
-    /// Where the key stands that `path` ends with, or what [`Document::at`] says.
+    /// The place of the key that `path` ends with, or that of [`Document::at`].
     pub(super) fn key_at(&self, path: &[&str]) -> Span {
         let key_span = path.split_last().and_then(|(key, parents)| {
             let parent = self.find(parents)?;

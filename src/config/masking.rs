@@ -1,5 +1,5 @@
-//! What of a text must not be shown: the bodies of keys that somebody pasted
-//! into it, and the logins in URLs.
+//! Masking of secrets in texts: the bodies of keys that were pasted into them,
+//! and the logins in URLs.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -7,20 +7,20 @@ use std::ops::Range;
 const BEGIN: &str = "-----BEGIN";
 const END: &str = "-----END";
 
-/// A text with stars for what must not be shown, byte by byte: places in it stay
-/// what they are. Line breaks stay as well.
+/// A text with its secrets replaced by stars, byte by byte, so that offsets in it
+/// do not change. Line breaks stay as well.
 pub(super) fn masked(text: &str) -> Cow<'_, str> {
     let hidden: Vec<_> = secrets(text).collect();
     if hidden.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(hide(text, &hidden)) }
 }
 
-/// Where something stands in a text that must not be shown.
+/// The places of secrets in a text.
 pub(super) fn secrets(text: &str) -> impl Iterator<Item = Range<usize>> {
     keys(text).chain(logins(text))
 }
 
-/// The same, with logins that look like variables: in a text that has been filled
-/// in, they are none.
+/// The same, with logins that look like variables: after substitution, a text has
+/// no variables.
 pub(super) fn all(text: &str) -> impl Iterator<Item = Range<usize>> {
     keys(text).chain(every_login(text))
 }
@@ -39,7 +39,7 @@ pub(super) fn hide(text: &str, hidden: &[Range<usize>]) -> String {
     shown
 }
 
-/// What is behind a `BEGIN`, up to the `END` or that of the text.
+/// The bytes behind a `BEGIN`, up to the `END` or the end of the text.
 fn keys(text: &str) -> impl Iterator<Item = Range<usize>> {
     text.match_indices(BEGIN).map(|(at, _)| {
         let start = at + BEGIN.len();
@@ -48,12 +48,12 @@ fn keys(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// What is between `://` and `@`, but for variables.
+/// The logins between `://` and `@`, except variables.
 fn logins(text: &str) -> impl Iterator<Item = Range<usize>> {
     every_login(text).filter(|login| !text.get(login.clone()).is_some_and(is_variables))
 }
 
-/// What is between `://` and `@`.
+/// The logins between `://` and `@`.
 fn every_login(text: &str) -> impl Iterator<Item = Range<usize>> {
     text.match_indices("://").filter_map(|(at, scheme)| {
         let start = at + scheme.len();
@@ -65,11 +65,11 @@ fn every_login(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// Whether a login is `${USER}:${PASSWORD}`, or such: then it says nothing.
+/// Whether a login is `${USER}:${PASSWORD}`, or such: then it holds no secret.
 fn is_variables(login: &str) -> bool {
     let mut rest = login;
     while let Some((before, after)) = rest.split_once("${") {
-        // A default that stands in the file is as good as no variable.
+        // A default in the file may be a secret itself.
         let says_nothing = |name: &str| name.split_once(":-").is_none_or(|(_, it)| it.is_empty());
         let Some((_, behind)) = after
             .split_once('}')

@@ -3,12 +3,12 @@
 //! A file goes through four steps, and every mistake on the way is kept with
 //! its place instead of ending the journey:
 //!
-//! 1. `reading`: text becomes a tree whose every node knows where it stands
-//!    (`located`), with `${VAR}` already replaced (`environment`).
-//! 2. `structure`: the tree is held against the JSON Schema; what does not fit
-//!    is reported and then treated as absent.
-//! 3. What is left is deserialized into [`Config`], plain data.
-//! 4. `checks`: what a schema can't say, such as names that must exist.
+//! 1. `reading`: text becomes a tree whose nodes have their places (`located`),
+//!    with `${VAR}` already replaced (`environment`).
+//! 2. `structure`: the tree is checked against the JSON Schema; values that do
+//!    not fit are reported and then treated as absent.
+//! 3. The rest is deserialized into [`Config`], plain data.
+//! 4. `checks`: rules beyond a schema, such as names that must exist.
 //!
 //! The schema is derived from the same structs that are deserialized, so the
 //! keys that are documented, completed by editors, checked
@@ -101,7 +101,7 @@ pub struct Config {
     pub public_methods: Vec<String>,
     /// How logins are verified: exactly one of `jwt`, `rpc` and `none`; and how long a
     /// login is valid.
-    // The stand-in believes no token: no key verifies anything.
+    // The stand-in accepts no token, as it has no key.
     #[schemars(extend("x-stand-in" = {"jwt": {"keys": ""}}))]
     pub auth: Auth,
     /// RPCs that are called when sessions begin and end.

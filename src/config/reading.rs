@@ -11,12 +11,12 @@ use super::located::{Document, Entry, Node, Scalar, Value};
 use super::source::{Source, Span};
 use super::{characters, syntax};
 
-/// Mappings and lists within one another. The model itself is six deep; the
-/// rest is for request templates.
+/// Nesting depth of mappings and lists. The model itself is six deep; the rest
+/// is for request templates.
 const MAX_DEPTH: usize = 32;
 
-/// Nodes that aliases may stand for, all together. Keeps a few lines from
-/// growing into millions of nodes.
+/// Limit of the nodes of all aliases together. Keeps a few lines from growing
+/// into millions of nodes.
 const MAX_ALIASED: usize = 50_000;
 
 /// Reads the text of `source`. `None` where it isn't one YAML document, which
@@ -107,10 +107,10 @@ struct Reader<'r> {
     places: Places<'r>,
     environment: Environment<'r>,
     diagnostics: &'r mut Diagnostics,
-    /// What is open, the innermost last.
+    /// Open mappings and lists, the innermost last.
     open: Vec<Open>,
     anchors: HashMap<usize, Arc<Node>>,
-    /// Nodes that aliases have stood for so far.
+    /// Nodes of all aliases so far.
     aliased: usize,
     root: Option<Arc<Node>>,
 }
@@ -184,7 +184,7 @@ impl Reader<'_> {
             }
             Err(failures) => {
                 for failure in failures {
-                    // Where the text stands in the file as it is, the part alone is shown.
+                    // If the text is in the file literally, only the part is marked.
                     let at = self.places.source.slice(span).find(failure.part);
                     let span = at.map_or(span, |at| {
                         Span::new(span.start + at, span.start + at + failure.part.len())
@@ -196,7 +196,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Whether a tag makes a text of what it stands at; reports other tags.
+    /// Whether a tag makes its node a text; reports other tags.
     fn is_text_by_tag(&mut self, tag: Option<&Tag>, span: Span) -> bool {
         match tag {
             None => false,
@@ -264,7 +264,7 @@ impl Reader<'_> {
     }
 }
 
-/// Takes a node as a mapping's key, unless there is something wrong with it.
+/// Converts a node to a mapping's key; reports an invalid or duplicate one.
 fn accept_key(node: &Node, seen: &mut HashMap<String, Span>, diagnostics: &mut Diagnostics) -> Key {
     let scalar = match &node.value {
         Value::Scalar(scalar) => scalar,
@@ -327,7 +327,7 @@ impl<'s> Places<'s> {
         }
     }
 
-    /// The first line of a place: a mark can't be drawn over several.
+    /// The first line of a place: a mark can't be drawn over several lines.
     fn span(&self, span: &saphyr_parser::Span) -> Span {
         let start = self.byte(span.start.index());
         self.source.first_line(Span::new(start, self.byte(span.end.index())))

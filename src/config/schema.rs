@@ -1,8 +1,8 @@
 //! The JSON Schema of `routes.yaml`, derived from the model.
 //!
-//! There are two forms of it. [`model`] is what [`super::structure`] holds a
-//! file against, with a few keywords of its own. [`schema`] is for editors: it
-//! has standard keywords only, and lets a variable stand wherever a value may.
+//! There are two forms of it. [`model`] is the schema that [`super::structure`]
+//! checks a file against, with a few keywords of its own. [`schema`] is for editors:
+//! it has standard keywords only, and lets a variable stand wherever a value may.
 
 use std::sync::LazyLock;
 
@@ -10,21 +10,21 @@ use serde_json::{Map, Value, json};
 
 use super::{Config, forms};
 
-/// The schema keyword for what is read in place of a missing required value,
-/// so that the rest of a file with errors can still be looked at.
+/// The schema keyword for the substitute of a missing required value, so that
+/// the rest of a file with errors can still be checked.
 pub(super) const STAND_IN: &str = "x-stand-in";
 
-/// The schema keyword for those of a mapping's keys of which it has exactly one.
+/// The schema keyword for a set of keys of which a mapping has exactly one.
 pub(super) const EXACTLY_ONE: &str = "x-exactly-one";
 
-/// Those of a mapping's keys of which it must have exactly one; `None`: it has
-/// no such rule.
+/// The keys of which a mapping must have exactly one; `None`: it has no such
+/// rule.
 pub(super) fn exactly_one(schema: &Value) -> Option<Vec<&str>> {
     let keys = schema.get(EXACTLY_ONE)?.as_array()?;
     Some(keys.iter().filter_map(Value::as_str).collect())
 }
 
-/// The schema that files are held against.
+/// The schema that files are checked against.
 pub(super) fn model() -> &'static Value {
     static MODEL: LazyLock<Value> = LazyLock::new(|| schemars::schema_for!(Config).to_value());
     &MODEL
@@ -33,7 +33,7 @@ pub(super) fn model() -> &'static Value {
 /// The schema keyword for texts that no message may repeat.
 pub(super) const SECRET: &str = "x-secret";
 
-/// What `$ref` leads to, or the schema itself.
+/// The target of `$ref`, or the schema itself.
 pub(super) fn resolve(schema: &Value) -> &Value {
     let target =
         schema.get("$ref").and_then(Value::as_str).and_then(|target| target.strip_prefix('#'));
@@ -53,7 +53,7 @@ pub(super) fn alternatives(schema: &Value) -> Vec<&Value> {
     }
 }
 
-/// Whether a schema speaks of values of this type.
+/// Whether a schema allows values of this type.
 pub(super) fn allows(schema: &Value, name: &str) -> bool {
     match schema.get("type") {
         Some(Value::String(only)) => only == name,
@@ -62,8 +62,8 @@ pub(super) fn allows(schema: &Value, name: &str) -> bool {
     }
 }
 
-/// Whether a text where this schema is may be a secret: that of a list's items
-/// and of a mapping's values, too, in whose place somebody may write one.
+/// Whether a text in the place of this schema may be a secret. Also true if the
+/// list's items or the mapping's values are, as one may be written in its place.
 pub(super) fn is_secret(schema: &Value) -> bool {
     let schema = resolve(schema);
     let below = ["items", "additionalProperties"].into_iter().filter_map(|key| schema.get(key));
@@ -72,7 +72,7 @@ pub(super) fn is_secret(schema: &Value) -> bool {
 }
 
 /// The JSON Schema (draft 2020-12) of `routes.yaml`, for editors and other
-/// tools. What a schema can't say, such as names that must exist, is checked
+/// tools. Rules beyond a schema, such as names that must exist, are checked
 /// when a file is read.
 pub fn schema() -> Value {
     let mut schema = model().clone();
@@ -99,7 +99,7 @@ fn variable() -> Value {
     })
 }
 
-/// Turns a schema of the model, and those within it, into what is published.
+/// Turns a schema of the model, and those within it, into its published form.
 fn publish(schema: &mut Value) {
     let Some(schema) = schema.as_object_mut() else { return };
     for own in [forms::KEYWORD, STAND_IN, SECRET, "format"] {
@@ -127,7 +127,7 @@ fn publish(schema: &mut Value) {
         schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
         for (key, property) in properties {
-            // The one key of a choice that is there must say something.
+            // The one key of a choice that is present must have a value.
             let chosen = choice.contains(key);
             if chosen {
                 require(property);
@@ -172,7 +172,7 @@ fn require(schema: &mut Value) {
     }
 }
 
-/// Lets a variable stand for a value, and nothing at all for an optional one.
+/// Allows a variable in place of a value, and `null` in place of an optional one.
 fn widen(schema: &mut Value, optional: bool) {
     let kinds = alternatives(schema);
     let text = kinds
@@ -196,7 +196,7 @@ fn widen(schema: &mut Value, optional: bool) {
         list.append(&mut more);
         return;
     }
-    // What describes the value stays outside, what restricts it goes in.
+    // Keywords that describe the value stay outside, those that restrict it go in.
     let mut outside = Map::new();
     for key in ["description", "default"] {
         if let Some(value) = schema.shift_remove(key) {

@@ -1,4 +1,4 @@
-//! The `session` section: what one client session may do, and for how long.
+//! The `session` section: limits, rules and timeouts of a client session.
 
 use std::path::PathBuf;
 use std::time::Duration;

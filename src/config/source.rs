@@ -28,7 +28,7 @@ pub struct Source {
     text: String,
     /// Where each line begins. Never empty; begins with 0.
     line_starts: Vec<usize>,
-    /// Where secrets stand, as far as they are known.
+    /// The places of known secrets.
     secrets: Mutex<Vec<Span>>,
 }
 
@@ -56,7 +56,7 @@ impl Source {
         &self.text
     }
 
-    /// Never shows what stands there.
+    /// Masks the text there from now on.
     pub(super) fn hide(&self, span: Span) {
         self.secrets.lock().push(span);
     }
@@ -71,7 +71,7 @@ impl Source {
         masking::hide(text, &within.collect::<Vec<_>>())
     }
 
-    /// The text of `span`; empty where there is none.
+    /// The text of `span`; empty if `span` is out of range.
     pub fn slice(&self, span: Span) -> &str {
         self.text.get(span.start..span.end).unwrap_or_default()
     }
@@ -93,7 +93,7 @@ impl Source {
         start..start + line.trim_end_matches(['\n', '\r']).len()
     }
 
-    /// `span` without what is beyond its first line, and without white space at its end.
+    /// The first line of `span`, without white space at its end.
     pub(super) fn first_line(&self, span: Span) -> Span {
         let end = span.end.min(self.line_around(span.start).end).max(span.start);
         let text = self.text.get(span.start..end).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! "Did you mean …?", and where a key that stands in the wrong place belongs.
+//! "Did you mean …?", and the right section of a misplaced key.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -8,12 +8,12 @@ use serde_json::Value as Json;
 use super::schema::{alternatives, model};
 use super::words;
 
-/// The candidate that `text` is most likely a slip of, if there is one.
+/// The candidate that `text` is most likely a misspelling of, if there is one.
 pub(super) fn closest<'c>(
     text: &str,
     candidates: impl Iterator<Item = &'c str>,
 ) -> Option<&'c str> {
-    // Comparing is quadratic in length, and nobody mistypes that much.
+    // Comparing is quadratic in length, and texts this long are no misspellings.
     if text.len() > 200 {
         return None;
     }
@@ -24,7 +24,7 @@ pub(super) fn closest<'c>(
         .map(|(_, candidate)| candidate)
 }
 
-/// How far two names are apart; `None` where they have nothing to do with each other.
+/// The edit distance of two names; `None` if they are unrelated.
 fn likeness(a: &str, b: &str) -> Option<usize> {
     let (short, long) = if a.len() < b.len() { (a, b) } else { (b, a) };
     // `warning` for `warn`.

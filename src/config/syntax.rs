@@ -1,10 +1,10 @@
-//! What the YAML parser refuses, in words for people who are not writing one.
+//! Errors of the YAML parser, in words for users.
 
 use super::diagnostics::Diagnostics;
 use super::source::{Source, Span};
 
-/// Reports that the text is not YAML from the byte `at` on. `info` is what the
-/// parser says.
+/// Reports that the text is not YAML from the byte `at` on. `info` is the
+/// parser's message.
 pub(super) fn report(at: usize, info: &str, source: &Source, diagnostics: &mut Diagnostics) {
     let line = source.line_around(at);
     let line_text = source.text().get(line.clone()).unwrap_or_default();

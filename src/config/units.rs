@@ -96,7 +96,7 @@ macro_rules! duration_on_paper {
                 humantime::format_duration(*value).to_string().serialize(to)
             }
 
-            /// Reads what [`Self::FORM`] has checked.
+            /// Reads a text that [`Self::FORM`] has checked.
             pub(super) fn deserialize<'de, D: Deserializer<'de>>(
                 from: D,
             ) -> Result<Duration, D::Error> {
@@ -115,7 +115,7 @@ duration_on_paper!(Delay);
 pub(super) enum OptionalInterval {}
 
 impl OptionalInterval {
-    /// Reads what [`Interval::FORM`] has checked.
+    /// Reads a text that [`Interval::FORM`] has checked.
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
     ) -> Result<Option<Duration>, D::Error> {
@@ -137,8 +137,8 @@ impl JsonSchema for OptionalInterval {
     }
 }
 
-/// Reads a size, such as `1MiB`, that stands somewhere else than in the file.
-/// The error says what would be right.
+/// Reads a size, such as `1MiB`, from elsewhere than the file. The error is a
+/// help text with the correct form.
 pub fn parse_size(text: &str) -> Result<u64, &'static str> {
     Size::parse(text).map_err(|_| Size::FORM.help)
 }

@@ -1,4 +1,4 @@
-//! The `metadata` section of an upstream: what its calls carry besides messages.
+//! The `metadata` section of an upstream: the gRPC metadata of its calls.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;

@@ -18,7 +18,7 @@ pub(super) fn quoted(scalar: &Scalar) -> String {
     }
 }
 
-/// A text on one line, cut off where it gets long. What must not be shown is not.
+/// A text on one line, cut off if it is too long, with its secrets masked.
 pub(super) fn shorten(text: &str) -> String {
     let text = &*masking::masked(text);
     if let Some(at) = text.find("-----BEGIN*") {
@@ -55,7 +55,7 @@ pub(super) fn one_of(texts: &[&str]) -> String {
     }
 }
 
-/// The texts of a schema that lists what it allows.
+/// The texts of a schema that lists its allowed values.
 pub(super) fn choice(schema: &Json) -> Option<Vec<&str>> {
     if let Some(text) = schema.get("const").and_then(Json::as_str) {
         return Some(vec![text]);
@@ -66,7 +66,7 @@ pub(super) fn choice(schema: &Json) -> Option<Vec<&str>> {
         .map(|texts| texts.iter().filter_map(Json::as_str).collect())
 }
 
-/// What a schema asks for, with an article.
+/// The noun for the values of a schema, with an article.
 pub(super) fn noun(schema: &Json) -> String {
     let bound = |key| schema.get(key).and_then(Json::as_u64);
     if let Some(texts) = choice(schema) {
@@ -103,7 +103,7 @@ pub(super) fn noun(schema: &Json) -> String {
     name.map_or("a value", |(_, noun)| noun).to_owned()
 }
 
-/// What any of several schemas asks for.
+/// The nouns for the values of several alternative schemas.
 pub(super) fn nouns(kinds: &[&Json]) -> String {
     if kinds.iter().all(|kind| choice(kind).is_some()) {
         let texts: Vec<&str> = kinds.iter().filter_map(|kind| choice(kind)).flatten().collect();
@@ -113,7 +113,7 @@ pub(super) fn nouns(kinds: &[&Json]) -> String {
     join(&nouns, "or")
 }
 
-/// What a node is, for "found …".
+/// The noun for a node, for "found …".
 pub(super) fn found(node: &Node) -> String {
     match &node.value {
         Value::Mapping(_) => "a mapping".to_owned(),
@@ -137,7 +137,7 @@ pub(super) fn without_text(node: &Node) -> Node {
     }
 }
 
-/// A node that is said to be here twice.
+/// A node that is reported as a duplicate.
 pub(super) fn repeated(node: &Node) -> String {
     match &node.value {
         Value::Scalar(scalar) => quoted(scalar),
@@ -145,7 +145,7 @@ pub(super) fn repeated(node: &Node) -> String {
     }
 }
 
-/// What a literal text is.
+/// The noun for a literal text, with the text.
 pub(super) fn kind_of(meaning: &Meaning, text: &str) -> String {
     let text = shorten(text);
     match meaning {
@@ -156,7 +156,7 @@ pub(super) fn kind_of(meaning: &Meaning, text: &str) -> String {
     }
 }
 
-/// How to turn what was found into what was expected.
+/// A hint how to turn the node into the expected kind.
 pub(super) fn way_out(node: &Node, expected: &str) -> String {
     match &node.value {
         Value::Scalar(scalar) if expected.starts_with("a list") => {
@@ -178,7 +178,7 @@ pub(super) fn as_list(scalar: &Scalar) -> String {
     format!("`[\"{}\"]`", shorten(scalar.shown()))
 }
 
-/// How to turn a scalar into a number or a boolean.
+/// A hint how to turn a scalar into a number or a boolean.
 pub(super) fn mend_scalar(scalar: &Scalar, schema: &Json) -> String {
     let text = scalar.text.to_ascii_lowercase();
     let literal = scalar.written.is_none();

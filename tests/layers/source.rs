@@ -14,7 +14,7 @@ use syn::visit::{self, Visit};
 /// A module's path from the root of the crate, which is empty.
 pub type ModulePath = Vec<String>;
 
-/// What unit tests are compiled without, and so are looked at without.
+/// The `cfg` option of unit tests, whose code is not read.
 const TESTS_ONLY: &str = "test";
 
 /// All modules of the crate, but for those of unit tests.
@@ -42,7 +42,7 @@ struct Import {
     exported: bool,
 }
 
-/// Where a path ends.
+/// The target of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Found {
     Module(ModulePath),
@@ -94,7 +94,7 @@ impl Source {
         files
     }
 
-    /// What files use of others. That a module re-exports what is below it is not
+    /// Uses of items of other files. A re-export of items below the module is not
     /// a use: names are passed on, and no code of it depends on them.
     pub fn uses(&self) -> BTreeSet<Use> {
         let mut uses = BTreeSet::new();
@@ -127,8 +127,8 @@ impl Source {
         }
     }
 
-    /// Where a path leads that a module names. `None`: out of the crate, or to
-    /// something local.
+    /// The target of a path that a module names. `None`: it is outside of the crate,
+    /// or local.
     fn resolve(&self, module: &ModulePath, path: &[String], depth: usize) -> Option<Found> {
         let (first, rest) = path.split_first()?;
         if depth > 20 {
@@ -140,7 +140,7 @@ impl Source {
             "super" => self.descend(&module[..module.len().checked_sub(1)?].to_vec(), rest, depth),
             name => {
                 let known = self.provides(module, name, depth);
-                // A name alone is no module: those that look like one are variables.
+                // A name alone is no module: if it looks like one, it is a variable.
                 let child = !rest.is_empty() && self.modules.contains_key(&child(module, name));
                 (known || child).then(|| self.descend(module, path, depth)).flatten()
             }
@@ -163,7 +163,7 @@ impl Source {
         let is_module = self.modules.contains_key(&below);
         let here = self.modules.get(module)?;
         let import = here.imports.iter().find(|i| i.name == *name && i.target != [name.clone()]);
-        // An item and a module may share a name; what goes on is the module.
+        // An item and a module may share a name; a longer path means the module.
         if is_module && (!rest.is_empty() || import.is_none() && !here.items.contains(name)) {
             return self.descend(&below, rest, depth);
         }
@@ -233,7 +233,7 @@ fn child(module: &ModulePath, name: &str) -> ModulePath {
     path
 }
 
-/// Collects what a file defines, imports and names.
+/// Collects a file's definitions, imports and paths.
 struct Reader<'a> {
     source: &'a mut Source,
     file: PathBuf,
@@ -288,7 +288,7 @@ impl Reader<'_> {
                     if colons != 2 {
                         self.mention(std::mem::take(&mut path));
                     }
-                    // Of a field, or of something that is not a path.
+                    // A field, or another token sequence that is not a path.
                     if colons == 2 && path.is_empty() || after_dot {
                         path = Vec::new();
                     } else {

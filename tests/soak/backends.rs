@@ -22,7 +22,7 @@ use crate::world::{Api, Look, PLATFORMS, PushId, Pushed, Stage, USERS, World};
 /// Pushes of one stream.
 const STREAM: usize = 40;
 
-/// Pushes one by one, each when the one before is in all outboxes.
+/// Pushes one by one, each when the previous one is in all outboxes.
 pub(crate) async fn pusher(world: Arc<World>, pusher: u32, large: bool) {
     let (mut api, mut random) = (world.api().await, world.random(1000 + u64::from(pusher)));
     let (mut number, mut reading) = (0, JoinSet::new());
@@ -129,7 +129,7 @@ fn push(world: &World, random: &mut StdRng, id: PushId, large: bool) -> (PushReq
     (request, pushed)
 }
 
-/// Some sessions, in one of all the ways to name them.
+/// A target of some sessions, by one of its fields, with random filters.
 fn target(world: &World, random: &mut StdRng, small: bool) -> Target {
     let mut target = Target::default();
     let user = |random: &mut StdRng| match random.random_range(0..10) {
@@ -159,7 +159,7 @@ fn target(world: &World, random: &mut StdRng, small: bool) -> Target {
     target
 }
 
-/// Some that connected lately, and may be gone.
+/// Sessions that connected lately, and may be gone.
 fn recent_sessions(world: &World, random: &mut StdRng) -> Vec<String> {
     let events = world.events.lock();
     let recent = &events[events.len().saturating_sub(60)..];
@@ -205,7 +205,7 @@ pub(crate) async fn list(api: &mut Api, target: Target) -> Vec<bridgehead::proto
     sessions
 }
 
-/// Watches everything from now on; says so when it does.
+/// Watches everything from now on; signals `begun` when the watch has begun.
 pub(crate) async fn chronicler(world: Arc<World>, mut api: Api, begun: oneshot::Sender<()>) {
     let request = WatchSessionsRequest { target: None, snapshot: true };
     let mut events = api.watch_sessions(request).await.unwrap().into_inner();
@@ -242,8 +242,8 @@ pub(crate) async fn watcher(world: Arc<World>) {
     }
 }
 
-/// What a watch must not say: a snapshot, its end, and then sessions that come
-/// before they go.
+/// The first event that is out of order: a watch sends a snapshot, its end, and
+/// then a connection of each session before its disconnection.
 fn contradiction(heard: &[SessionEvent]) -> Option<String> {
     let (mut present, mut is_snapshot) = (HashSet::new(), true);
     for event in heard {

@@ -13,16 +13,16 @@ use crate::client::{Client, Incoming};
 use crate::services::Text;
 use crate::world::{End, Life, PushId, Stage, World};
 
-/// How long what must come may take.
+/// Timeout of expected answers, and of the end of a session.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A client, what it has seen, and what it still waits for.
+/// A client, its record, and its pending requests.
 struct Session {
     client: Client,
     life: Arc<Life>,
-    /// What the answers must say that have not come yet.
+    /// The expected texts of pending answers.
     waiting: HashMap<u64, String>,
-    /// It has logged in as somebody else.
+    /// It has logged in as another user.
     is_guest: bool,
 }
 
@@ -49,7 +49,7 @@ async fn connect(world: &World, slot: usize, random: &mut StdRng) -> Option<Sess
     }
 }
 
-/// What a client does, to its end.
+/// The actions of a client, until its session ends.
 async fn live(world: &Arc<World>, slot: usize, mut session: Session, random: &mut StdRng) {
     loop {
         if session.read(world, millis(random, 100..1500), random).await.is_err() {
@@ -68,7 +68,7 @@ async fn live(world: &Arc<World>, slot: usize, mut session: Session, random: &mu
         match random.random_range(0..100) {
             0..25 => return session.leave(world).await,
             25..40 => return session.break_off(world),
-            // Frozen: the gateway has to find out, or it goes on in the end.
+            // Frozen: the gateway has to detect it, or the client goes on in the end.
             40..50 => {
                 world.pause(millis(random, 500..3000), Stage::NoMoreClients).await;
                 world.count("froze");
@@ -136,7 +136,7 @@ impl Session {
         }
     }
 
-    /// Waits for the answers, says goodbye, and reads what still comes.
+    /// Waits for the answers, says goodbye, and reads the remaining frames.
     async fn leave(mut self, world: &World) {
         let answers = async {
             while !self.waiting.is_empty() {
@@ -163,7 +163,7 @@ impl Session {
         self.ended(world);
     }
 
-    /// What should have come has not. That is wrong if the gateway still had
+    /// An expected answer or end has not come. That is wrong if the gateway still had
     /// the session; if not, the end may be stuck in the kernel: the smallest
     /// receive buffers open their window again very late.
     fn gave_up(self, waiting_for: &'static str) {

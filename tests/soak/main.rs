@@ -1,6 +1,6 @@
 //! A soak: clients come and go in every way, backends push, kick, list and
-//! watch, for as long as `BRIDGEHEAD_SOAK_SECONDS` says. Then everything that
-//! was said must fit together, and the gateway must be as it was before.
+//! watch, for as long as `BRIDGEHEAD_SOAK_SECONDS` says. Then all records must
+//! be consistent, and the gateway must return to its former use of resources.
 //!
 //! The random numbers come from a seed that is printed; `BRIDGEHEAD_SOAK_SEED`
 //! sets it.
@@ -43,7 +43,7 @@ use world::{Api, PLATFORMS, Stage, USERS, World};
 /// How long the gateway may take to give memory and sockets back. Its
 /// allocator returns unused memory after some ten seconds.
 const SETTLE: Duration = Duration::from_secs(20);
-/// What may remain of memory beyond what was in use after the warm-up.
+/// Permitted growth of memory since the warm-up, in bytes.
 const MORE: u64 = 6 << 20;
 
 fn number_from(name: &str, default: u64) -> u64 {
@@ -72,8 +72,8 @@ fn start_gateway(services: &Services) -> Gateway {
     }))
 }
 
-/// Everybody does everything for so long. Returns the records, when all have
-/// left and all that is under way has come to its end.
+/// Runs all clients and backends for so long. Returns the records, when all
+/// clients have left and everything under way has ended.
 async fn run(gateway: &Gateway, api: &Api, seed: u64, long: Duration) -> Arc<World> {
     let key = PublicKey::from_pem(std::fs::read(gateway.folder().join("session.pub.pem")).unwrap());
     let key = Arc::new(key.unwrap());
@@ -106,7 +106,7 @@ async fn run(gateway: &Gateway, api: &Api, seed: u64, long: Duration) -> Arc<Wor
     timeout(2 * SETTLE, clients.join_all()).await.expect("all clients can leave");
     timeout(SETTLE, others.join_all()).await.expect("lists and watches end");
     eventually("nobody is connected", || nobody_is_there(api)).await;
-    // What is said of the last one to leave is still on its way.
+    // The event of the last session's end is still on its way.
     eventually("all have been told of", async || world.is_told_of_all()).await;
     chronicle.abort();
     let _aborted = chronicle.await;
@@ -134,7 +134,7 @@ fn judge(world: &World) {
     eprintln!("{seen}");
     let first: Vec<_> = wrongs.iter().take(10).collect();
     assert!(wrongs.is_empty(), "{} things are wrong, such as {first:#?}", wrongs.len());
-    // Else the soak would not test what it says.
+    // Otherwise the soak would not cover these.
     for what in [
         "closed with 3004",
         "closed with 3005",

@@ -1,4 +1,4 @@
-//! A gRPC service that answers calls with what they said.
+//! A gRPC service that answers calls with their own text.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};

@@ -1,7 +1,7 @@
-//! What must hold of all that was done and seen.
+//! Invariants of all records.
 //!
-//! The events of the gateway's own watch say when each session was there. What
-//! they say is checked first, and then serves to judge everything else.
+//! The events of the gateway's own watch say when each session was there. They
+//! are checked first, and then everything else is checked against them.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant, SystemTime};
@@ -13,8 +13,8 @@ use bridgehead::proto::push::{Confirm, Session, Target};
 use crate::clients::PATIENCE;
 use crate::world::{End, Log, Look, PushId, Pushed, World};
 
-/// An event is told a moment before or after it takes effect, and on a busy
-/// machine a thread may rest in between.
+/// An event is sent a moment before or after it takes effect, and on a busy
+/// machine a thread may be suspended in between.
 const SLACK: Duration = Duration::from_millis(300);
 
 /// A session, as the same user and device from beginning to end.
@@ -25,7 +25,7 @@ struct Presence {
     code: u32,
 }
 
-/// Everything that is wrong; empty if all is well.
+/// All violations; empty if there are none.
 pub(crate) fn wrongs(world: &World) -> Vec<String> {
     let mut wrong = std::mem::take(&mut *world.wrong.lock());
     let presences = presences(world, &mut wrong);
@@ -93,7 +93,7 @@ fn presences(world: &World, wrong: &mut Vec<String>) -> Presences {
 }
 
 impl Presences {
-    /// Those who may have been there at some moment of a time.
+    /// Sessions that may have been there at some moment between `from` and `to`.
     fn around(&self, from: SystemTime, to: SystemTime) -> impl Iterator<Item = &Presence> {
         let earliest = from - self.longest - SLACK;
         let start = self.all.partition_point(|presence| presence.from < earliest);
@@ -101,7 +101,7 @@ impl Presences {
         begun.filter(move |presence| presence.to + SLACK >= from)
     }
 
-    /// Checks who was found by looking for a target at some moment of a time.
+    /// Checks the sessions that were found for a target at some moment of a period.
     fn check(
         &self,
         what: &str,
@@ -142,7 +142,7 @@ fn selects(target: &Target, session: &Session) -> bool {
         && !target.except_session_ids.contains(&session.session_id)
 }
 
-/// One receipt for everyone who was meant, and none for anybody else.
+/// One receipt for every session of the target, and none for others.
 fn check_receipts(pushed: &Pushed, presences: &Presences, wrong: &mut Vec<String>) {
     let what = format!("push {}", pushed.id.text());
     let (mut sessions, mut absent, mut offline) = (Vec::new(), Vec::new(), Vec::new());
@@ -200,7 +200,7 @@ fn check_list(look: &Look, presences: &Presences, wrong: &mut Vec<String>) {
     presences.check("a list", &look.target, (look.began, look.ended), &found, wrong);
 }
 
-/// What the clients saw against what the backends were told.
+/// Compares the clients' records with the backends' receipts.
 fn check_clients(world: &World, pushes: &[Pushed], presences: &Presences, wrong: &mut Vec<String>) {
     let pushes: HashMap<PushId, &Pushed> =
         pushes.iter().map(|pushed| (pushed.id, pushed)).collect();
@@ -214,7 +214,7 @@ fn check_clients(world: &World, pushes: &[Pushed], presences: &Presences, wrong:
     }
     let mut codes: HashMap<&str, u32> = HashMap::new();
     for presence in &presences.all {
-        // The last one counts, where there were several.
+        // The last code counts, where there were several.
         codes.insert(&presence.session.app_version, presence.code);
     }
     let mut logs: HashMap<String, Log> = HashMap::new();

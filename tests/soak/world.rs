@@ -1,5 +1,5 @@
-//! What the whole soak shares: where things are, and the records of all that
-//! was done and seen.
+//! Shared state of the soak: addresses, and the records of all actions and
+//! observations.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub(crate) enum Stage {
     NoMoreClients,
 }
 
-/// Everything.
+/// Shared state of the soak.
 pub(crate) struct World {
     pub(crate) url: String,
     pub(crate) push_url: String,
@@ -45,13 +45,13 @@ pub(crate) struct World {
     pub(crate) lives: Mutex<Vec<Arc<Life>>>,
     pub(crate) pushes: Mutex<Vec<Pushed>>,
     pub(crate) looks: Mutex<Vec<Look>>,
-    /// How many sessions all kicks together say to have closed.
+    /// Number of closed sessions, as reported by all kicks together.
     pub(crate) kicked: AtomicU64,
     /// The events of a watch of everything from the beginning on.
     pub(crate) events: Mutex<Vec<SessionEvent>>,
-    /// What was wrong and is not in the records.
+    /// Violations that are not in the records.
     pub(crate) wrong: Mutex<Vec<String>>,
-    /// How often what happened.
+    /// Counts of occurrences, by their names.
     pub(crate) counts: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -66,12 +66,12 @@ pub(crate) struct Life {
 pub(crate) struct Log {
     /// The pushes that have come, in order, and when.
     pub(crate) seen: Vec<(PushId, Instant)>,
-    /// The client read on until there were no more pushes, of anybody.
+    /// The client read on until there were no more pushes, by any backend.
     pub(crate) saw_the_quiet: bool,
     /// The client read until the close frame.
     pub(crate) read_to_the_end: bool,
     pub(crate) end: Option<End>,
-    /// When the client gave up to wait, and for what.
+    /// When the client gave up waiting, and for which frame or end.
     pub(crate) gave_up: Option<(SystemTime, &'static str)>,
     pub(crate) calls: u64,
     pub(crate) answers: u64,
@@ -88,7 +88,7 @@ pub(crate) enum End {
     Broken,
 }
 
-/// Which pusher's push, and its how manieth.
+/// A push by its pusher and its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct PushId {
     pub(crate) pusher: u32,
@@ -102,10 +102,10 @@ pub(crate) struct Pushed {
     pub(crate) target: Target,
     pub(crate) confirm: Confirm,
     pub(crate) began: SystemTime,
-    /// By then the gateway had chosen the sessions; not known of a push in a
-    /// stream without a receipt.
+    /// The time by which the gateway had chosen the sessions; not known of a push
+    /// in a stream without a receipt.
     pub(crate) chosen: Option<SystemTime>,
-    /// And when they came.
+    /// The receipts and their times of arrival.
     pub(crate) receipts: Vec<(PushReceipt, Instant)>,
     /// The backend did not wait for all receipts.
     pub(crate) given_up: bool,
@@ -124,7 +124,7 @@ impl PushId {
         format!("{}-{}", self.pusher, self.number)
     }
 
-    /// What the data of a push begins with.
+    /// The data of a push, which begins with its id.
     pub(crate) fn data(self, size: usize) -> Vec<u8> {
         let mut data = [self.pusher.to_be_bytes(), self.number.to_be_bytes()].concat();
         data.resize(8 + size, b'x');
@@ -169,7 +169,7 @@ impl World {
         *self.stage.borrow() >= stage
     }
 
-    /// Waits so long, or until this stage.
+    /// Waits for this duration, or until this stage.
     pub(crate) async fn pause(&self, long: Duration, until: Stage) {
         let mut stage = self.stage.subscribe();
         let _either = tokio::time::timeout(long, stage.wait_for(|now| *now >= until)).await;

@@ -34,7 +34,7 @@ pub(crate) fn pieces(desc: &MessageDescriptor, except: Option<u32>) -> BoxedStra
         .boxed()
 }
 
-/// Puts `inserted` into `pieces` at any place; tells which are which.
+/// Puts `inserted` into `pieces` at any place; marks the inserted ones.
 pub(crate) fn interleaved(
     pieces: impl Strategy<Value = Pieces>,
     inserted: impl Strategy<Value = Pieces>,
@@ -206,7 +206,7 @@ fn not_nan<F: PartialEq>(value: F, otherwise: F) -> F {
     if value == value { value } else { otherwise }
 }
 
-/// Numbers, often at the edges of what a varint can be.
+/// Numbers, often at the limits of varints.
 fn extreme_i32() -> impl Strategy<Value = i32> {
     prop_oneof![any::<i32>(), Just(0), Just(1), Just(-1), Just(i32::MIN), Just(i32::MAX)]
 }

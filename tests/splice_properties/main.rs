@@ -97,13 +97,13 @@ proptest! {
         prop_assert_eq!(decode_key(&mut appended).unwrap(), (number, WireType::LengthDelimited));
         prop_assert_eq!(decode_varint(&mut appended).unwrap(), appended.len() as u64);
 
-        // A service reads what the client sent, with the gateway's identity.
+        // A service reads the client's data with the gateway's identity.
         let input = route(&method, false).input.clone();
         let mut expected = DynamicMessage::decode(input.clone(), &*kept).unwrap();
         set_identity(&mut expected, number, &members);
         let seen = DynamicMessage::decode(input.clone(), prepared).unwrap();
         prop_assert_eq!(&seen, &expected);
-        // The same from what the client sent, where that can be decoded as a whole.
+        // The same from the client's data, if it can be decoded as a whole.
         if let Ok(mut as_sent) = DynamicMessage::decode(input, &*sent) {
             set_identity(&mut as_sent, number, &members);
             prop_assert_eq!(&seen, &as_sent);
@@ -188,7 +188,7 @@ proptest! {
     ) {
         let route = route(&method, false);
         let found = route.verdict(&response).is_some();
-        // What cannot be decoded is the client's to find out, whatever was found.
+        // The client handles responses that cannot be decoded, with any verdict.
         if let Ok(decoded) = DynamicMessage::decode(route.output.clone(), &*response)
             && !has_nan(&decoded)
         {
@@ -240,7 +240,7 @@ fn a_map_of_another_wire_type_cannot_replace_the_identity() {
         &[labels_as_fixed64, hidden + 7, 3 << 3 | 2, hidden + 5, 0, 0, 0, 0, 0],
     ]
     .concat();
-    // What services would read, were it passed on.
+    // The data that services would read, were it passed on.
     let spliced = [&*forgery, &own].concat();
     let read = DynamicMessage::decode(route.input.clone(), &*spliced).unwrap();
     let identity = read.get_field_by_name("commonReq").unwrap().into_owned();
@@ -287,7 +287,7 @@ proptest! {
         let route = nested(&method);
         let Ok(prepared) = prepare(&route, &sent, &members) else { return Ok(()) };
         prop_assert!(decode_without_schema(&prepared, None).is_some());
-        // What cannot be decoded no service reads.
+        // No service reads data that cannot be decoded.
         if let Ok(seen) = DynamicMessage::decode(route.input.clone(), prepared) {
             let mut expected = seen.clone();
             fill(&mut expected, &members);
@@ -451,8 +451,8 @@ fn verdict(route: &Route<()>, response: &[u8]) -> Option<(i32, DynamicMessage)> 
     Some((code, DynamicMessage::decode(desc, &*bytes).unwrap_or_else(|e| panic!("{code}: {e}"))))
 }
 
-/// The verdict as the decoded response says it; codes beyond 32 bits are cut
-/// to the nearest that fits.
+/// The verdict of the decoded response; codes beyond 32 bits are cut to the
+/// nearest that fits.
 fn verdict_of(response: &DynamicMessage) -> Option<(i32, DynamicMessage)> {
     let field = verdict_field(&response.descriptor())?;
     let verdict = response.get_field(&field).as_message().unwrap().clone();
@@ -476,7 +476,7 @@ fn has_nan(message: &DynamicMessage) -> bool {
     *message != message.clone()
 }
 
-/// Any of these methods, with something that is for it.
+/// Any of these methods, with a value for it.
 fn any_of<S: Strategy + 'static, const N: usize>(
     methods: [Method; N],
     of_method: impl Fn(&Method) -> S,
@@ -491,7 +491,7 @@ where
     proptest::strategy::Union::new(choices)
 }
 
-/// What a session knows of its caller.
+/// A session's values of its caller's members.
 fn members() -> impl Strategy<Value = Members> {
     let value = prop_oneof![
         Just(String::new()),
@@ -503,8 +503,8 @@ fn members() -> impl Strategy<Value = Members> {
     proptest::collection::btree_map(proptest::sample::select(Member::ALL.to_vec()), value, 0..14)
 }
 
-/// Pieces of a request; those that are marked are what a client put where the
-/// identity belongs.
+/// Pieces of a request; the marked ones are a client's forgeries in place of
+/// the identity.
 fn with_forgeries(method: &Method) -> impl Strategy<Value = Vec<(bool, Vec<u8>)>> + use<> {
     let number = method.identity.unwrap();
     let input = input(method);

@@ -1,5 +1,5 @@
-//! A client that a test controls frame by frame. It reads only when it is told
-//! to: what is not read stays in the socket.
+//! A client that a test controls frame by frame. It reads only on request:
+//! unread frames stay in the socket.
 
 use std::io;
 use std::sync::Arc;
@@ -21,18 +21,18 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 /// The event that is the answer to a request.
 const ANSWER: i32 = 2;
 
-/// As what a client appears.
+/// Identity and settings of a client.
 #[derive(Debug, Clone)]
 pub(crate) struct Profile {
     pub(crate) url: String,
     pub(crate) user: String,
     pub(crate) platform: String,
     pub(crate) device: String,
-    /// Shown as `app_version`: by this the Push API's sessions can be told.
+    /// The client's `app_version`, which identifies its session in the Push API.
     pub(crate) tag: String,
     /// Encrypts the session.
     pub(crate) key: Option<Arc<PublicKey>>,
-    /// Of the socket, in bytes: a small one is soon full.
+    /// Receive buffer of the socket, in bytes: a small one is soon full.
     pub(crate) receive_buffer: Option<u32>,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct Client {
     requests: u64,
 }
 
-/// What has come.
+/// A received frame, or the end.
 #[derive(Debug)]
 pub(crate) enum Incoming {
     Push {
@@ -56,12 +56,12 @@ pub(crate) enum Incoming {
     },
     /// The end, with the close frame's code.
     Closed(u16),
-    /// The end, without a word.
+    /// The end, without a close frame.
     Lost(String),
 }
 
 impl Client {
-    /// Connects, describes itself and logs in. Fails with what came instead.
+    /// Connects, describes itself and logs in. Fails with an unexpected frame.
     pub(crate) async fn connect(profile: &Profile) -> Result<Self, Incoming> {
         let lost = |error: &dyn ToString| Incoming::Lost(error.to_string());
         let tcp = dial(profile).await.map_err(|error| lost(&error))?;
@@ -105,14 +105,14 @@ impl Client {
         }
     }
 
-    /// Asks to be this user.
+    /// Sends a login as this user.
     pub(crate) async fn log_in(&mut self, user: &str) -> u64 {
         let user = SetUserParamsReq { user_id: user.into(), ..SetUserParamsReq::default() };
         self.send("/v1/conn/white/setUserParams", user.encode_to_vec()).await
     }
 
-    /// Sends a request, and returns the id that its answer will have. Where
-    /// the session is over, reading tells.
+    /// Sends a request, and returns the id that its answer will have. If the
+    /// session is over, reading returns the end.
     pub(crate) async fn send(&mut self, method: &str, data: Vec<u8>) -> u64 {
         self.requests += 1;
         let request = RequestBody {
@@ -129,8 +129,7 @@ impl Client {
         self.requests
     }
 
-    /// Reads until something has come that is for a client. May be dropped at
-    /// any time, and nothing is lost.
+    /// Reads the next push, answer or end. Cancel safe: nothing is lost.
     pub(crate) async fn next(&mut self) -> Incoming {
         loop {
             let frame = match self.socket.next().await {
@@ -158,7 +157,7 @@ impl Client {
         }
     }
 
-    /// Begins to say goodbye; the rest is to be read.
+    /// Begins to say goodbye; the remaining frames are to be read.
     pub(crate) async fn say_goodbye(&mut self) {
         let _sent = self.socket.close(None).await;
     }

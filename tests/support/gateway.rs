@@ -14,13 +14,13 @@ use tempfile::TempDir;
 pub(crate) const BRIDGEHEAD: &str = env!("CARGO_BIN_EXE_bridgehead");
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A running gateway, ended with this.
+/// A running gateway, ended on drop.
 pub(crate) struct Gateway {
     process: Child,
     folder: TempDir,
-    /// Of the listener for clients.
+    /// The URL of the listener for clients.
     pub(crate) url: String,
-    /// Of the Push API.
+    /// The URL of the Push API.
     pub(crate) push_url: String,
     log: Receiver<String>,
     read: Vec<String>,
@@ -97,13 +97,13 @@ impl Gateway {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
-    /// All that it has logged until now.
+    /// Its log until now.
     pub(crate) fn log(&mut self) -> String {
         self.read.extend(self.log.try_iter());
         self.read.join("\n")
     }
 
-    /// Asks it to stop, and returns its exit code and all that it has logged.
+    /// Asks it to stop, and returns its exit code and its whole log.
     pub(crate) fn stop(mut self) -> (Option<i32>, String) {
         let pid = self.pid().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());

@@ -1,4 +1,4 @@
-//! What clients may do: their paths, proxies, encryption and classes of platforms.
+//! Rules about clients: their paths, proxies, encryption and classes of platforms.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use crate::config::source::Span;
 use crate::config::{forms, suggestions, words};
 
 impl Checks<'_> {
-    /// Each path of clients is there once, and in one place.
+    /// Each path of clients is configured once, and in one place.
     pub(super) fn client_paths(&mut self) {
         let Some(node) = self.document.find(&["edge", "paths"]).filter(|node| !node.is_absent())
         else {
@@ -46,7 +46,7 @@ impl Checks<'_> {
         }
     }
 
-    /// What proxies say is believed of those that are trusted, so without any it is
+    /// Headers are read from trusted proxies only, so without any of these they are
     /// never read.
     pub(super) fn proxies(&mut self) {
         let edge = &self.config.edge;

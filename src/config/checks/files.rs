@@ -17,7 +17,7 @@ pub(in crate::config) fn check_files(
         let Err(error) = open(&file.path) else { continue };
         let written = words::shorten(&file.written);
         let message = match error.kind() {
-            // It may be the secret itself.
+            // The value may be the secret itself.
             _ if file.key == "secret" => "`secret`: there is no such file to read".to_owned(),
             io::ErrorKind::NotFound => format!("`{}`: there is no file `{written}`", file.key),
             io::ErrorKind::IsADirectory => {

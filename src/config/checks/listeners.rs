@@ -1,4 +1,4 @@
-//! The listeners: who may call the Push API, and that no two share a port.
+//! The listeners: access to the Push API, and no port used twice.
 
 use std::net::SocketAddr;
 
@@ -16,7 +16,7 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
 }
 
 impl Checks<'_> {
-    /// Whoever reaches the Push API can write to every client.
+    /// Any peer that reaches the Push API can write to every client.
     pub(super) fn push_door(&mut self) {
         let Some(push) = &self.config.push else { return };
         let asks = !push.tokens.is_empty()

@@ -71,7 +71,7 @@ impl Checks<'_> {
         }
     }
 
-    /// Whoever believes every token finds nothing when it is judged again.
+    /// A gateway that accepts every token gains nothing from verifying it again.
     pub(super) fn nothing_to_judge(&mut self) {
         let auth = &self.config.auth;
         if matches!(auth.judge, Judge::None(_)) && !auth.recheck.is_zero() {

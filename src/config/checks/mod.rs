@@ -1,7 +1,7 @@
-//! What a schema cannot say: things that must exist, or go together.
+//! Rules beyond a schema: things that must exist, or go together.
 //!
-//! Each module has the rules of one subject. Where a value was already found to be
-//! bad, nothing more is said about it.
+//! Each module has the rules of one subject. A value that already has an error gets
+//! no further diagnostics.
 
 mod clients;
 mod files;
@@ -50,8 +50,8 @@ struct Checks<'c> {
 }
 
 impl Checks<'_> {
-    /// Whether the model's value at `path` may be a default only because what
-    /// the document says there was bad, or was meant for it but misspelt.
+    /// Whether the model's value at `path` may be a default only because the
+    /// document's value there was bad, or its key was misspelt.
     fn is_unsure(&self, path: &[&str]) -> bool {
         let Some((_, parents)) = path.split_last() else { return false };
         if let Some(node) = self.document.find(path) {

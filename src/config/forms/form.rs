@@ -1,4 +1,4 @@
-//! What a form is: the pattern, the words and the check.
+//! The type of a form: its pattern, its words and its check.
 
 use std::borrow::Cow;
 
@@ -8,20 +8,20 @@ use schemars::{Schema, json_schema};
 /// alone: the published schema leaves it out.
 pub(in crate::config) const KEYWORD: &str = "x-form";
 
-/// What a text must look like.
+/// The syntax of a text.
 #[derive(Debug)]
 pub(in crate::config) struct Form {
     /// The value of [`KEYWORD`].
     pub(in crate::config) name: &'static str,
     /// ECMA 262 regular expression for editors.
     pub(in crate::config) pattern: &'static str,
-    /// What it is, with an article: "a duration".
+    /// The name in messages, with an article: "a duration".
     pub(in crate::config) noun: &'static str,
-    /// Several of them, without an article: "durations".
+    /// The plural, without an article: "durations".
     pub(in crate::config) plural: &'static str,
-    /// What would be right.
+    /// The correction for a wrong text.
     pub(in crate::config) help: &'static str,
-    /// Decides.
+    /// Checks a text.
     pub(in crate::config) check: fn(&str) -> Result<(), Complaint>,
 }
 
@@ -37,28 +37,28 @@ impl Form {
     }
 }
 
-/// Why a text is not in its form.
+/// The reason why a text is not in its form.
 #[derive(Debug, Default)]
 pub(in crate::config) struct Complaint {
-    /// Goes behind the quoted text: "has no unit". Absent: "is not a …".
+    /// Follows the quoted text: "has no unit". Absent: "is not a …".
     pub(in crate::config) predicate: Option<Cow<'static, str>>,
-    /// Better than the form's own help. May repeat the text, so it is shown
-    /// only where the text is as the file has it.
+    /// Replaces the form's own help. May repeat the text, so it is shown only
+    /// if the text is literally in the file.
     pub(in crate::config) help: Option<String>,
 }
 
 impl Complaint {
-    /// Nothing more to say than that it is not in its form.
+    /// Without a particular reason.
     pub(in crate::config) fn plain() -> Self {
         Complaint::default()
     }
 
-    /// Says what is wrong in particular.
+    /// With a particular reason.
     pub(in crate::config) fn because(predicate: impl Into<Cow<'static, str>>) -> Self {
         Complaint { predicate: Some(predicate.into()), help: None }
     }
 
-    /// Says what would be right, with this text in mind.
+    /// Adds the correction for this particular text.
     pub(in crate::config) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self

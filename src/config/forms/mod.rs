@@ -1,8 +1,8 @@
 //! The forms that texts in `routes.yaml` may have: addresses, names, globs, ….
 //!
 //! A form is one constant: the pattern that the JSON Schema gives to editors,
-//! the words for errors, and the check that decides. The pattern may let
-//! through what the check refuses, never the other way round. Durations and
+//! the words for errors, and the check that decides. The pattern may accept
+//! texts that the check refuses, never the other way round. Durations and
 //! sizes are forms too; they live in [`super::units`].
 
 mod form;
@@ -59,7 +59,7 @@ pub(super) fn find(name: &str) -> Option<&'static Form> {
     FORMS.iter().copied().find(|form| form.name == name)
 }
 
-/// The schema of a form, or of anything else, by itself.
+/// The schema of a form, or of any other type, by itself.
 pub(super) fn schema_of<T: JsonSchema>() -> Schema {
     T::json_schema(&mut SchemaGenerator::default())
 }
@@ -323,7 +323,7 @@ mod tests {
     }
 
     proptest! {
-        /// Editors must not complain of what the gateway takes.
+        /// Editors must not complain of texts that the gateway accepts.
         #[test]
         fn a_pattern_lets_through_what_its_check_takes(
             (name, text) in select(SAMPLES.to_vec()).prop_flat_map(|(name, good, _)| (Just(name), select(good))),

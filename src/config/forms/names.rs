@@ -55,7 +55,7 @@ form! {
 }
 
 form! {
-    /// What a client calls its kind of device.
+    /// A client's name for its kind of device.
     Platform = Form {
         name: "platform",
         pattern: r"^\S+$",
@@ -90,7 +90,7 @@ form! {
 }
 
 form! {
-    /// What a gateway is called among others.
+    /// The name of a gateway in a cluster.
     NodeName = Form {
         name: "node-name",
         pattern: r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}$",
@@ -148,7 +148,7 @@ form! {
 }
 
 form! {
-    /// The same where it joins the gateway's own metadata.
+    /// The same, where it is added to the gateway's own metadata.
     FixedMetadataName = Form {
         name: "fixed-metadata-name",
         pattern: r"^[a-z0-9_.-]+$",
@@ -204,7 +204,7 @@ fn metadata_name(text: &str) -> Result<(), Complaint> {
 }
 
 form! {
-    /// What a client puts in `RequestBody.method`.
+    /// A client method, the value of `RequestBody.method`.
     ClientMethod = Form {
         name: "client-method",
         pattern: r"^/[^\s*?{}\[\]]+$",

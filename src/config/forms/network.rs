@@ -11,7 +11,7 @@ use super::{Complaint, FilePath, Form, form};
 use crate::auth::jwt::{KeysUrl, UrlProblem};
 
 form! {
-    /// What a listener binds to.
+    /// The address that a listener binds to.
     ListenAddress = Form {
         name: "listen-address",
         pattern: r"^([0-9.]+|\[[0-9A-Fa-f:.]+(%[0-9]+)?\]):[0-9]{1,5}$",
@@ -22,7 +22,7 @@ form! {
     }
 }
 
-/// Guesses what was meant by a listen address that is none.
+/// Guesses the intended address from an invalid one.
 fn listen_complaint(text: &str) -> Complaint {
     let port_of = |port: &str| port.parse::<u16>().is_ok();
     match text.rsplit_once(':') {
@@ -55,8 +55,8 @@ form! {
     }
 }
 
-/// A path as clients may write it before they send it (RFC 3986, section 6.2.2):
-/// without dot segments, and only what needs it percent-encoded.
+/// A path as clients may normalize it before they send it (RFC 3986, section 6.2.2):
+/// without dot segments, and with only the necessary bytes percent-encoded.
 pub(in crate::config) fn normal_path(path: &str) -> String {
     let mut text = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
@@ -154,9 +154,9 @@ fn check_origin(text: &str) -> Result<(), Complaint> {
     }
 }
 
-/// How browsers write an origin of the web: lowercase, without the scheme's own
-/// port, names in ASCII. `None` for what is no origin of `http` or `https`:
-/// apps and extensions have schemes of their own, and their own rules.
+/// A web origin as browsers write it: lowercase, without the scheme's default
+/// port, names in ASCII. `None` for an origin of other schemes than `http` and
+/// `https`: apps and extensions have schemes of their own, and their own rules.
 fn as_browsers_write(text: &str) -> Option<String> {
     let url = url::Url::parse(text).ok().filter(|url| is_of_the_web(url.scheme()))?;
     Some(url.origin().ascii_serialization())
@@ -194,9 +194,9 @@ form! {
     }
 }
 
-/// A network as peers' addresses are held against it: an IPv4 network that is
-/// written as the IPv6 one that it is mapped to (RFC 4291, section 2.5.5.2)
-/// stands for itself, since a peer that comes so counts as an IPv4 one, too.
+/// A network in the form that peers' addresses are compared with: an IPv4-mapped
+/// IPv6 network (RFC 4291, section 2.5.5.2) becomes the IPv4 network, since a peer
+/// with such an address counts as an IPv4 one, too.
 pub(in crate::config) fn parse_network(text: &str) -> Option<IpNet> {
     let network =
         text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
@@ -350,7 +350,7 @@ fn check_nats(text: &str) -> Result<(), Complaint> {
     let rest = text.strip_prefix("nats://").or_else(|| text.strip_prefix("tls://"));
     let rest = rest.ok_or_else(Complaint::plain)?;
     let rest = rest.strip_suffix('/').unwrap_or(rest);
-    // Before `@` stand a user and a password, or a token.
+    // Before `@` is a user and a password, or a token.
     let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
     let odd = |c: char| c == '/' || c.is_whitespace();
     if is_host_and_port(host, false) && !rest.contains(odd) {

@@ -18,14 +18,14 @@ impl Walk<'_> {
     ) -> Option<Json> {
         let properties = schema.get("properties").and_then(Json::as_object);
         let mut map = Map::new();
-        // Keys that an unknown one may have been meant for.
+        // Keys that an unknown one may be a misspelling of.
         let unused: Vec<&str> = properties
             .into_iter()
             .flat_map(Map::keys)
             .map(String::as_str)
             .filter(|key| entries.iter().all(|entry| entry.key != *key))
             .collect();
-        // Those that one was clearly meant for.
+        // Keys that an unknown one is clearly a misspelling of.
         let mut meant = Vec::new();
         for entry in entries {
             let known = properties.and_then(|properties| properties.get(&entry.key));
@@ -53,8 +53,8 @@ impl Walk<'_> {
         (decided && complete).then_some(Json::Object(map))
     }
 
-    /// A known key with nothing behind it counts as left out. Where that may
-    /// not be what was meant, says so.
+    /// A known key without a value counts as left out. Warns where that may
+    /// not be intended.
     fn absent(&mut self, entry: &Entry, schema: &Json) {
         let kinds = alternatives(schema);
         let is_option = schema.get("anyOf").is_some();
@@ -98,11 +98,11 @@ impl Walk<'_> {
             }
             return None;
         }
-        // The value is looked at even if the name is bad: it may have mistakes of its own.
+        // The value is checked even if the name is bad: it may have mistakes of its own.
         self.node(&entry.value, values, place).filter(|_| good_name)
     }
 
-    /// Reports a key that nothing knows; gives the key that was meant.
+    /// Reports an unknown key; returns the key that it is a misspelling of.
     fn unknown_key(
         &mut self,
         entry: &Entry,
@@ -126,8 +126,8 @@ impl Walk<'_> {
         meant.map(str::to_owned)
     }
 
-    /// Where a mapping must have exactly one of some keys, sees that it has.
-    /// Whether what there is can be read.
+    /// Checks the rule of exactly one key out of several, if the mapping has it.
+    /// Returns whether the mapping can be deserialized.
     fn exactly_one(
         &mut self,
         entries: &[Entry],
@@ -147,7 +147,7 @@ impl Walk<'_> {
                 let error = self.diagnostics.error(second.key_span, message, "keep one of them");
                 error.note(first.key_span, "the first one is here");
             }
-            // An unknown key has been reported, and may be what was meant.
+            // An unknown key has been reported, and may be a misspelt choice.
             (None, _)
                 if entries.iter().any(|entry| {
                     properties.is_none_or(|properties| !properties.contains_key(&entry.key))
@@ -187,7 +187,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Sees that required keys are there. Whether what is there can be read.
+    /// Checks that required keys are present. Returns whether the mapping can be
+    /// deserialized.
     fn complete(
         &mut self,
         entries: &[Entry],

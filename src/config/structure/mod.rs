@@ -1,7 +1,7 @@
-//! Holds a document against the schema of the model.
+//! Checks a document against the schema of the model.
 //!
-//! What fits becomes JSON that the model can be deserialized from. What does
-//! not is reported and left out, so that one mistake hides no other.
+//! Values that fit become JSON that the model can be deserialized from. Others
+//! are reported and left out, so that one mistake hides no other.
 
 mod mappings;
 mod scalars;
@@ -18,9 +18,9 @@ use super::schema::{self, allows, alternatives, resolve};
 use super::source::Span;
 use super::words;
 
-/// A document that has been held against the schema.
+/// A document that has been checked against the schema.
 pub(super) struct Checked {
-    /// What of it fits.
+    /// The parts of it that fit.
     pub(super) json: Option<Json>,
     /// The files that it names.
     pub(super) files: Vec<FileUse>,
@@ -29,9 +29,9 @@ pub(super) struct Checked {
 /// A file that a document names.
 #[derive(Debug)]
 pub(super) struct FileUse {
-    /// Where it is named.
+    /// The place of the name.
     pub(super) span: Span,
-    /// The key that it is named by.
+    /// The key of the name.
     pub(super) key: String,
     /// The name as the document has it.
     pub(super) written: String,
@@ -39,7 +39,7 @@ pub(super) struct FileUse {
     pub(super) path: PathBuf,
 }
 
-/// Holds `document` against the schema. Relative file names start at `folder`.
+/// Checks `document` against the schema. Relative file names start at `folder`.
 pub(super) fn check(document: &Document, folder: &Path, diagnostics: &mut Diagnostics) -> Checked {
     let mut walk = Walk { folder, diagnostics, files: Vec::new() };
     let place = Place { key: "", span: document.root.span, expected: None };
@@ -47,19 +47,19 @@ pub(super) fn check(document: &Document, folder: &Path, diagnostics: &mut Diagno
     Checked { json, files: walk.files }
 }
 
-/// Where the walk is.
+/// The position of the walk.
 #[derive(Clone, Copy)]
 struct Place<'p> {
-    /// The nearest key; empty at the root, and where the key itself is looked at.
+    /// The nearest key; empty at the root, and where the key itself is checked.
     key: &'p str,
-    /// What to point at where the node itself has no good place.
+    /// The place for errors if the node itself has no good one.
     span: Span,
-    /// What is expected, where that is more than the schema at hand says.
+    /// The expected values, if there are more alternatives than the current schema.
     expected: Option<&'p str>,
 }
 
 impl Place<'_> {
-    /// What an error about a value begins with.
+    /// The beginning of an error about a value.
     fn prefix(&self) -> String {
         if self.key.is_empty() {
             String::new()
@@ -68,7 +68,7 @@ impl Place<'_> {
         }
     }
 
-    /// What stands here.
+    /// The name of the value in errors.
     fn name(&self) -> String {
         if self.key.is_empty() {
             "the file".to_owned()
@@ -85,7 +85,7 @@ struct Walk<'w> {
 }
 
 impl Walk<'_> {
-    /// What of `node` fits, as JSON.
+    /// The parts of `node` that fit, as JSON.
     fn node(&mut self, node: &Node, schema: &Json, place: &Place<'_>) -> Option<Json> {
         let kinds = alternatives(schema);
         if kinds.iter().all(|kind| words::choice(kind).is_some()) {
@@ -169,7 +169,7 @@ impl Walk<'_> {
     }
 }
 
-/// JSON of any shape, typed as YAML types it. `None` where it was bad.
+/// JSON of any shape, with YAML's types. `None` if the node is bad.
 pub(super) fn free(node: &Node) -> Option<Json> {
     Some(match &node.value {
         Value::Bad => return None,

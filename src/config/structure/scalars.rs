@@ -46,7 +46,7 @@ impl Walk<'_> {
         schema: &Json,
         place: &Place<'_>,
     ) -> Option<Json> {
-        // A variable's value is typed by what is expected, as a text has no quotes to show.
+        // A variable's value gets the expected type, as it cannot have quotes.
         let typed = scalar.plain || scalar.written.is_some();
         let meaning = Scalar { text: scalar.text.clone(), written: None, plain: typed }.meaning();
         match &meaning {
@@ -116,7 +116,7 @@ impl Walk<'_> {
             (None, Some(expected)) => format!("is not {expected}"),
             (None, None) => format!("is not {}", form.noun),
         };
-        // A help made for this text may repeat it.
+        // The help of a complaint may repeat the text.
         let help = complaint.help.filter(|_| scalar.written.is_none());
         self.refuse(scalar, &predicate, help.unwrap_or_else(|| form.help.to_owned()), place);
         None
@@ -169,7 +169,7 @@ impl Walk<'_> {
         None
     }
 
-    /// Puts the folder before a file's name, and remembers the file.
+    /// Puts the folder before a file's name, and records the file.
     fn file(&mut self, scalar: &Scalar, place: &Place<'_>) -> Option<Json> {
         let path = self.folder.join(&scalar.text);
         let Some(name) = path.to_str() else {

@@ -1,5 +1,5 @@
-//! TLS for those that connect to the gateway: certificates and keys from PEM
-//! files, read again when they change. What is served over it is not known here.
+//! TLS of the gateway's listeners: certificates and keys from PEM files, read
+//! again when they change. The protocols over it are not known here.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::pem::{self, PemError, Unfit};
 
-/// Why a certificate or key cannot be used. No error repeats what is in a file.
+/// Why a certificate or key cannot be used. No error repeats the content of a file.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file that cannot be read.
@@ -38,15 +38,15 @@ pub enum TlsError {
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem with it.
         source: PemError,
     },
-    /// Authorities that no client can be judged by.
+    /// Authorities that cannot be used to verify clients.
     #[error("client authorities `{}`: {source}", path.display())]
     ClientCa {
         /// The file.
         path: PathBuf,
-        /// What is wrong with them.
+        /// The problem with them.
         source: Unfit,
     },
     /// A certificate and a key that do not belong together, or are not fit for use.
@@ -56,7 +56,7 @@ pub enum TlsError {
         cert: PathBuf,
         /// The key's file.
         key: PathBuf,
-        /// What is wrong with them.
+        /// The problem with them.
         source: Unfit,
     },
     /// The library refuses its own defaults.
@@ -64,7 +64,7 @@ pub enum TlsError {
     Library(rustls::Error),
 }
 
-/// What a listener's TLS is made from.
+/// The files for a listener's TLS.
 #[derive(Debug, Clone)]
 pub struct Files {
     /// The certificate chain.
@@ -104,7 +104,7 @@ impl Tls {
     }
 
     /// Reads all files again. New connections get the new certificates; when
-    /// the files are bad the old ones go on.
+    /// the files are bad the old ones stay in use.
     pub fn reload(&self) -> Result<(), TlsError> {
         let (config, expires) = read(&self.files, self.protocol)?;
         self.current.store(config);
@@ -113,7 +113,7 @@ impl Tls {
     }
 
     /// When the chain expires, in seconds since 1970.
-    /// `None`: it does not say.
+    /// `None`: it is not known.
     pub fn expires(&self) -> Option<i64> {
         let expires = self.expires.load(Ordering::Relaxed);
         (expires != i64::MAX).then_some(expires)
@@ -170,7 +170,7 @@ fn verifier(
         .map_err(|_| wrong(Unfit::Authority))
 }
 
-/// What `parse` finds in a file.
+/// A file's content, parsed with `parse`.
 fn holding<T>(
     what: &'static str,
     path: &Path,

@@ -1,8 +1,8 @@
 //! The admin listener: for probes, Prometheus and people with `curl`.
 //!
 //! `/healthz` says that the process is alive, `/readyz` whether it should get
-//! clients, and why not, and `/metrics` what has been counted. Nothing is
-//! decided here: [`Sources`] are asked.
+//! clients, with reasons if not, and `/metrics` has the counters. Nothing is
+//! decided here: all content comes from [`Sources`].
 
 mod readiness;
 
@@ -34,18 +34,18 @@ use crate::seldom::Seldom;
 const MAX_CONNECTIONS: usize = 64;
 /// A request's head must be there by then.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// A connection is given up after so long, whatever it does.
+/// A connection is closed after this time, even if it is active.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// After an accept that failed, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 const PATHS: &str = "there are /healthz, /readyz and /metrics\n";
 
-/// Who is asked.
+/// The sources of the answers.
 pub struct Sources {
-    /// What must hold for the gateway to get clients.
+    /// The checks of the gateway's readiness for clients.
     pub readiness: Box<dyn Fn() -> Vec<Check> + Send + Sync>,
-    /// All that is counted, as Prometheus reads it.
+    /// All metrics, in the text format of Prometheus.
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
 }
 
@@ -55,7 +55,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves on a bound listener, in the runtime that this is called in.
+    /// Serves on a bound listener, in the calling runtime.
     ///
     /// # Errors
     ///

@@ -2,36 +2,36 @@
 
 use serde::Serialize;
 
-/// Something that should hold.
+/// A condition of readiness, and its state.
 #[derive(Debug, Clone, Serialize)]
 pub struct Check {
-    /// What is looked at: `listeners`, `routes`, …
+    /// The subject of the check: `listeners`, `routes`, …
     #[serde(skip)]
     pub name: &'static str,
-    /// Whether it is as it should be.
+    /// Whether the condition holds.
     pub ok: bool,
-    /// Whether a gateway of which it does not hold should get no clients. What
-    /// is wrong for all gateways at once is better served badly than not at all.
+    /// Whether a gateway that fails the check should get no clients. Not for a
+    /// problem of all gateways at once: bad service is better than none.
     #[serde(skip)]
     pub is_needed: bool,
-    /// What is not as it should be.
+    /// The problems.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
 }
 
 impl Check {
-    /// Holds if there is no reason why not.
+    /// A check that holds if there are no reasons against it.
     pub fn needed(name: &'static str, reasons: Vec<String>) -> Self {
         Self { name, ok: reasons.is_empty(), is_needed: true, reasons }
     }
 
-    /// The same, but worth no more than a word.
+    /// The same, but its reasons are only reported.
     pub fn wanted(name: &'static str, reasons: Vec<String>) -> Self {
         Self { is_needed: false, ..Self::needed(name, reasons) }
     }
 }
 
-/// Whether all that is needed holds, and all of it as JSON.
+/// Whether all needed checks hold, and all checks as JSON.
 pub(super) fn report(checks: &[Check]) -> (bool, String) {
     let is_ready = checks.iter().all(|check| check.ok || !check.is_needed);
     let is_well = checks.iter().all(|check| check.ok);

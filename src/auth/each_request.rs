@@ -1,10 +1,10 @@
-//! An RPC that judges each request of a session, for services that would judge
-//! every request themselves.
+//! An RPC that judges each request of a session, for services that would
+//! otherwise judge every request themselves.
 //!
 //! A verdict holds for a while ([`EachRequest::new`]), for requests of the same
 //! session about which the RPC would be asked the same. Requests that arrive
-//! together wait for one call. What a session remembers is bounded, and kept by
-//! the session ([`Judgements`]).
+//! together wait for one call. The number of remembered verdicts is bounded, and
+//! they are kept by the session ([`Judgements`]).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub struct EachRequest {
     /// `None`: the RPC's descriptors are not known yet.
     rpc: Option<Rpc>,
     cache: Duration,
-    /// Tells the verdicts of this one from those of one before a reload.
+    /// Distinguishes verdicts of this instance from those of one before a reload.
     number: u64,
 }
 
@@ -44,7 +44,7 @@ pub type Judgement = Shared<BoxFuture<'static, Verdict>>;
 pub struct Judgements(Vec<Remembered>);
 
 struct Remembered {
-    /// Of the question: it holds a token.
+    /// A digest of the request, since that holds a token.
     digest: [u8; SHA256_OUTPUT_LEN],
     asked: Instant,
     judgement: Judgement,
@@ -64,13 +64,13 @@ impl EachRequest {
         Login::placeholders().chain([METHOD])
     }
 
-    /// Judges a request of `method` by the session of `login`. `known` is what
-    /// that session remembers.
+    /// Judges a request of `method` by the session of `login`. `known` has that
+    /// session's remembered verdicts.
     ///
     /// # Cancel safety
     ///
-    /// What is returned may be dropped at any time. The call goes on only as
-    /// long as some request waits for it.
+    /// The returned judgement may be dropped at any time. The call goes on only
+    /// as long as some request waits for it.
     pub fn judge(&self, login: &Login<'_>, method: &str, known: &mut Judgements) -> Judgement {
         let Some(rpc) = &self.rpc else {
             let cause =
@@ -107,8 +107,8 @@ impl EachRequest {
 }
 
 impl Remembered {
-    /// Whether the verdict holds for further requests: it is on its way, or says
-    /// something, and is not too old.
+    /// Whether the verdict holds for further requests: it is pending or definite, and
+    /// not too old.
     fn holds(&self, now: Instant, cache: Duration) -> bool {
         match self.judgement.peek() {
             None => true,

@@ -1,12 +1,12 @@
 //! Logins by JSON Web Token (RFC 7519), checked by the gateway itself.
 //!
-//! What a token is checked for: its signature under one of the keys, whose
-//! kind alone decides which algorithms are possible; `exp` and `nbf` with 30
-//! seconds of leeway, where the token has them; `iss` and `aud`, which it must
-//! have where they are configured; and that its user claim is the user of the
-//! login. A token without `exp` never expires: whoever issues tokens decides.
-//! A token with a `crit` header is refused, since none of the extensions that
-//! it may name is understood here (RFC 7515, 4.1.11).
+//! The checks of a token: its signature under one of the keys, whose kind alone
+//! decides which algorithms are possible; `exp` and `nbf` with 30 seconds of
+//! leeway, where the token has them; `iss` and `aud`, which it must have where
+//! they are configured; and that its user claim is the user of the login. A token
+//! without `exp` never expires: that is the issuer's decision. A token with a
+//! `crit` header is refused, since none of the extensions that it may name is
+//! understood here (RFC 7515, 4.1.11).
 //!
 //! Keys come from a file ([`keys`]), or are fetched ([`remote`]).
 
@@ -35,10 +35,10 @@ pub use remote::{Place, Remote, RemoteConfig, RemoteError, RemoteStatus};
 
 use super::{Login, Verdict};
 
-/// How far the clocks of whoever issues proofs and of the gateway may be apart.
+/// The tolerated difference between the clocks of the issuer and of the gateway.
 const LEEWAY: Duration = Duration::from_secs(30);
 
-/// What tokens must be like.
+/// The requirements of tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The issuer that tokens must name; absent, it is not looked at.
@@ -53,11 +53,11 @@ pub struct Config {
 /// The keys that tokens may be signed with.
 #[derive(Clone)]
 pub enum Keys {
-    /// Those of a file, as it was when it was read.
+    /// The keys of a file, as it was when it was read.
     File(PathBuf, Arc<KeySet>),
     /// The HMAC secret of a file, as it was when it was read.
     Secret(PathBuf, Arc<KeySet>),
-    /// Those that a server has at the moment.
+    /// A server's current keys.
     Remote(Arc<Remote>),
 }
 
@@ -68,7 +68,7 @@ pub struct Jwt {
     keys: Keys,
 }
 
-/// Why a token is not believed.
+/// Why a token is refused.
 struct Refusal {
     reason: &'static str,
     /// A key that is not known here could make a difference.
@@ -81,12 +81,12 @@ impl Jwt {
         Self { validation: validation(&config), keys, config }
     }
 
-    /// What tokens must be like.
+    /// The requirements of tokens.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// What tokens are checked with.
+    /// The keys that tokens are checked with.
     pub fn keys(&self) -> &Keys {
         &self.keys
     }
@@ -119,7 +119,7 @@ impl Jwt {
         }))
     }
 
-    /// Judges by the keys of this moment, and waits for no others.
+    /// Judges by the current keys, without waiting for a fetch.
     pub(super) fn judge_by_known_keys(&self, login: &Login<'_>) -> Verdict {
         self.judge_now(login).unwrap_or_else(|refusal| Verdict::refused(refusal.reason))
     }
@@ -160,7 +160,7 @@ impl Jwt {
         })
     }
 
-    /// The claims of a token that is valid, whoever it is for.
+    /// The claims of a valid token, for any user.
     fn claims(&self, keys: &KeySet, token: &str) -> Result<Map<String, Value>, Refusal> {
         let refused = |reason| Refusal { reason, wants_key: false };
         // An algorithm that the library has no name for, `none` among them,
@@ -218,7 +218,7 @@ fn is_hmac(algorithm: Algorithm) -> bool {
     matches!(algorithm, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512)
 }
 
-/// What every token is held against, but for its algorithm.
+/// The validation of every token, except for its algorithm.
 fn validation(config: &Config) -> Validation {
     let mut validation = Validation {
         leeway: LEEWAY.as_secs(),
@@ -248,7 +248,7 @@ fn expiry(claims: &Map<String, Value>) -> Option<SystemTime> {
 const BAD_SIGNATURE: &str = "bad signature";
 const EXPIRED: &str = "token expired";
 
-/// What a client is told of an error.
+/// The reason in the client's reply for an error.
 fn reason_of(error: &ErrorKind) -> &'static str {
     match error {
         ErrorKind::ExpiredSignature => EXPIRED,
@@ -280,7 +280,7 @@ mod tests {
     const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/jwt");
     const SECRET: &str = "a secret of more than thirty-two bytes, with a line break behind it";
 
-    /// What tokens must be like, and the file of their keys.
+    /// The requirements of tokens, and the file of their keys.
     #[derive(Clone)]
     struct Setup {
         keys: &'static str,

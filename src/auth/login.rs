@@ -1,14 +1,14 @@
-//! What a login says of its client.
+//! The data of a login.
 
 use std::fmt;
 
-/// What a client says about itself when it logs in, and what the gateway knows
-/// of it. What is not known is empty.
+/// The data that a client sends about itself when it logs in, and the gateway's
+/// own data about it. Unknown data are empty.
 #[derive(Clone, Copy, Default)]
 pub struct Login<'a> {
-    /// The user that the client says it is.
+    /// The claimed user.
     pub user_id: &'a str,
-    /// What is to prove it. A secret: never logged, never part of a reason.
+    /// The proof of it. A secret: never logged, never part of a reason.
     pub token: &'a str,
     /// `ios`, `web`, …
     pub platform: &'a str,
@@ -39,7 +39,7 @@ pub struct Login<'a> {
 }
 
 impl Login<'_> {
-    /// What a client says of itself beside its platform and device.
+    /// The client's data about itself, except for its platform and device.
     pub(super) fn described(&self) -> [&str; 6] {
         [
             self.device_model,

@@ -1,10 +1,10 @@
-//! Who may log in.
+//! Authentication of logins.
 //!
 //! An [`Authenticator`] judges one [`Login`] at a time, in one of three ways:
 //! the token is a JWT that the gateway checks itself ([`jwt`]), an existing RPC
-//! is asked ([`rpc`]), or everybody is believed. Where services judge every
-//! request, [`EachRequest`] does so for them. What a verdict does to the
-//! session, its answer and its socket is the session's to decide.
+//! is asked ([`rpc`]), or every login is accepted. Where services judge every
+//! request, [`EachRequest`] does so for them. The consequences of a verdict for
+//! the session, its reply and its socket are decided by the session.
 
 mod each_request;
 pub mod jwt;
@@ -24,22 +24,22 @@ pub use login::Login;
 pub use rpc::Rpc;
 pub use verdict::Verdict;
 
-/// Decides who may log in. A clone is cheap and shares everything.
+/// Judges logins. A clone is cheap and shares everything.
 #[derive(Clone)]
 pub enum Authenticator {
     /// The token is a JWT.
     Jwt(Arc<Jwt>),
     /// An RPC is asked.
     Rpc(Rpc),
-    /// Every token is believed.
+    /// Every token is accepted.
     None,
-    /// It cannot be told yet: the RPC's descriptors are not known, or something
-    /// is wrong with the configuration.
+    /// Not known yet: the RPC's descriptors are missing, or the configuration has
+    /// an error.
     Pending,
 }
 
 impl Authenticator {
-    /// How the keys are that tokens are checked with, where they are fetched.
+    /// The status of the keys that tokens are checked with, where they are fetched.
     pub fn fetched_keys(&self) -> Option<jwt::RemoteStatus> {
         let Self::Jwt(jwt) = self else { return None };
         jwt.keys().remote().map(|remote| remote.status())
@@ -54,7 +54,7 @@ impl Authenticator {
             && match self {
                 Self::Rpc(rpc) => rpc.asks_the_same(was, is),
                 Self::Jwt(_) | Self::None => true,
-                // It cannot be told yet what an RPC would be asked about.
+                // It is not known yet which data an RPC would be asked about.
                 Self::Pending => was.described() == is.described(),
             }
     }
@@ -74,16 +74,15 @@ impl Authenticator {
 
     /// Judges a login.
     ///
-    /// A login without a user is refused, whoever judges. What is returned
-    /// borrows neither the authenticator nor the login, and asks nobody before it
-    /// is polled. It may take as long as the RPC that it asks, where it asks one;
-    /// a timeout is that call's. A JWT whose key is still to be fetched takes
-    /// three seconds at most.
+    /// A login without a user is refused by all authenticators. The future
+    /// borrows neither the authenticator nor the login, and starts no call before
+    /// it is polled. With an RPC it may take as long as the call, which has its own
+    /// timeout. A JWT whose key is still to be fetched takes three seconds at most.
     ///
     /// # Cancel safety
     ///
     /// The future may be dropped at any time; the verdict is lost, and nothing
-    /// else. Judging again is harmless, unless the RPC that is asked minds.
+    /// else. Judging again is harmless, if the RPC permits repeated calls.
     pub fn judge(&self, login: &Login<'_>) -> impl Future<Output = Verdict> + Send + use<> {
         if login.user_id.is_empty() {
             return Either::Left(ready(Verdict::refused("userId is missing")));

@@ -1,4 +1,4 @@
-//! What the placeholders of a callout's request stand for.
+//! The placeholders of a callout's request, and their values.
 
 use super::Login;
 
@@ -26,7 +26,7 @@ impl<'a> Login<'a> {
         SOURCES.iter().map(|(name, _)| *name)
     }
 
-    /// What a placeholder stands for; empty for one that is none.
+    /// The value of a placeholder; empty for an unknown one.
     pub fn value(&self, placeholder: &str) -> &'a str {
         let source = SOURCES.iter().find(|(name, _)| *name == placeholder);
         source.map_or("", |(_, source)| source(self))

@@ -1,7 +1,7 @@
 //! Logins that an existing RPC judges.
 //!
-//! What is asked and which answers are a yes is a [`Callout`]. How the call
-//! travels is not known here: whoever makes an [`Rpc`] gives it a [`Call`].
+//! The request and the condition for acceptance are a [`Callout`]. The transport
+//! is not known here: the creator of an [`Rpc`] passes it a [`Call`].
 
 use std::future::{Future, ready};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::{Login, Verdict};
 use crate::callout::{Answer, Call, Callout};
 use crate::metrics::{status_label, status_text};
 
-/// What a client is told when the service gives no reason of its own.
+/// The reason in the client's reply when the service gives none.
 pub(super) const REFUSED: &str = "login refused";
 
 /// Judges logins by an RPC. A clone is cheap and shares everything.
@@ -25,7 +25,7 @@ pub struct Rpc {
 }
 
 impl Rpc {
-    /// Asks what `callout` says, through `call`. Its placeholders must be
+    /// Sends the request of `callout` through `call`. Its placeholders must be
     /// [those of a login](Login::placeholders).
     pub fn new(callout: Callout, call: Call) -> Self {
         Self { callout: Arc::new(callout), call }

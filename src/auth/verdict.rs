@@ -1,26 +1,26 @@
-//! What becomes of a login.
+//! The result of judging a login.
 
 use std::time::SystemTime;
 
 use crate::metrics::LoginOutcome;
 
-/// What has become of a login.
+/// The result of judging a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// The client is who it says it is.
+    /// The client has proven its identity.
     Accepted {
-        /// When that ceases to be true, where the proof says so; the leeway for
-        /// clocks that differ is in it.
+        /// When the proof expires, if it does; includes the leeway for clocks that
+        /// differ.
         expires_at: Option<SystemTime>,
     },
-    /// The client is not, or has not proven it.
+    /// The client has not proven its identity.
     Refused {
-        /// Why, in a few words that the client may be told.
+        /// A short reason that may be sent to the client.
         reason: String,
     },
-    /// Nobody could tell. This passes: the client may try again.
+    /// No verdict was possible. This is temporary: the client may try again.
     Unavailable {
-        /// What went wrong, for the log. Not for the client.
+        /// The cause, for the log. Not for the client.
         cause: String,
     },
 }

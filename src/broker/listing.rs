@@ -1,4 +1,4 @@
-//! The sessions of this gateway, and then those of others.
+//! The sessions of this gateway, and then the sessions of the others.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ impl Listing {
         Self { node, here: here.into_iter(), elsewhere, ready, missing }
     }
 
-    /// The next session; `None`: those were all.
+    /// The next session; `None`: there are no more.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! The sessions of this gateway: pushed to, kicked and listed. One delivery
-//! path for what backends ask of this gateway and what other gateways do.
+//! The sessions of this gateway: pushes, kicks and lists. Requests of backends
+//! and of other gateways take the same delivery path.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::registry::{Presence, Registry, Selection, Target};
 use super::Push;
 use super::receipts::{Collector, Settling};
 
-/// Sessions that get a push in one go; before more, others have their turn.
+/// Sessions that get a push in one go, before other tasks have their turn.
 const BATCH: usize = 256;
 
 /// How often a session may log in as another user while it is being kicked.
@@ -21,9 +21,9 @@ pub struct Local {
     registry: Arc<Registry>,
 }
 
-/// What became of a push here.
+/// The result of a push at this gateway.
 pub(super) struct Pushed {
-    /// Of those that it was put into the outbox of.
+    /// Pending deliveries.
     pub(super) settling: Settling,
     /// The named users without a session here that the target would select.
     pub(super) absent_users: Vec<Arc<str>>,
@@ -32,12 +32,12 @@ pub(super) struct Pushed {
 }
 
 impl Local {
-    /// Of the sessions in `registry`. `node` is what this gateway is called.
+    /// For the sessions in `registry`. `node` is this gateway's name.
     pub fn new(node: impl Into<Arc<str>>, registry: Arc<Registry>) -> Self {
         Self { node: node.into(), registry }
     }
 
-    /// What this gateway is called.
+    /// This gateway's name.
     pub fn node(&self) -> &Arc<str> {
         &self.node
     }
@@ -50,7 +50,7 @@ impl Local {
     /// Puts an event into the outbox of every session that the target selects.
     /// When this returns all have it.
     ///
-    /// A slow client holds nobody up: its outbox overflows, and its receipt
+    /// A slow client does not delay others: its outbox overflows, and its receipt
     /// says so. The event is encoded once, and its bytes are shared.
     ///
     /// # Cancel safety
@@ -67,7 +67,7 @@ impl Local {
         if collector.len() <= BATCH {
             collector.send(0..collector.len(), &event, confirm);
         } else {
-            // A task of its own, so that it ends whoever goes on waiting for it.
+            // A task of its own, so that it completes even if the caller is dropped.
             let sending = tokio::spawn(async move {
                 let mut workers_follow = true;
                 for start in (0..collector.len()).step_by(BATCH) {
@@ -87,7 +87,7 @@ impl Local {
         Pushed { settling, absent_users, absent_sessions }
     }
 
-    /// Closes the sessions that a target selects, and says how many they were.
+    /// Closes the sessions that a target selects, and returns their number.
     pub fn kick(&self, target: &Target, reason: &str) -> usize {
         let selected = self.registry.select(target).present;
         let why = Close::Kicked(reason.into());

@@ -1,13 +1,13 @@
 //! From a push to its receipts.
 //!
-//! The broker takes what a backend wants ([`Push`]), has the registry select
-//! the sessions, puts one shared frame into their outboxes, and gathers what
-//! becomes of it ([`Receipts`]). It also lists, watches and kicks. The sessions
-//! of this gateway are reached directly ([`local`]), those of others, where
-//! there are any, through NATS ([`cluster`]).
+//! The broker takes a backend's [`Push`], has the registry select the sessions,
+//! puts one shared frame into their outboxes, and gathers the outcomes
+//! ([`Receipts`]). It also lists, watches and kicks. The sessions of this
+//! gateway are reached directly ([`local`]), those of other gateways, if there
+//! are any, through NATS ([`cluster`]).
 //!
-//! Not here: gRPC and who may push (`push`), who is connected (`registry`),
-//! and how a frame comes to its client (`outbox`, `session`).
+//! Not here: gRPC and its authentication (`push`), the connected sessions
+//! (`registry`), and the way of a frame to its client (`outbox`, `session`).
 
 pub mod cluster;
 mod lane;
@@ -37,22 +37,22 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Of a gateway that is called `node` and on its own.
+    /// The broker of a single gateway, named `node`.
     pub fn alone(node: impl Into<Arc<str>>, registry: Arc<Registry>) -> Self {
         Self { local: Arc::new(Local::new(node, registry)), cluster: None }
     }
 
-    /// Of a gateway in a cluster, which was started with the same sessions.
+    /// The broker of a gateway in a cluster, which was started with the same sessions.
     pub fn clustered(local: Arc<Local>, cluster: Arc<Cluster>) -> Self {
         Self { local, cluster: Some(cluster) }
     }
 
-    /// What the gateway is called.
+    /// The gateway's name.
     pub fn node(&self) -> &Arc<str> {
         self.local.node()
     }
 
-    /// The gateway among others, if it is.
+    /// The cluster, if the gateway is in one.
     pub fn cluster(&self) -> Option<&Arc<Cluster>> {
         self.cluster.as_ref()
     }
@@ -83,7 +83,7 @@ impl Broker {
         Receipts::new(pushed.settling, Vec::new(), push.deadline).with(elsewhere)
     }
 
-    /// Closes the sessions that a target selects, and says how many they were.
+    /// Closes the sessions that a target selects, and returns their number.
     ///
     /// # Errors
     ///
@@ -103,8 +103,8 @@ impl Broker {
         Listing::new(Arc::clone(self.node()), self.local.list(target), elsewhere)
     }
 
-    /// What happens to the sessions that a target selects from when this has
-    /// returned on, after those that are there if a `snapshot` is wanted.
+    /// Events of the sessions that a target selects, from the return of this call
+    /// on; with `snapshot`, the present sessions come first.
     ///
     /// # Errors
     ///

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use crate::outbox::Confirm;
 use crate::registry::Target;
 
-/// What a backend wants to be sent.
+/// A push that a backend has requested.
 #[derive(Debug)]
 pub struct Push {
-    /// To whom.
+    /// The recipients.
     pub target: Target,
     /// `PushBody.event`.
     pub event: i32,

@@ -22,19 +22,19 @@ const CROWD: usize = 256;
 /// How long a worker may take for them.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// What a pusher is told of one of those that it meant.
+/// A delivery receipt for one recipient.
 #[derive(Debug, Clone)]
 pub struct Receipt {
-    /// What became of the event.
+    /// The outcome of the delivery.
     pub outcome: Outcome,
-    /// Of whom this is told.
+    /// The recipient.
     pub subject: Subject,
 }
 
-/// What became of an event on its way to one session.
+/// The outcome of a delivery to one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It has come as far as was wanted.
+    /// The requested confirmation was reached.
     Confirmed,
     /// The user has no session.
     Offline,
@@ -42,22 +42,22 @@ pub enum Outcome {
     Overflowed,
     /// The session ended, or was not there.
     Closed,
-    /// It is not known, and nothing more will become known in time.
+    /// The outcome is unknown, and will not become known in time.
     Expired,
 }
 
-/// Of whom a receipt is.
+/// The recipient of a receipt.
 #[derive(Debug, Clone)]
 pub enum Subject {
     /// A session of this gateway.
     Session(Arc<Presence>),
     /// A session of another gateway: an encoded `bridgehead.push.v1.Session`.
     Elsewhere(Bytes),
-    /// A session that is not there, by the name it was given.
+    /// A session that does not exist, by the given name.
     NoSession(Box<str>),
-    /// A user without a session, or of whom it is not known.
+    /// A user without a session, or whose sessions are unknown.
     User(Arc<str>),
-    /// A gateway that has not said which sessions it has.
+    /// A gateway that has not named its sessions.
     Node(Arc<str>),
 }
 
@@ -65,39 +65,39 @@ pub enum Subject {
 pub(super) struct Collector {
     present: Arc<Vec<Arc<Presence>>>,
     ledger: Arc<Ledger>,
-    /// Of the workers that the sessions live on.
+    /// The doorbells of the sessions' workers.
     doorbells: Vec<Arc<Doorbell>>,
 }
 
-/// What becomes of the frames of one push, as it becomes known. The sessions
-/// are called by their slots, from 0.
+/// The outcomes of one push's frames, as they become known. Sessions are
+/// numbered by slots, from 0.
 ///
-/// Dropping it forgets what is not known yet, and takes nothing back.
+/// Dropping it discards the outcomes still to come, and takes nothing back.
 pub(super) struct Settling {
     present: Arc<Vec<Arc<Presence>>>,
-    /// The slots of which nothing was told yet.
+    /// Slots without an outcome yet.
     waiting: Slots,
     ledger: Arc<Ledger>,
-    /// Settled slots which are to be told of next.
+    /// Settled slots to be returned next.
     settled: Vec<(u32, Settled)>,
 }
 
 /// The receipts as they become known; ends with the last.
 ///
-/// Dropping it forgets those that are not known yet, and takes nothing back.
+/// Dropping it discards the receipts still to come, and takes nothing back.
 pub struct Receipts {
-    /// Told first; nobody has to be waited for.
+    /// Returned first; they need no waiting.
     absent: Vec<Receipt>,
     here: Settling,
     deadline: Pin<Box<Sleep>>,
     is_over: bool,
-    /// What other gateways say, each in time.
+    /// Receipts from other gateways; they arrive within the deadline.
     elsewhere: Option<mpsc::UnboundedReceiver<Receipt>>,
 }
 
 impl Collector {
     pub(super) fn new(mut present: Vec<Arc<Presence>>) -> (Self, Settling) {
-        // Kept until the last receipt, and made for more than were meant.
+        // Kept until the last receipt, and allocated for more sessions than were selected.
         if present.capacity() > 2 * present.len() {
             present.shrink_to_fit();
         }
@@ -129,9 +129,8 @@ impl Collector {
         }
     }
 
-    /// Waits until the workers have woken most of the sessions that something
-    /// was sent to. Whether they have in time: one that has other things to do
-    /// is not waited for for long.
+    /// Waits until the workers have woken most of the sessions that got the event.
+    /// Returns whether they have in time: the wait for a busy worker is short.
     pub(super) async fn let_workers_follow(&self) -> bool {
         let all = async {
             for doorbell in &self.doorbells {
@@ -153,7 +152,7 @@ impl Settling {
         self.waiting.len()
     }
 
-    /// The next that is settled; `None`: all are.
+    /// The next settled slot; `None`: all are settled.
     ///
     /// # Cancel safety
     ///
@@ -179,8 +178,7 @@ impl Settling {
         }
     }
 
-    /// One that is not settled, and is told of as it is. Nothing is settled any
-    /// more from now on.
+    /// Takes out a slot that is not settled. No slot is settled any more from now on.
     fn give_up(&mut self) -> Option<u32> {
         self.ledger.close();
         let slot = self.waiting.first()?;
@@ -201,14 +199,14 @@ impl Drop for Settling {
 }
 
 impl Receipts {
-    /// Of a push whose receipts are awaited for as long as `deadline`. `absent`
-    /// is known already.
+    /// The receipts of a push, awaited for as long as `deadline`. `absent` is known
+    /// already.
     pub(super) fn new(here: Settling, absent: Vec<Receipt>, deadline: Duration) -> Self {
         let deadline = Box::pin(sleep(deadline));
         Self { absent, here, deadline, is_over: false, elsewhere: None }
     }
 
-    /// With what other gateways will say.
+    /// Adds the receipts from other gateways.
     pub(super) fn with(mut self, elsewhere: mpsc::UnboundedReceiver<Receipt>) -> Self {
         self.elsewhere = Some(elsewhere);
         self

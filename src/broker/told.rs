@@ -1,5 +1,4 @@
-//! A session as others are told of it: the messages of the Push API that say
-//! who it is and what happened to it.
+//! Sessions and their events as messages of the Push API.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -29,7 +28,7 @@ pub fn session(presence: &Presence, node: &str) -> Session {
     }
 }
 
-/// Something that happened to a session.
+/// An event of a session.
 pub fn event(event: Event, node: &str) -> SessionEvent {
     let (kind, close_code, reason) = match event.change {
         Change::Connected => (Kind::Connected, 0, String::new()),
@@ -46,7 +45,7 @@ pub fn event(event: Event, node: &str) -> SessionEvent {
     }
 }
 
-/// A session that is there when a watch begins.
+/// A session that is present when a watch begins.
 pub fn snapshot(presence: &Arc<Presence>, node: &str) -> SessionEvent {
     SessionEvent {
         kind: Kind::Snapshot.into(),
@@ -81,7 +80,7 @@ pub fn encoded_session(presence: &Presence, node: &str) -> Bytes {
     out.into()
 }
 
-/// What a session's message is made of.
+/// The fields of a session's message.
 struct Parts<'a> {
     presence: &'a Presence,
     node: &'a str,

@@ -1,4 +1,4 @@
-//! What happens to sessions of this gateway and of others, as one.
+//! Merges the session events of this gateway and of the others.
 
 use std::sync::Arc;
 
@@ -15,29 +15,29 @@ pub enum Ended {
     /// The watcher did not keep up.
     #[error(transparent)]
     Behind(#[from] Behind),
-    /// The cluster is not heard any more.
+    /// The connection to the cluster, or to a gateway of it, is lost.
     #[error(transparent)]
     Broken(#[from] Broken),
 }
 
-/// What happens to sessions. Dropping it ends the watch.
+/// A stream of session events. Dropping it ends the watch.
 pub struct Watching {
     node: Arc<str>,
     here: Watch,
     elsewhere: Option<Elsewhere>,
-    /// What is there at the beginning.
+    /// Sessions present at the beginning.
     present: std::vec::IntoIter<Arc<Presence>>,
-    /// The end of the snapshot is to be told, after that of other gateways'.
+    /// When to send the end of the snapshot: after the other gateways' snapshots.
     end_at: EndAt,
     wants_snapshot: bool,
 }
 
 enum EndAt {
-    /// When what is there here was told.
+    /// After the present sessions of this gateway.
     Here,
-    /// When the others have told what is there.
+    /// After the snapshots of the other gateways.
     Elsewhere,
-    /// It was told.
+    /// It was sent.
     Told,
 }
 
@@ -66,7 +66,7 @@ impl Watching {
         Ok(())
     }
 
-    /// What happened next. Waits for ever if nothing does.
+    /// The next event. Waits for ever if there is none.
     ///
     /// # Cancel safety
     ///
@@ -84,7 +84,7 @@ impl Watching {
         let Some(elsewhere) = &mut self.elsewhere else {
             return Ok(told::event(self.here.next().await?, &self.node));
         };
-        // What happens here meanwhile waits until all snapshots are there.
+        // Events of this gateway wait until all snapshots are complete.
         let is_complete = matches!(self.end_at, EndAt::Told);
         let event = tokio::select! {
             event = self.here.next(), if is_complete => {

@@ -1,4 +1,4 @@
-//! How many connections may be there at once: in all, and from one address.
+//! Limits of simultaneous connections: in total, and from one address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-/// Connections over the limit that may be told so at the same time. Beyond
-/// that, sockets are dropped: saying no must not be a way to fill memory.
+/// Connections over the limit that may get a reply at the same time. Beyond
+/// that, sockets are dropped: refusals must not be a way to fill memory.
 const MAX_REFUSALS: usize = 256;
 
 /// Counts connections of all workers.
@@ -24,14 +24,14 @@ pub struct Admission {
 /// Why there is no room for a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    /// There are as many as there may be in all.
+    /// The total limit is reached.
     Full,
-    /// There are as many as there may be from its address.
+    /// The limit of its address is reached.
     PerAddress,
 }
 
 impl Refused {
-    /// What the client is told.
+    /// The text of the reply.
     pub fn text(self) -> &'static str {
         match self {
             Self::Full => "the gateway is full",
@@ -44,7 +44,7 @@ impl Refused {
 #[derive(Debug)]
 pub struct Permit {
     admission: Arc<Admission>,
-    /// The client is to be told why there is no room for it.
+    /// The reason, if the connection is only to be refused.
     refusal: Option<Refused>,
     ip: Option<IpAddr>,
 }
@@ -62,7 +62,7 @@ impl Admission {
     }
 
     /// A place for a new socket, from this address if that is known already.
-    /// `None`: drop it without a word.
+    /// `None`: drop it without a reply.
     pub fn enter(self: &Arc<Self>, ip: Option<IpAddr>) -> Option<Permit> {
         if !take(&self.connections, self.max) {
             return self.refuse(Refused::Full);
@@ -84,13 +84,13 @@ impl Admission {
 }
 
 impl Permit {
-    /// Why there is no room for this connection; it is told so and closed.
+    /// Why there is no room for this connection; it gets a reply and is closed.
     pub fn refusal(&self) -> Option<Refused> {
         self.refusal
     }
 
-    /// The same place, counted for this address; or one among those that are told
-    /// why there is no room for them, or `None`.
+    /// The same place, counted for this address; or a place for a refusal with a
+    /// reply; or `None`.
     pub fn counted_for(mut self, ip: IpAddr) -> Option<Self> {
         if self.refusal.is_some() {
             return Some(self);

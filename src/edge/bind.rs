@@ -9,8 +9,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 const BACKLOG: i32 = 4096;
 
 /// Binds `address` once for each of `workers` (`SO_REUSEPORT`); the kernel
-/// spreads connections over them. With port 0 all share the port that the
-/// first was given. Fails with `AddrInUse` if anybody else listens there.
+/// spreads connections over them. With port 0 all share the port of the first.
+/// Fails with `AddrInUse` if another process listens there.
 pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<TcpListener>> {
     if address.port() != 0 {
         // SO_REUSEPORT would let a second gateway take half of the

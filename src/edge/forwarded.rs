@@ -1,8 +1,8 @@
-//! Who the client is, behind proxies: from one header, of trusted proxies only.
+//! The client's address behind proxies: from one header, of trusted proxies only.
 //!
 //! Each proxy adds the address that it was reached from at the end, so the
 //! header is read from its end, and only for as long as the addresses there are
-//! trusted proxies' own. What stands further left is the client's to invent.
+//! trusted proxies' own. Anything further left could be forged by the client.
 
 mod element;
 mod hop;
@@ -18,7 +18,7 @@ use hop::Hop;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Where the client's address stands. No other header is believed.
+/// The source of the client's address. No other header is trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientAddress {
     /// In no header: it is the address that the connection comes from.
@@ -32,7 +32,7 @@ pub enum ClientAddress {
 }
 
 impl ClientAddress {
-    /// What a header of this name holds; `none` is no header.
+    /// The format of a header of this name; `none` is no header.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         let name = HeaderName::try_from(name).ok()?;
@@ -48,16 +48,16 @@ impl ClientAddress {
 /// Where a connection comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
-    /// The address of whoever has connected, or the one that the PROXY header
-    /// in front of the connection names.
+    /// The address of the connecting peer, or the one in the PROXY header in
+    /// front of the connection.
     pub ip: IpAddr,
-    /// Whether its requests may say for whom they are, if it is trusted. Not
-    /// where a proxy has passed on a connection without saying whose it is.
+    /// Whether its requests may name a client, if it is trusted. Not where a
+    /// proxy has passed on a connection without naming its client.
     pub may_name_client: bool,
 }
 
 impl Peer {
-    /// Whoever has this address.
+    /// A peer with this address.
     #[must_use]
     pub fn at(ip: IpAddr) -> Self {
         Self { ip: ip.to_canonical(), may_name_client: true }
@@ -65,9 +65,9 @@ impl Peer {
 }
 
 /// The client's address: the peer's, unless the peer is a trusted proxy that
-/// says for whom it asks. Of a list that is the last address that is not a
-/// trusted proxy's. Where the text that should say it makes no sense, it is the
-/// address of the proxy that has passed it on: never what stands before it.
+/// names a client. In a list that is the last address that is not a trusted
+/// proxy's. Where the text of an address is invalid, it is the address of the
+/// proxy that has passed it on: never an earlier address of the list.
 #[must_use]
 pub fn client_ip(
     peer: Peer,
@@ -124,8 +124,8 @@ fn last_untrusted(peer: IpAddr, hops: impl Iterator<Item = Hop>, trusted: &[IpNe
     client
 }
 
-/// The one address in a header that is there once. Of several it is unknown
-/// which is the proxy's and which the client's.
+/// The one address in a header that occurs once. Of several it is unknown which
+/// is the proxy's and which the client's.
 fn only_address(headers: &HeaderMap, name: &HeaderName) -> Option<IpAddr> {
     let mut values = headers.get_all(name).into_iter();
     let value: &HeaderValue = values.next()?;
@@ -242,7 +242,7 @@ mod tests {
             |values: &[&str]| client_of("CF-Connecting-IP", "10.0.0.1", "cf-connecting-ip", values);
         assert_eq!(client(&["198.51.100.1"]), "198.51.100.1");
         assert_eq!(client(&[" 2001:db8::5 "]), "2001:db8::5");
-        // As it is said, a proxy of ours or not: this is no list to walk.
+        // The address as given, a trusted proxy's or not: this is no list to walk.
         assert_eq!(client(&["10.0.0.7"]), "10.0.0.7");
         for values in [
             &["198.51.100.1", "198.51.100.2"][..],
@@ -273,7 +273,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever a stranger writes, what the proxy adds behind it decides.
+        /// The address that the proxy adds decides, for any text of a stranger before it.
         #[test]
         fn nothing_that_a_stranger_writes_is_believed(
             written in r#"[0-9a-f.:,;="\\ \[\]%for\t-]{0,60}"#,

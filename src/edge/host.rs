@@ -1,15 +1,15 @@
-//! The header `Host` (RFC 9112, section 3.2): a request of HTTP/1.1 has one, and
-//! one only, which every server on its way understands alike.
+//! The header `Host` (RFC 9112, section 3.2): a request of HTTP/1.1 has exactly
+//! one, which every server on its way understands alike.
 
 use std::net::Ipv6Addr;
 
 use http::{HeaderMap, Version, header};
 
-/// What is wrong with the `Host` of a request; it is answered with 400.
+/// Checks the `Host` of a request; an invalid one is answered with 400.
 ///
 /// # Errors
 ///
-/// What to tell the client.
+/// The text of the reply.
 pub fn check(version: Version, headers: &HeaderMap) -> Result<(), &'static str> {
     let mut values = headers.get_all(header::HOST).into_iter();
     match (values.next(), values.next()) {
@@ -22,7 +22,7 @@ pub fn check(version: Version, headers: &HeaderMap) -> Result<(), &'static str> 
 }
 
 /// A host, perhaps with a port (RFC 3986, section 3.2.2). An empty one is for
-/// requests whose target has none, and is in order.
+/// requests whose target has none, and is valid.
 fn is_host(value: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(value) else { return false };
     let (host, port) = match text.strip_prefix('[') {

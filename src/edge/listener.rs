@@ -46,7 +46,7 @@ impl Edge {
         Self { config, admission, tls, worker, warnings }
     }
 
-    /// Accepts connections until `stop` is true. Connections go on without it.
+    /// Accepts connections until `stop` is true. Open connections stay.
     pub async fn run(self: Arc<Self>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
         loop {
             let accepted = tokio::select! {
@@ -70,7 +70,7 @@ impl Edge {
 
     fn accept(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         self.counted().accepted.inc();
-        // Behind a proxy the client's address shows later.
+        // Behind a proxy the client's address is known later.
         let ip = peer.ip().to_canonical();
         let ip = (!forwarded::is_trusted(ip, &self.config.trusted_proxies)).then_some(ip);
         let Some(permit) = self.admission.enter(ip) else {
@@ -129,9 +129,9 @@ impl Edge {
         }
     }
 
-    /// Whose connection it is, by the PROXY header in front of it; `None` where
-    /// that ends it. A trusted proxy has to send one, and nobody else may: who
-    /// connects directly is who it is.
+    /// The peer according to the PROXY header in front of the connection; `None`
+    /// where that ends it. A trusted proxy has to send one, and no other peer may:
+    /// a direct connection has its own address.
     async fn introduced(&self, stream: &mut TcpStream, peer: Peer) -> Option<Peer> {
         let is_proxy = forwarded::is_trusted(peer.ip, &self.config.trusted_proxies);
         let told = if is_proxy {
@@ -144,7 +144,7 @@ impl Edge {
             Ok(source) if proxy_protocol::goes_on(stream).await => {
                 return Some(match source {
                     Source::Client(ip) => Peer::at(ip),
-                    // Its requests may be anybody's, so they name no client.
+                    // Its requests may come from any client, so they cannot name one.
                     Source::NotSaid => Peer { may_name_client: false, ..peer },
                 });
             }

@@ -1,9 +1,9 @@
 //! The client listener: TCP, TLS and the HTTP request that opens a WebSocket.
 //!
-//! Everything up to the point where a client has a WebSocket lives here: who
-//! may connect (`admission`), from where (`proxy_protocol`, `forwarded`), over what
-//! (`tls`), and whether the request is a valid upgrade (`upgrade`). What is
-//! said on the WebSocket is the session's business.
+//! Everything up to the point where a client has a WebSocket lives here: limits
+//! (`admission`), the client's address (`proxy_protocol`, `forwarded`), `tls`, and
+//! the check of the upgrade request (`upgrade`). The messages on the WebSocket
+//! are the session's business.
 
 pub mod admission;
 pub mod bind;
@@ -24,19 +24,19 @@ pub use forwarded::ClientAddress;
 pub use listener::Edge;
 pub use warnings::Warnings;
 
-/// What the listener lets in. See the `edge` section of routes.yaml.
+/// The listener's configuration. See the `edge` section of routes.yaml.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where clients open their WebSockets.
+    /// Paths at which clients open their WebSockets.
     pub paths: Vec<ClientPath>,
-    /// Values of the `Origin` header that are let in; empty: any. A request
-    /// without the header does not come from a browser and is let in.
+    /// Allowed values of the `Origin` header; empty: any. A request without the
+    /// header does not come from a browser and is allowed.
     pub allowed_origins: Vec<String>,
-    /// Proxies that are believed to say who the client is.
+    /// Proxies that are trusted to name the client's address.
     pub trusted_proxies: Vec<IpNet>,
-    /// Where in their requests they say it.
+    /// The part of their requests that names it.
     pub client_address: ClientAddress,
-    /// Whether they have to say it in front of each connection.
+    /// Whether they have to send a PROXY header in front of each connection.
     pub proxy_protocol: bool,
     /// How long a client may take for TLS and for its HTTP request, together.
     pub handshake_timeout: Duration,
@@ -48,7 +48,7 @@ pub struct Config {
     pub continue_traces: bool,
 }
 
-/// Where clients of one kind open their WebSockets.
+/// A path at which clients open WebSockets of one protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientPath {
     /// The path of their request, such as `/ws`.

@@ -1,12 +1,12 @@
-//! The PROXY protocol, versions 1 and 2: a header in front of a connection, in
-//! which a load balancer says whose connection it passes on.
+//! The PROXY protocol, versions 1 and 2: a header in front of a connection, with
+//! which a load balancer names the client of a connection that it passes on.
 //!
 //! <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>
 //!
-//! Exactly the header is taken off the socket, so nothing of what follows has to
-//! be kept for TLS or HTTP. Where no address is given (a health check of the load
-//! balancer's own, a client that is not on an IP network) the header is valid all
-//! the same; so says the specification, and whoever comes then is the peer.
+//! Exactly the header is taken off the socket, so no later bytes have to be kept
+//! for TLS or HTTP. A header without an address (a health check of the load
+//! balancer's own, a client that is not on an IP network) is valid as well,
+//! according to the specification; the client is the peer then.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -16,29 +16,29 @@ use tokio::net::TcpStream;
 
 /// A line of version 1 with its end (section 2.1).
 const MAX_V1: usize = 107;
-/// A header of version 2, with the extensions that nothing here reads. The
-/// largest that are known have a client certificate in them.
+/// A header of version 2, with its extensions, which are not read here. The
+/// largest known ones contain a client certificate.
 const MAX_V2: usize = 4096;
 const V1: &[u8] = b"PROXY ";
 const V2: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
-/// What is in every header of version 2.
+/// The fixed part of a header of version 2.
 const FIXED: usize = 16;
-/// Two IPv6 addresses and two ports: all that is looked at behind it.
+/// Two IPv6 addresses and two ports: the rest of the header is not read.
 const ADDRESSES: usize = 36;
 
-/// Whose connection it is.
+/// The client of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// That of a client with this address.
+    /// A client with this address.
     Client(IpAddr),
-    /// The load balancer's own, or that of a client of which it tells nothing.
+    /// The load balancer itself, or a client without an address.
     NotSaid,
 }
 
 /// Why there is no header.
 #[derive(Debug, thiserror::Error)]
 pub enum Broken {
-    /// Load balancers look whether a port is open in this way.
+    /// Load balancers check in this way whether a port is open.
     #[error("the connection ended before a byte came")]
     Nothing,
     /// The first bytes are no header.
@@ -61,7 +61,7 @@ pub enum Broken {
 }
 
 /// Whether these are the first bytes of a header. `false` where there are too
-/// few to tell it from HTTP and TLS.
+/// few to distinguish it from HTTP and TLS.
 fn begins_header(bytes: &[u8]) -> bool {
     bytes.starts_with(V1) || bytes.get(..5).is_some_and(|first| V2.starts_with(first))
 }
@@ -91,8 +91,8 @@ pub async fn read(stream: &mut TcpStream) -> Result<Source, Broken> {
     }
 }
 
-/// Looks whether a stream begins with a header, which it must not. One that comes
-/// in pieces is refused by TLS or HTTP, to which it is no beginning either.
+/// Checks that a stream does not begin with a header. One that comes in pieces is
+/// refused by TLS or HTTP, for which it is no valid beginning either.
 pub async fn refuse(stream: &TcpStream) -> Result<Source, Broken> {
     match peeked(stream).await {
         Some(true) => Err(Broken::NotTrusted),
@@ -101,8 +101,8 @@ pub async fn refuse(stream: &TcpStream) -> Result<Source, Broken> {
     }
 }
 
-/// Waits until something comes, and looks whether it is the beginning of a
-/// header. Nothing is taken off the stream.
+/// Waits for the first bytes, and checks whether they begin a header. Nothing is
+/// taken off the stream.
 pub(super) async fn begins(stream: &TcpStream) -> bool {
     peeked(stream).await == Some(true)
 }
@@ -116,7 +116,7 @@ async fn peeked(stream: &TcpStream) -> Option<bool> {
     }
 }
 
-/// Waits until something comes, and says whether.
+/// Waits for a byte or the end; `true`: a byte has come.
 pub async fn goes_on(stream: &TcpStream) -> bool {
     matches!(stream.peek(&mut [0]).await, Ok(1..))
 }
@@ -130,7 +130,7 @@ async fn read_v1(
         let Some(room) = line.get_mut(have..).filter(|room| !room.is_empty()) else {
             return Err(Broken::Malformed("is a line of more than 107 bytes"));
         };
-        // Looked at first: what stands behind the line is not taken.
+        // Peeked first, so that no byte behind the line is taken.
         let there = stream.peek(room).await.map_err(Broken::Io)?;
         let there = room.get_mut(..there).unwrap_or_default();
         let end = there.iter().position(|byte| *byte == b'\n');
@@ -181,7 +181,7 @@ fn parse_v1(line: &[u8]) -> Result<Source, Broken> {
     let mut words = line.split(' ').skip(1);
     let family = words.next().unwrap_or_default();
     if family == "UNKNOWN" {
-        // Whatever follows is to be ignored.
+        // The rest of the line is to be ignored.
         return Ok(Source::NotSaid);
     }
     let [Some(source), Some(destination), Some(from), Some(to), None] =
@@ -218,7 +218,7 @@ fn parse_v2(header: &[u8]) -> Result<Source, Broken> {
         return Err(Broken::Malformed("is cut off"));
     };
     match version {
-        // LOCAL: what is said of a family is to be ignored.
+        // LOCAL: the family is to be ignored.
         0x20 => return Ok(Source::NotSaid),
         0x21 => {}
         _ => return Err(Broken::Malformed("has a version or command that is unknown")),
@@ -260,8 +260,8 @@ mod tests {
         [&ip.octets()[..], &[0; 16], &[0x12, 0x34, 1, 0xbb]].concat()
     }
 
-    /// What comes of these bytes, written in these parts, and what is left of
-    /// them for whoever reads next.
+    /// Writes bytes in these parts; returns the result, and the bytes left for the
+    /// next reader.
     async fn taken(parts: &[&[u8]]) -> (Result<Source, Broken>, Vec<u8>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();

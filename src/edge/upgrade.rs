@@ -25,13 +25,13 @@ use crate::trace::Parent;
 const MAX_USER_AGENT: usize = 512;
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 
-/// A socket on which the client may now speak WebSocket.
+/// A socket that has been upgraded to WebSocket.
 pub struct Upgraded<S> {
     /// The connection, without the HTTP machinery.
     pub stream: S,
-    /// What the client already sent behind its request.
+    /// Bytes that the client has already sent behind its request.
     pub read_ahead: Bytes,
-    /// The client's address, proxies seen through.
+    /// The client's address, behind any trusted proxies.
     pub remote_ip: IpAddr,
     /// The `User-Agent` header; may be empty.
     pub user_agent: String,
@@ -49,10 +49,10 @@ struct Request101 {
     protocol: Protocol,
 }
 
-/// Why no WebSocket came of a connection. The client is gone by then.
+/// Why a connection was not upgraded. It has ended by then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotOpened {
-    /// It asked for something else, or wrongly, or broke off.
+    /// Its requests were for something else or invalid, or it broke off.
     Http,
     /// Its last request came from a page that may not connect.
     Origin,

@@ -1,6 +1,6 @@
-//! Warnings of the client listener that anybody who connects can cause. All
+//! Warnings of the client listener that any connecting peer can cause. All
 //! workers share them, so that each kind is logged once a minute for the gateway
-//! as a whole, with how many were left out. All are counted.
+//! as a whole, with the number of omitted ones. All are counted.
 
 use std::net::IpAddr;
 

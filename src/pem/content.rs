@@ -1,12 +1,12 @@
-//! What the DER within a section is, by the tags of its first values. This is
-//! for errors: whoever uses a key or a certificate parses it in full.
+//! The kind of DER within a section, by the tags of its first values. This is for
+//! errors: users of a key or a certificate parse it in full.
 
 use x509_parser::asn1_rs::{Any, Err, FromDer, Tag};
 
-/// The first byte of a sequence, which all that is read here is.
+/// The first byte of a sequence. All supported contents are sequences.
 const SEQUENCE: u8 = 0x30;
 
-/// What some DER is.
+/// The kind of some DER.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Content {
     Certificate,
@@ -23,7 +23,7 @@ pub(super) enum Content {
     Unknown,
 }
 
-/// What a key can be used with.
+/// The algorithm of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
     /// RSA.
@@ -49,7 +49,7 @@ impl Algorithm {
     }
 }
 
-/// DER that is none, or not all of it.
+/// Invalid or incomplete DER.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NotDer {
     CutOff,
@@ -57,7 +57,7 @@ pub(super) enum NotDer {
     Nonsense,
 }
 
-/// What a whole section's bytes are.
+/// The kind of a whole section's bytes.
 pub(super) fn of(der: &[u8]) -> Result<Content, NotDer> {
     let (rest, outer) = Any::from_der(der).map_err(|error| match error {
         Err::Incomplete(_) if der.first() == Some(&SEQUENCE) => NotDer::CutOff,
@@ -96,7 +96,7 @@ fn algorithm(identifier: &Any<'_>) -> Algorithm {
     }
 }
 
-/// The values within a constructed one, as far as they are any.
+/// The values within a constructed one, as far as they are valid.
 struct Values<'d>(&'d [u8]);
 
 impl<'d> Iterator for Values<'d> {

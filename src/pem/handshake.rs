@@ -1,16 +1,16 @@
-//! What TLS says of a certificate that it does not believe, in words.
+//! Readable texts for the errors of TLS about certificates.
 
 use std::fmt::Display;
 
-/// How the library writes that a server shows the certificate of an authority.
-/// It has no name of its own there that could be matched on.
+/// The library's text for a server with the certificate of an authority. There
+/// is no variant of its own that could be matched on.
 const AUTHORITY: &str = "Other(OtherError(CaUsedAsEndEntity))";
 
-/// The same of a first byte that is not that of a TLS record.
+/// The same for a first byte that is not that of a TLS record.
 const PLAIN: &str = "received corrupt message of type InvalidContentType";
 
-/// The text of a failed handshake, with words for what only the library's
-/// authors understand.
+/// The text of a failed handshake, with words instead of the library's internal
+/// names.
 #[must_use]
 pub fn handshake(error: &dyn Display) -> String {
     error

@@ -1,4 +1,4 @@
-//! A certificate chain with its key, and authorities, as TLS wants them.
+//! Certificate chains with their keys, and authorities, for use in TLS.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub enum Unfit {
     Authority,
 }
 
-/// Puts a chain and its key together, if they belong together.
+/// Combines a chain with its key, if they belong together.
 ///
 /// # Errors
 ///
@@ -40,7 +40,7 @@ pub fn identity(
     key: PrivateKeyDer<'static>,
 ) -> Result<Arc<CertifiedKey>, Unfit> {
     let pair = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider());
-    // What rustls says may repeat what it read.
+    // The texts of rustls may repeat bytes of its input.
     pair.map(Arc::new).map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => Unfit::OtherKey,
         rustls::Error::InvalidCertificate(_) => Unfit::Certificate,

@@ -1,7 +1,7 @@
-//! What stands in `BEGIN` and `END` lines.
+//! The labels of `BEGIN` and `END` lines.
 //!
-//! A label is printed only if it is one of these: in a file whose lines are
-//! broken, what stands at a label's place may be a part of the key.
+//! Only known labels are printed: in a file with broken lines, the text in the
+//! place of a label may be a part of the key.
 
 use super::wanted::Wanted;
 
@@ -14,11 +14,11 @@ pub(super) enum Label {
     EcPrivateKey,
     PublicKey,
     EncryptedPrivateKey,
-    /// Any other, of which only the name may be of interest.
+    /// Any other; only its name may be of interest.
     Other(&'static str),
 }
 
-/// Others that are found where keys and certificates should be.
+/// Other labels that are found in the place of keys and certificates.
 const OTHERS: [&str; 17] = [
     "OPENSSH PRIVATE KEY",
     "RSA PUBLIC KEY",
@@ -67,7 +67,7 @@ impl Label {
         }
     }
 
-    /// Whether such a section is what is wanted.
+    /// Whether such a section is of the wanted kind.
     pub(super) fn is(self, wanted: Wanted) -> bool {
         match wanted {
             Wanted::Certificate => self == Self::Certificate,

@@ -1,15 +1,15 @@
 //! The one reader of PEM files: certificates, private keys, public keys.
 //!
 //! Every file of this kind that is configured, or that an argument names, is
-//! read here, so that two things hold everywhere. A file that cannot be used is
-//! explained: what is wrong with it, and what would be right ([`PemError`]). And
-//! no byte between its `BEGIN` and `END` lines becomes part of an error: errors
-//! consist of fixed words and numbers alone. That is why the errors of parsers
-//! are dropped here rather than passed on; some of them repeat what they read.
+//! read here, so that two things hold everywhere. For an unusable file, the error
+//! explains the problem and the remedy ([`PemError`]). And no byte between its
+//! `BEGIN` and `END` lines becomes part of an error: errors consist of fixed
+//! words and numbers alone. That is why the errors of parsers are dropped here
+//! rather than passed on; some of them repeat their input.
 //!
 //! More is accepted than a strict parser would: a byte order mark, white space
 //! around lines, any line length, text between sections. Where several kinds of
-//! sections are in one file, those that were not asked for are left alone.
+//! sections are in one file, sections of other kinds are ignored.
 //!
 //! Not here: files themselves (bytes go in), and which keys suit which purpose.
 //!
@@ -44,7 +44,7 @@ pub use wanted::Wanted;
 ///
 /// # Errors
 ///
-/// What is wrong with the file.
+/// The file cannot be used.
 pub fn certificates(file: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
     let found = wanted(file, Wanted::Certificate)?;
     let der = found.into_iter().map(|section| {
@@ -58,7 +58,7 @@ pub fn certificates(file: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemErro
 ///
 /// # Errors
 ///
-/// What is wrong with the file.
+/// The file cannot be used.
 pub fn private_key(file: &[u8]) -> Result<PrivateKeyDer<'static>, PemError> {
     let section = only(wanted(file, Wanted::PrivateKey)?, Wanted::PrivateKey)?;
     let der = section.der.to_vec();
@@ -82,7 +82,7 @@ pub fn private_key(file: &[u8]) -> Result<PrivateKeyDer<'static>, PemError> {
 ///
 /// # Errors
 ///
-/// What is wrong with the file.
+/// The file cannot be used.
 pub fn public_keys(file: &[u8]) -> Result<Vec<SubjectPublicKeyInfoDer<'static>>, PemError> {
     let found = wanted(file, Wanted::PublicKey)?;
     let der = found.into_iter().map(|section| {
@@ -96,14 +96,14 @@ pub fn public_keys(file: &[u8]) -> Result<Vec<SubjectPublicKeyInfoDer<'static>>,
 ///
 /// # Errors
 ///
-/// What is wrong with the file.
+/// The file cannot be used.
 pub fn public_key(file: &[u8]) -> Result<SubjectPublicKeyInfoDer<'static>, PemError> {
     let section = only(wanted(file, Wanted::PublicKey)?, Wanted::PublicKey)?;
     section.expect_public()?;
     Ok(SubjectPublicKeyInfoDer::from(section.der.to_vec()))
 }
 
-/// The algorithm of a private key, where its form says so.
+/// The algorithm of a private key, where its form contains it.
 #[must_use]
 pub fn algorithm(key: &PrivateKeyDer<'_>) -> Option<Algorithm> {
     match key {
@@ -117,7 +117,7 @@ pub fn algorithm(key: &PrivateKeyDer<'_>) -> Option<Algorithm> {
     }
 }
 
-/// The sections of the kind that is wanted, decoded; one at least.
+/// The sections of the wanted kind, decoded; one at least.
 fn wanted(file: &[u8], wanted: Wanted) -> Result<Vec<Section>, PemError> {
     let all = sections(file, wanted)?;
     let fits = |section: &Section| section.label.is(wanted);

@@ -1,9 +1,9 @@
-//! What can be wrong with a file, in words that never come from the file.
+//! Errors in a file, in words that never come from the file.
 
 use super::label::UNKNOWN;
 use super::wanted::Wanted;
 
-/// Why a file does not hold what is wanted of it. Goes behind the file's name.
+/// Why a file lacks the wanted content. Goes behind the file's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PemError {
     /// Nothing is in it.
@@ -82,9 +82,9 @@ pub enum PemError {
         named(.end)
     )]
     OtherEnd {
-        /// What the first line says.
+        /// The label of the first line.
         begin: &'static str,
-        /// What the last line says.
+        /// The label of the last line.
         end: &'static str,
     },
     /// A section without anything between its lines.
@@ -99,19 +99,19 @@ pub enum PemError {
     /// Something is missing at the end of a section.
     #[error("{} is cut off: some of its lines are missing; copy the file again", named(.0))]
     CutOff(&'static str),
-    /// What is in a section is not what it should be.
+    /// A section's content does not have the expected form.
     #[error("{} is damaged: it decodes to something else; copy the file again", named(.0))]
     Damaged(&'static str),
-    /// A section holds something else than its lines say.
+    /// A section's content does not fit the label of its lines.
     #[error(
         "its lines say {}, but what is between them is {}; correct both lines",
         named(.label),
         named(.right)
     )]
     Mislabelled {
-        /// What its lines say.
+        /// The label of its lines.
         label: &'static str,
-        /// What they should say.
+        /// The right label.
         right: &'static str,
     },
     /// A private key that needs a passphrase; whether it is PKCS#8.
@@ -126,7 +126,7 @@ pub enum PemError {
     OtherSection {
         /// The first one's.
         label: &'static str,
-        /// What is missing.
+        /// The missing kind.
         wanted: Wanted,
     },
     /// More than one, where one is needed.
@@ -139,7 +139,7 @@ pub enum PemError {
     },
 }
 
-/// A section's label in quotes, unless it is none that is known.
+/// A section's label, in quotes if it is known.
 fn named(label: &str) -> String {
     if label == UNKNOWN { format!("a {label}") } else { format!("`{label}`") }
 }

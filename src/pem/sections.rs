@@ -126,7 +126,7 @@ impl Section {
         })
     }
 
-    /// Checks that the section holds what its label says.
+    /// Checks that the section's content fits its label.
     pub(super) fn expect(&self, expected: Content) -> Result<(), PemError> {
         match self.content()? {
             content if content == expected => Ok(()),
@@ -162,7 +162,7 @@ impl Section {
     }
 }
 
-/// What a text without any section is.
+/// The error for a text without any section.
 fn no_section(text: &str, wanted: Wanted) -> PemError {
     let text = text.trim();
     let is_base64 = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c) || c.is_whitespace();

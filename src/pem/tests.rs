@@ -32,13 +32,13 @@ fn utf16(text: &str, unit: fn(u16) -> [u8; 2]) -> Vec<u8> {
     text.encode_utf16().flat_map(unit).collect()
 }
 
-/// What is said of a file in the place of a private key.
+/// The error for a file in the place of a private key.
 #[track_caller]
 fn said(file: impl AsRef<[u8]>) -> String {
     said_of(file.as_ref(), |file| private_key(file).map(drop))
 }
 
-/// Neither what is said nor what the debugger shows has a part of the file.
+/// Checks that neither the error nor its `Debug` output has a part of the file.
 #[track_caller]
 fn said_of(file: &[u8], read: impl Fn(&[u8]) -> Result<(), PemError>) -> String {
     let error = read(file).unwrap_err();
@@ -151,7 +151,7 @@ fn files_of_another_kind_are_told() {
     let legacy = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\
                   DEK-Info: AES-256-CBC,0123456789ABCDEF\n\nMIIEvQ==\n-----END RSA PRIVATE KEY-----\n";
     assert!(said(legacy).contains("`openssl rsa -in FILE"));
-    // Its lines are lost as well, so what stands for a label is none.
+    // Its lines are lost as well, so the text in the label's place is no label.
     assert!(!said("-----BEGIN PRIVATE KEYMIIEvQIBADAN-----\nx").contains("MIIE"));
 }
 

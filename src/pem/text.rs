@@ -18,7 +18,7 @@ fn is_utf16(file: &[u8]) -> bool {
     matches!(file, [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, b'-', 0, ..] | [b'-', 0, b'-', ..])
 }
 
-/// What a file is that is no text.
+/// The error for a file that is not text.
 pub(super) fn not_text(file: &[u8], wanted: Wanted) -> Option<PemError> {
     let file = without_mark(file);
     if file.trim_ascii().is_empty() {
@@ -58,13 +58,13 @@ pub fn text(file: &[u8]) -> Result<&str, TextError> {
     str::from_utf8(without_mark(file)).map_err(|_| TextError::Binary)
 }
 
-/// The token or key that is all that a file holds: one line of visible ASCII,
+/// The token or key that is a file's whole content: one line of visible ASCII,
 /// 8 KiB at most, as it may stand in a header. White space at its ends is no
 /// part of it.
 ///
 /// # Errors
 ///
-/// What else the file is.
+/// The file has another form.
 pub fn secret(file: &[u8]) -> Result<&str, TextError> {
     let text = text(file)?.trim_matches(|c: char| c.is_ascii_whitespace());
     if text.is_empty() {

@@ -1,8 +1,8 @@
-//! What a file of keys or certificates should hold.
+//! The expected content of a file of keys or certificates.
 
 use std::fmt;
 
-/// What a file should hold.
+/// The expected content of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
     /// One or more certificates.

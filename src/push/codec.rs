@@ -1,7 +1,7 @@
-//! Reads requests, and refuses those with fields that are not known here.
+//! Reads requests, and refuses requests with unknown fields.
 //!
 //! Decoders of protobuf skip unknown fields. Here that would do harm: a
-//! condition of a target that a newer backend gives and an older gateway skips
+//! condition of a target that a newer backend sets and an older gateway skips
 //! would send an event to more clients than were meant.
 
 use std::marker::PhantomData;
@@ -19,7 +19,7 @@ use crate::proto::push::{
 };
 use crate::wire::{self, Value};
 
-/// Encodes what knows how; decodes what has known fields only.
+/// Encodes any [`Answer`]; decodes messages with known fields only.
 #[derive(Debug, Clone)]
 pub struct StrictCodec<T, U>(PhantomData<(T, U)>);
 
@@ -31,7 +31,7 @@ pub struct AnswerEncoder<T>(PhantomData<T>);
 #[derive(Debug, Clone)]
 pub struct StrictDecoder<U>(PhantomData<U>);
 
-/// What the Push API sends back.
+/// A response message of the Push API.
 pub trait Answer: Send + 'static {
     /// Appends the message.
     fn encode(&self, out: &mut EncodeBuf<'_>);
@@ -49,7 +49,7 @@ impl Answer for PushReceipt {
     }
 }
 
-/// A message of the Push API whose fields are all looked at.
+/// A request message of the Push API. All its fields are checked.
 pub trait Request: Message + Default + Send + 'static {
     /// Its name within the package.
     const NAME: &'static str;
@@ -130,7 +130,7 @@ fn decode<U: Request>(bytes: bytes::Bytes) -> Result<U, Status> {
     U::decode(bytes).map_err(|error| wrong(error.to_string()))
 }
 
-/// Where the first field is that a message does not have: `target.7`.
+/// The path of the first unknown field: `target.7`.
 fn unknown_field(
     message: &MessageDescriptor,
     bytes: &[u8],
@@ -149,7 +149,7 @@ fn unknown_field(
     Ok(None)
 }
 
-/// The descriptors that were compiled in; empty only if those were no descriptors.
+/// The descriptors that were compiled in; empty only if they were invalid.
 static DESCRIPTORS: LazyLock<DescriptorPool> =
     LazyLock::new(|| DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap_or_default());
 

@@ -1,4 +1,4 @@
-//! What is counted of the push API, with the handles looked for once.
+//! The metrics of the push API, with handles that are looked up once.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::proto::push::push_receipt::Outcome;
 /// Counts pushes and their receipts.
 pub(super) struct Counted(Pushes);
 
-/// Something that goes on until this is dropped.
+/// Counts an operation as ongoing until it is dropped.
 pub(super) struct Ongoing(IntGauge);
 
 impl Counted {
@@ -26,7 +26,7 @@ impl Counted {
         Ongoing::begin(&self.0.in_progress)
     }
 
-    /// A call is refused, unless its request is good.
+    /// Counts a refused call, if the request is invalid.
     pub(super) fn checked<T>(&self, request: Result<T, Status>) -> Result<T, Status> {
         request.inspect_err(|refused| {
             self.0.refused.inc(match refused.code() {

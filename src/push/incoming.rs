@@ -1,4 +1,4 @@
-//! The connections of backends: accepted, and through with TLS.
+//! Accepts the connections of backends, and completes their TLS handshakes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ const HANDSHAKES: usize = 256;
 /// Out of descriptors: how long to wait for some.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A backend's connection, whatever it is made of.
+/// A backend's connection, with or without TLS.
 pub(super) struct Connection {
     stream: Pin<Box<dyn Duplex>>,
     info: TcpConnectInfo,
@@ -33,7 +33,7 @@ pub(super) struct Connection {
 trait Duplex: AsyncRead + AsyncWrite + Send {}
 impl<T: AsyncRead + AsyncWrite + Send> Duplex for T {}
 
-/// Accepts until told to stop. A handshake that fails or hangs ends its own
+/// Accepts until it is stopped. A handshake that fails or hangs ends its own
 /// connection, and holds up no other.
 pub(super) fn accept(
     listener: TcpListener,
@@ -47,7 +47,7 @@ pub(super) fn accept(
         loop {
             let stream = tokio::select! {
                 accepted = listener.accept() => accepted,
-                // Told or dropped: the end in either case.
+                // Stopped, or the server was dropped: the end in either case.
                 _end = stopped.wait_for(|stop| *stop) => return,
                 () = ready.closed() => return,
             };
@@ -78,7 +78,7 @@ pub(super) fn accept(
 }
 
 async fn greet(stream: TcpStream, peer: SocketAddr, tls: Option<Arc<Tls>>) -> Option<Connection> {
-    // Without it small receipts wait for others; no reason to refuse anybody.
+    // Without it small receipts wait for others; no reason to refuse a connection.
     drop(stream.set_nodelay(true));
     let info = stream.connect_info();
     let Some(tls) = tls else { return Some(Connection { stream: Box::pin(stream), info }) };

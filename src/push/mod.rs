@@ -1,8 +1,8 @@
 //! The Push API: the gRPC server through which backends reach clients.
 //!
-//! Protocol in, nothing decided: requests are checked and turned into what the
-//! [`broker`](crate::broker) understands, and what it says is streamed back.
-//! Who may call is settled here: bearer tokens ([`tokens`]), certificates
+//! Only the protocol: requests are checked and translated for the
+//! [`broker`](crate::broker), and its results are streamed back. Callers are
+//! authenticated here: bearer tokens ([`tokens`]), certificates
 //! ([`crate::tls`]). Nothing here knows of WebSockets.
 
 pub mod codec;
@@ -46,15 +46,15 @@ use tokens::Tokens;
 const MAX_REQUEST: usize = 4 * 1024 * 1024;
 /// Calls at once over one connection.
 const MAX_CALLS: u32 = 1024;
-/// What a backend may send ahead, per call and per connection (HTTP/2 flow
-/// control). A stream of pushes is not read while it is to wait, and must
+/// Unread bytes that a backend may send, per call and per connection (HTTP/2
+/// flow control). A stream of pushes is not read while it is to wait, and must
 /// leave room for the calls beside it. h2 also bounds the small DATA frames
 /// that wait to be read, by half of the connection's window: a call's share
 /// full of the smallest pushes counts 1.6 MB there, and running out of it
 /// ends the connection.
 const CALL_WINDOW: u32 = 64 * 1024 - 1;
 const CONNECTION_WINDOW: u32 = 32 * 1024 * 1024;
-/// Backends that vanish without a word are found out by HTTP/2 pings.
+/// HTTP/2 pings detect backends that vanish without closing the connection.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long calls may take to end when the server stops.
@@ -79,7 +79,7 @@ pub enum StartError {
 }
 
 impl Server {
-    /// Serves on a bound listener, in the runtime that this is called in.
+    /// Serves on a bound listener, in the calling runtime.
     pub async fn start(
         listener: std::net::TcpListener,
         tls: Option<Arc<Tls>>,
@@ -130,7 +130,7 @@ impl Server {
         Ok(Self { stop, health, task })
     }
 
-    /// Says that it is not well to go on with this gateway, and serves on.
+    /// Reports this gateway as not serving, and goes on serving.
     pub async fn drain(&self) {
         self.health.set_not_serving::<PushServiceServer<Service>>().await;
         self.health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
@@ -139,7 +139,7 @@ impl Server {
     /// Ends watches, lets other calls finish for two seconds, and stops.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
-        // What is forgotten ends its watches as well.
+        // Clearing the status also ends its health watches.
         for service in ["", PushServiceServer::<Service>::NAME] {
             self.health.clear_service_status(service).await;
         }

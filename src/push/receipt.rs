@@ -18,11 +18,11 @@ use crate::wire::{put_len, put_len_prefix, put_varint_field};
 /// The push that receipts are of.
 #[derive(Debug)]
 pub(super) struct Of {
-    /// What the backend calls it.
+    /// The backend's id of it.
     pub(super) id: String,
-    /// How far its event was to come.
+    /// The requested confirmation.
     pub(super) confirm: Confirm,
-    /// What this gateway is called.
+    /// This gateway's name.
     pub(super) node: Arc<str>,
 }
 
@@ -53,7 +53,7 @@ impl PushReceipt {
         }
     }
 
-    /// What became of it, as the backend is told.
+    /// The outcome in the backend's receipt.
     pub(super) fn outcome(&self) -> Told {
         match (self.receipt.outcome, self.of.confirm) {
             (Outcome::Confirmed, Confirm::Queued) => Told::Queued,
@@ -95,7 +95,7 @@ mod tests {
         })
     }
 
-    /// What prost reads of what is written here.
+    /// Decodes an encoded receipt with prost.
     fn told_of(outcome: Outcome, confirm: Confirm, subject: Subject) -> generated::PushReceipt {
         let of = Arc::new(Of { id: "id".into(), confirm, node: "node-1".into() });
         let mut bytes = Vec::new();

@@ -1,5 +1,5 @@
-//! From the messages of the Push API to what the broker is asked; what cannot
-//! be asked is `INVALID_ARGUMENT`, with the field and what would be right.
+//! Translates messages of the Push API into requests to the broker. Invalid ones
+//! are `INVALID_ARGUMENT`, with the field and a valid form.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::registry::Target;
 
 /// Bytes of a `push_id`: every receipt repeats it.
 pub const MAX_PUSH_ID: usize = 256;
-/// How long receipts are waited for where a request does not say.
+/// How long receipts are waited for where a request sets no deadline.
 const DEADLINE: Duration = Duration::from_secs(5);
 const MAX_DEADLINE: Duration = Duration::from_secs(10 * 60);
 
@@ -23,7 +23,7 @@ pub(super) fn push(
     request: PushRequest,
     broker: &broker::Broker,
 ) -> Result<(String, broker::Push), Status> {
-    // Wherever the sessions are: a backend should not have to know.
+    // Regardless of the sessions' gateways: a backend should not have to know them.
     if let Some(cluster) = broker.cluster()
         && request.data.len() > cluster.max_data()
     {
@@ -64,8 +64,8 @@ fn checked(request: PushRequest) -> Result<(String, broker::Push), Status> {
     Ok((request.push_id, push))
 }
 
-/// For what the gateway itself uses an event, if it does. Clients would take a
-/// push with its number for that.
+/// The gateway's own use of an event number, if any. Clients would confuse a push
+/// with that number with it.
 fn gateways_use(event: i32) -> Option<&'static str> {
     match PushEvent::try_from(event) {
         Ok(PushEvent::PushResponseBody) => Some("how the gateway answers requests"),
@@ -74,7 +74,7 @@ fn gateways_use(event: i32) -> Option<&'static str> {
     }
 }
 
-/// Whom to kick, and what to tell them.
+/// The sessions to kick, and the reason for their clients.
 pub(super) fn kick(request: KickRequest) -> Result<(Target, String), Status> {
     if request.reason.len() > MAX_REASON {
         return Err(wrong(format!(
@@ -85,7 +85,7 @@ pub(super) fn kick(request: KickRequest) -> Result<(Target, String), Status> {
     Ok((some_target(request.target)?, request.reason))
 }
 
-/// Of a request that must say whom it means.
+/// The target of a request that must name its recipients.
 fn some_target(target: Option<push::Target>) -> Result<Target, Status> {
     let given = target.unwrap_or_default();
     let says_nothing = !given.everyone
@@ -101,7 +101,7 @@ fn some_target(target: Option<push::Target>) -> Result<Target, Status> {
     any_target(Some(given))
 }
 
-/// Of a request that may mean all.
+/// The target of a request that may select all sessions.
 pub(super) fn any_target(target: Option<push::Target>) -> Result<Target, Status> {
     let given = target.unwrap_or_default();
     for (field, values) in [

@@ -104,7 +104,7 @@ impl PushService for Service {
     }
 }
 
-/// What a watch hears, until it would miss something or the server stops.
+/// The events of a watch, until it would miss one or the server stops.
 fn events(
     watch: Watching,
     watched: Ongoing,
@@ -126,7 +126,7 @@ fn events(
     })
 }
 
-/// Why a watch has ended, and what to do about it.
+/// Why a watch has ended, and the remedy.
 fn status(ended: &Ended) -> Status {
     let text = format!("{ended}: begin again, with a snapshot");
     match ended {

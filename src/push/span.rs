@@ -1,7 +1,7 @@
-//! What is recorded of a push: one span, from its request to its last receipt.
+//! The trace of a push: one span, from its request to its last receipt.
 //!
-//! docs/tracing.md lists the attributes. Who gets the push, and what is in it,
-//! is not among them.
+//! docs/tracing.md lists the attributes. The recipients and the content of the
+//! push are not among them.
 
 use std::sync::Arc;
 

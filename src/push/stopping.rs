@@ -1,4 +1,4 @@
-//! The end of the server, as its calls learn of it.
+//! Notifies calls that the server stops.
 
 use tokio::sync::watch;
 

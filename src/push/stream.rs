@@ -36,10 +36,10 @@ const MAX_PUSHES: usize = 1024;
 /// has more.
 const MAX_RECEIPTS: usize = 256 * 1024;
 
-/// What is sent back.
+/// The stream of receipts to a backend.
 pub(super) struct Answers {
     ready: mpsc::Receiver<Result<Vec<PushReceipt>, Status>>,
-    /// Those that have been taken and are given one by one.
+    /// Received receipts, to be returned one by one.
     next: std::vec::IntoIter<PushReceipt>,
     gave_up: Arc<AtomicBool>,
 }
@@ -95,7 +95,7 @@ pub(super) async fn one(
             let chunk = tokio::select! {
                 biased;
                 chunk = gather(&mut pushed) => chunk,
-                // The caller has gone: nobody wants the rest.
+                // The caller has gone: the rest has no receiver.
                 () = back.ready.closed() => return,
             };
             if chunk.is_empty() || back.give(Ok(chunk)).await.is_err() {
@@ -133,7 +133,7 @@ pub(super) fn many(
 ) -> Answers {
     let (back, answers) = channel(READY);
     tokio::spawn(async move {
-        // An error means that nobody is there to be told any more.
+        // An error means that there is no receiver any more.
         let _end = converse(&broker, &counted, traced.as_ref(), requests, stopped, &back).await;
     });
     answers
@@ -158,7 +158,7 @@ async fn converse(
             // None: the last push was found to have no further receipt. That
             // may be all there was to wait for.
             chunk = gather(&mut pushes), if !pushes.is_empty() => {
-                // Those of other gateways come unforeseen.
+                // Receipts of other gateways are not among those expected.
                 receipts_to_come = receipts_to_come.saturating_sub(chunk.len());
                 if pushes.is_empty() {
                     receipts_to_come = 0;
@@ -209,7 +209,7 @@ fn mend(status: Status) -> Status {
     status
 }
 
-/// Nobody reads the answers any more.
+/// The answers have no reader any more.
 struct Gone;
 
 impl Back {

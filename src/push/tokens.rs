@@ -1,5 +1,5 @@
-//! Who may call: those that show one of the configured bearer tokens
-//! (RFC 6750), where there are any.
+//! Authenticates callers by the configured bearer tokens (RFC 6750), where there
+//! are any.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ type Hash = [u8; SHA256_OUTPUT_LEN];
 pub struct Tokens(ArcSwap<Vec<Hash>>);
 
 impl Tokens {
-    /// With no tokens everybody may call.
+    /// With no tokens, all callers are accepted.
     pub fn new<T: AsRef<[u8]>>(tokens: impl IntoIterator<Item = T>) -> Self {
         let this = Self::default();
         this.replace(tokens);
@@ -31,8 +31,8 @@ impl Tokens {
         self.0.store(Arc::new(tokens.into_iter().map(|token| hash(token.as_ref())).collect()));
     }
 
-    /// Takes as long whichever token it is and however much of it is right:
-    /// hashes are compared, all of each and all of them.
+    /// Takes the same time whichever token it is and however much of it is right:
+    /// hashes are compared in full, and all of them.
     fn accept(&self, token: &[u8]) -> bool {
         let shown = hash(token);
         let tokens = self.0.load();
@@ -56,7 +56,7 @@ impl Tokens {
     }
 }
 
-/// Lets nobody past without a token.
+/// Refuses calls without a valid token.
 #[derive(Clone)]
 pub(super) struct Guard {
     tokens: Arc<Tokens>,

@@ -42,15 +42,15 @@ pub(super) struct Client {
     tls: TlsConnector,
 }
 
-/// What a server answers.
+/// A server's answer.
 #[derive(Debug)]
 pub(super) enum Answer {
     /// The document.
     Document {
         body: Bytes,
-        /// To be told whether it has changed.
+        /// For asking whether it has changed.
         etag: Option<HeaderValue>,
-        /// How long the server says that it holds.
+        /// How long it holds, according to the server.
         max_age: Option<Duration>,
     },
     /// It is still the one that the ETag came with.
@@ -85,7 +85,7 @@ pub(super) enum FetchError {
 }
 
 impl FetchError {
-    /// Whether there was an answer, but not a good one.
+    /// Whether there was an answer, but an invalid one.
     pub(super) fn is_answer(&self) -> bool {
         matches!(
             self,
@@ -172,7 +172,7 @@ async fn connect(url: &KeysUrl) -> Result<TcpStream, FetchError> {
     let looked_up = lookup_host((url.host(), url.port())).await;
     let found = looked_up
         .map_err(|error| FetchError::LookUp { host: url.host().to_owned(), error })?
-        // What is plain stays on this machine, whatever the name leads to.
+        // Plain HTTP stays on this machine, whatever the name resolves to.
         .filter(|address| url.is_https() || address.ip().to_canonical().is_loopback());
     let mut failure = None;
     for address in found {
@@ -205,7 +205,7 @@ async fn exchange(
         .handshake(TokioIo::new(stream))
         .await
         .map_err(http)?;
-    // An error of it is told by the request as well.
+    // The request fails with its error as well.
     connection.spawn(async move { drop(driver.await) });
     let mut request = Request::get(url.path_and_query())
         .header(header::HOST, url.authority())
@@ -237,8 +237,8 @@ fn etag_of(headers: &HeaderMap) -> Option<HeaderValue> {
     headers.get(header::ETAG).filter(|etag| etag.len() <= MAX_ETAG).cloned()
 }
 
-/// How long an answer holds (RFC 9111, 5.2.2). What must not be kept without
-/// asking is kept for the usual time: it is asked for again and again anyway.
+/// How long an answer holds (RFC 9111, 5.2.2). An answer that must not be kept
+/// without asking is kept for the usual time: it is fetched again regularly anyway.
 fn max_age_of(headers: &HeaderMap) -> Option<Duration> {
     let values = headers.get_all(header::CACHE_CONTROL).iter();
     let all: Vec<_> = values.filter_map(|value| value.to_str().ok()).collect();

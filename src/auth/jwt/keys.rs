@@ -1,4 +1,4 @@
-//! The keys that tokens are signed with, and what they are read from.
+//! The keys that tokens are signed with, and their formats.
 //!
 //! A key's kind is decided here, when it is read, and with it the algorithms
 //! that it may be used with. That keeps a token from choosing: a public RSA key
@@ -37,7 +37,7 @@ pub struct KeySet(Vec<Key>);
 pub struct KeysError {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The problem with it.
     #[source]
     pub problem: KeyProblem,
 }
@@ -88,7 +88,7 @@ impl KeySet {
         self.0.len()
     }
 
-    /// Never: there is one at least.
+    /// Always `false`: there is one at least.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -117,7 +117,7 @@ impl KeySet {
     }
 }
 
-/// The keys by kind and id, as people look for them: `RSA "2024", P-256`.
+/// The keys by kind and id, for people: `RSA "2024", P-256`.
 impl fmt::Display for KeySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 8;

@@ -2,8 +2,8 @@
 //!
 //! A task fetches the set at the start, when it has become old, and when a token
 //! names a key that is not in it ([`schedule`](super::schedule)). Logins read
-//! the set of the moment. One whose key is unknown waits for a fetch that may
-//! bring it, for a bounded time. Whatever goes wrong, the last good set goes on.
+//! the current set. One whose key is unknown waits for a fetch that may bring it,
+//! for a bounded time. After any failure the last good set stays in use.
 //!
 //! Where the set is comes from the configuration, or from the issuer's document
 //! (OpenID Connect Discovery 1.0), which is then read before each fetch.
@@ -35,13 +35,13 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Where keys are fetched from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteConfig {
-    /// The set, or who knows where it is.
+    /// The location of the set, or of the issuer that names it.
     pub place: Place,
-    /// Who may sign the server's certificate. Absent: the public web's roots.
+    /// The CAs for the server's certificate. Absent: the public web's roots.
     pub ca: Option<Pem>,
 }
 
-/// What is asked for keys.
+/// The server that keys are fetched from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// The URL of a JWKS.
@@ -50,7 +50,7 @@ pub enum Place {
     Issuer(String),
 }
 
-/// Keys that cannot be fetched, whatever the server does.
+/// A configuration with which no keys can be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
     /// The issuer is no URL that discovery could begin at.
@@ -69,7 +69,7 @@ pub struct Remote {
     task: Mutex<Option<AbortHandle>>,
 }
 
-/// What logins, the task and whoever is curious have in common.
+/// State shared by logins, the task and status queries.
 struct Shared {
     now: ArcSwap<Known>,
     changed: watch::Sender<()>,
@@ -81,11 +81,11 @@ struct Shared {
     unknown: AtomicU64,
 }
 
-/// What is known at a moment.
+/// The state of the keys at a moment.
 #[derive(Debug, Clone, Default)]
 struct Known {
     set: Option<Arc<KeySet>>,
-    /// When the fetch began that brought the set, or said that it still holds.
+    /// When the fetch began that brought the set, or confirmed it.
     since: Option<Instant>,
     /// The same, when it ended, by the clock.
     fetched_at: Option<SystemTime>,
@@ -93,16 +93,16 @@ struct Known {
     failed: Option<(Instant, Arc<str>)>,
 }
 
-/// How the keys are, for metrics and readiness.
+/// The status of the keys, for metrics and readiness.
 #[derive(Debug, Clone, Default)]
 pub struct RemoteStatus {
-    /// How many keys are in use; 0: none has been had yet.
+    /// The number of keys in use; 0: none has been fetched yet.
     pub keys: usize,
     /// When the set was last fetched, or found unchanged.
     pub fetched_at: Option<SystemTime>,
     /// Why the last fetch failed, if it did.
     pub failure: Option<String>,
-    /// Fetches that brought a set, or word that it has not changed.
+    /// Fetches that brought a set, or confirmed that it has not changed.
     pub fetched: u64,
     /// Fetches without an answer.
     pub unreachable: u64,
@@ -148,7 +148,7 @@ impl Remote {
         }
     }
 
-    /// What this was made from.
+    /// The configuration.
     pub fn config(&self) -> &RemoteConfig {
         &self.config
     }
@@ -176,9 +176,9 @@ impl Remote {
         self.shared.now.load().set.clone()
     }
 
-    /// The set of a fetch that began just now, or hardly longer ago: one that
-    /// may be relied on not to have a key. Fetches, where that is allowed, and
-    /// waits, but for [`PATIENCE`] at most.
+    /// The set of a fetch that began just now, or hardly longer ago: a key that
+    /// is not in it does not exist. Fetches, where that is allowed, and waits,
+    /// but for [`PATIENCE`] at most.
     ///
     /// The error says why there is none. Cancel safe.
     pub(super) async fn fresh(&self) -> Result<Arc<KeySet>, String> {
@@ -204,7 +204,7 @@ impl Remote {
         }
     }
 
-    /// How the keys are.
+    /// The status of the keys.
     pub fn status(&self) -> RemoteStatus {
         let known = self.shared.now.load();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -276,7 +276,7 @@ async fn keep(mut fetcher: Fetcher, shared: Arc<Shared>) {
             }
         };
         wanted = false;
-        // Whoever asked meanwhile asks again, unless this was what was wanted.
+        // A login that asked meanwhile asks again, unless this set has its key.
         let _answered = shared.wanted.notified().now_or_never();
         shared.now.store(Arc::new(now));
         shared.changed.send_replace(());
@@ -293,7 +293,7 @@ fn log_fetched(from: &Source, set: Option<&KeySet>, before: &Known) {
     }
 }
 
-/// Fetches the set, and knows what it was last time.
+/// Fetches the set, and keeps the previous one for comparison.
 struct Fetcher {
     client: Client,
     source: Source,
@@ -338,7 +338,7 @@ enum Failure {
 }
 
 impl Failure {
-    /// Whether there was an answer, but not a good one.
+    /// Whether there was an answer, but an invalid one.
     fn is_answer(&self) -> bool {
         if let Self::Fetch(error) = self { error.is_answer() } else { true }
     }

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A set holds for so long where its server does not say.
+/// How long a set holds where its server sets no age.
 const USUAL: Duration = Duration::from_mins(5);
-/// What a server may say. A key that is withdrawn is used for no longer than
-/// the greater one, as long as the server can be asked.
+/// Bounds of an age that a server sets. A withdrawn key is used for no longer than
+/// the upper one, as long as the server can be reached.
 const AGES: (Duration, Duration) = (Duration::from_secs(10), Duration::from_hours(1));
-/// From a failure to the next attempt: doubled from the first to the second.
+/// From a failure to the next attempt: doubled from the lower to the upper bound.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 /// From a fetch to one for an unknown key, likewise.
 const GAPS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(1));
@@ -26,7 +26,7 @@ pub(super) const FRESH: Duration = Duration::from_secs(1);
 /// When to fetch next.
 #[derive(Debug)]
 pub(super) struct Schedule {
-    /// Without any reason but time.
+    /// When the set has become old, or after a failure.
     next: Instant,
     /// For an unknown key, not before.
     allowed: Instant,

@@ -1,7 +1,7 @@
-//! Where keys may be fetched from.
+//! URLs that keys may be fetched from.
 //!
-//! Whoever can change what is fetched can log in as anybody. So it comes over
-//! HTTPS, or it does not leave the machine.
+//! An attacker that can change a fetched key set can log in as any user. So it
+//! comes over HTTPS, or it does not leave the machine.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -47,7 +47,7 @@ impl KeysUrl {
         Self::check(Url::parse(text).map_err(|_| UrlProblem::Malformed)?)
     }
 
-    /// What this URL's server redirects to. HTTPS is not left again.
+    /// The target of a redirect from this URL. It does not lead from HTTPS to HTTP.
     pub(super) fn redirected(&self, location: &str) -> Result<Self, UrlProblem> {
         let next = Self::check(self.0.join(location).map_err(|_| UrlProblem::Malformed)?)?;
         if self.is_https() && !next.is_https() { Err(UrlProblem::Plain) } else { Ok(next) }
@@ -87,13 +87,13 @@ impl KeysUrl {
         self.0.port_or_known_default().unwrap_or(443)
     }
 
-    /// The value of the `Host` header: without the port that goes without saying.
+    /// The value of the `Host` header: without the scheme's default port.
     pub(super) fn authority(&self) -> String {
         let host = self.0.host_str().unwrap_or_default();
         self.0.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
     }
 
-    /// What the request line names.
+    /// The target in the request line.
     pub(super) fn path_and_query(&self) -> String {
         let query = self.0.query().map(|query| format!("?{query}")).unwrap_or_default();
         format!("{}{query}", self.0.path())

@@ -1,4 +1,4 @@
-//! What other gateways ask is done here as for this gateway's own backends.
+//! Handles requests of other gateways like those of this gateway's own backends.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -23,12 +23,12 @@ use crate::registry::{Presence, Target};
 const MAX_SESSIONS: usize = 128 * 1024;
 /// Outcomes in one answer.
 const MAX_OUTCOMES: usize = 16 * 1024;
-/// Of so few sessions the outcome is told together with their names, if it is
+/// For so few sessions, outcomes are sent together with the names, if they are
 /// known soon.
 const FEW: usize = 8;
 const SOON: Duration = Duration::from_millis(2);
-/// Nobody has asked for less patience than this; what comes later than it is
-/// not done any more.
+/// No gateway asks with less patience than this. A request that is older than
+/// its patience is not carried out any more.
 const MIN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The answers to one question.
@@ -39,8 +39,8 @@ struct Answers {
 }
 
 impl Cluster {
-    /// Does what is asked. When this returns it is done; what became of a push
-    /// is told meanwhile, and later. `user`: the question is about a user who is
+    /// Carries out a question. It is done when this returns; the outcomes of a push
+    /// are sent meanwhile and later. `user`: the question is about a user that is
     /// thought to be here.
     pub(super) async fn answer(
         self: &Arc<Self>,
@@ -49,7 +49,7 @@ impl Cluster {
         user: Option<&Arc<str>>,
         reply: Option<Subject>,
     ) {
-        // Nobody asks for everyone without saying so.
+        // A question for everyone has an explicit target, too.
         let (Some(reply), Some(what), Some(target)) = (reply, ask.what, ask.target) else { return };
         let patience = Duration::from_millis(ask.patience_ms.into());
         let age = self.local.registry().clock().now().saturating_sub(ask.asked_at);
@@ -65,7 +65,7 @@ impl Cluster {
                 let deadline = Instant::now() + push.deadline;
                 let pushed = self.local.push(&push).await;
                 let first = self.first(asker, user, &pushed);
-                // Told beside, so that what is asked next is done next.
+                // Answered in a task, so that the next question does not wait.
                 tokio::spawn(answers.of_push(first, pushed, deadline));
             }
             What::Kick(kick) => {
@@ -88,7 +88,7 @@ impl Cluster {
         }
     }
 
-    /// What is known about the holders of a user besides this gateway and the asker.
+    /// The known holders of a user besides this gateway and the asker.
     fn about(&self, asker: u64, user: Option<&Arc<str>>) -> Answer {
         let Some(user) = user else { return Answer::default() };
         let mut others = self.holders.others(user);
@@ -115,7 +115,7 @@ fn pushed(push: Pushing, target: Target, deadline: Duration) -> Option<Push> {
         Ok(push::Confirm::Written) => Confirm::Written,
         Ok(push::Confirm::Queued) => Confirm::Queued,
         Ok(push::Confirm::Acknowledged) => Confirm::Acknowledged,
-        // Of a later version; its asker will find out that nobody answers.
+        // From a later version; its asker will notice that no answer comes.
         Err(_) => return None,
     };
     Some(Push { target, event: push.event, data: push.data, confirm, deadline })
@@ -133,7 +133,7 @@ impl Answers {
 
     /// Names sessions, and returns the last part of them, which is not sent yet.
     async fn name(&mut self, first: Answer, sessions: &[Arc<Presence>]) -> Answer {
-        // With the names of those that are absent.
+        // Includes the names of absent users and sessions.
         let mut len = first.encoded_len();
         let mut answer = first;
         for presence in sessions {
@@ -181,14 +181,14 @@ impl Answers {
             }
             next = tokio::select! {
                 next = settling.next() => next,
-                // The one who asked knows that it is over as well.
+                // The asker knows the deadline as well.
                 () = sleep_until(deadline) => return,
             };
         }
     }
 }
 
-/// What is known by now.
+/// The next outcome, if it is known by now.
 async fn known(settling: &mut Settling) -> Option<(u32, Outcome)> {
     std::future::poll_fn(|cx| match settling.poll_next(cx) {
         Poll::Ready(next) => Poll::Ready(next),

@@ -1,4 +1,4 @@
-//! What backends ask of this gateway is asked of the others as well.
+//! Forwards requests of backends to the other gateways.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,29 +18,29 @@ use crate::proto::cluster::{self, Ask, Kick, List};
 use crate::proto::{cluster::said, push};
 use crate::registry::Target;
 
-/// More users than these are not asked for one by one, but all gateways for
-/// all of them.
+/// For more users than this there is not one question per user, but one to all
+/// gateways for all users.
 const MANY_USERS: usize = 128;
-/// The same if the event, said once for each of them, is more than this in all.
+/// The same if the event, sent once per user, is larger than this in total.
 const MUCH_DATA: usize = 4 * 1024 * 1024;
-/// What is around a question in a message, in bytes, at most.
+/// Overhead of a message around its question, in bytes, at most.
 const ENVELOPE: usize = 64;
 /// Bytes for the users in each part of a question, at least.
 const MIN_ROOM: usize = 32 * 1024;
 /// How long kicks and lists wait for answers.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// To whom a question goes.
+/// The recipients of a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::broker) enum Route {
-    /// For each user to those that hold it.
+    /// For each user, the gateways that hold it.
     Users,
-    /// To all.
+    /// All gateways.
     All,
 }
 
 impl Route {
-    /// Where a question about a target goes, with so much to push to each.
+    /// The route of a question about a target, with `data` bytes to push to each.
     pub(in crate::broker) fn of(target: &Target, data: usize) -> Self {
         let users = target.named_users().len();
         let is_much = users > MANY_USERS || (users > 1 && users.saturating_mul(data) > MUCH_DATA);
@@ -53,14 +53,13 @@ impl Route {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not every gateway of the cluster could be asked; missing: {}", .missing.join(", "))]
 pub struct Incomplete {
-    /// Gateways, users or sessions of which it is not known, in words.
+    /// Gateways, users or sessions with an unknown result, in words.
     pub missing: Vec<String>,
-    /// What was done all the same: sessions that were kicked.
+    /// Sessions that were kicked nevertheless.
     pub kicked: usize,
 }
 
-/// Pushes that are not yet where they are going: in the outboxes of all
-/// gateways.
+/// Pushes in flight: not yet in the outboxes of all gateways.
 #[derive(Debug, Clone)]
 pub(in crate::broker) struct Flight(Arc<watch::Sender<usize>>);
 
@@ -94,7 +93,7 @@ impl Drop for InFlight {
     }
 }
 
-/// Those named that are not at this gateway.
+/// Named users and sessions that are not at this gateway.
 #[derive(Default)]
 struct Absent {
     users: Vec<Arc<str>>,
@@ -108,12 +107,12 @@ pub(in crate::broker) struct Gathering {
     pending: Pending,
     departures: watch::Receiver<u64>,
     deadline: Instant,
-    /// What became known while the question was asked.
+    /// Results that became known while the question was sent.
     first: Vec<News>,
 }
 
 impl Cluster {
-    /// Pushes to sessions of other gateways. `here`: what became of it here.
+    /// Pushes to sessions of other gateways. `here`: the result at this gateway.
     /// The receipts come in time for the deadline.
     pub(in crate::broker) fn push(
         self: &Arc<Self>,
@@ -136,7 +135,7 @@ impl Cluster {
             sessions: std::mem::take(&mut here.absent_sessions),
         };
         let mut gathering = self.ask(&push.target, what, push.deadline, absent);
-        // As many as there are sessions, and read by who pushed.
+        // At most one per session, and read by the pushing caller.
         let (receipts, told) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             let mut in_flight = Some(in_flight);
@@ -160,7 +159,7 @@ impl Cluster {
         told
     }
 
-    /// Kicks sessions of other gateways, and says how many.
+    /// Kicks sessions of other gateways, and returns their number.
     pub(in crate::broker) async fn kick(
         self: &Arc<Self>,
         target: &Target,
@@ -185,7 +184,7 @@ impl Cluster {
         self.ask(target, What::List(List {}), PATIENCE, Absent::default())
     }
 
-    /// Asks others. `absent`: those named that are not here.
+    /// Asks the other gateways. `absent`: named users and sessions that are not here.
     fn ask(
         self: &Arc<Self>,
         target: &Target,
@@ -224,7 +223,7 @@ impl Cluster {
         let users = target.named_users();
         let is_somebody_overdue = self.members.is_somebody_overdue();
         let question = |user: &Arc<str>| {
-            // They are sorted, as all that is named is.
+            // They are sorted, like all names of a target.
             let is_here = absent_users.binary_search(user).is_err();
             let others = self.holders.others(user).nodes.into_iter();
             let known = others.filter_map(|node| Some((node, self.members.name(node)?))).collect();
@@ -246,8 +245,8 @@ impl Cluster {
         (survey, first)
     }
 
-    /// Asks every gateway: at once, or where it would be too long for a message
-    /// about some of the users after the others.
+    /// Asks every gateway: with one question, or where that would be too long for a
+    /// message, with several, each about some of the users.
     fn ask_all(&self, ask: Ask, number: u64, absent: Absent) -> (Survey, Vec<News>) {
         let (members, are_known) = (self.members.all(), self.members.are_known());
         let is_nobody_known = members.is_empty();
@@ -256,7 +255,7 @@ impl Cluster {
         let mut absent_users = users.into_iter().peekable();
         let mut absent_sessions = Some(sessions);
         let questions = parts.iter().map(|part| {
-            // Both are sorted: those that are not here and are asked for in this part.
+            // Both are sorted: the absent users, and the users of this part.
             let last = part.target.as_ref().and_then(|target| target.user_ids.last());
             let is_of_part =
                 |user: &Arc<str>| parts.len() == 1 || last.is_some_and(|last| **user <= **last);
@@ -282,7 +281,7 @@ impl Cluster {
             self.counted.unasked.inc();
             first.extend(survey.hear_nothing(nth));
             if is_nobody_known && nth == 0 {
-                // Whoever they are.
+                // Other gateways, though none is known.
                 first.push(News::UnknownOthers(if self.link.is_up() {
                     "the other gateways (the message is too long for NATS, or too many wait for it)"
                 } else {
@@ -303,12 +302,12 @@ fn split(mut ask: Ask, max_payload: usize) -> Vec<Ask> {
         return vec![ask];
     }
     let users = std::mem::take(&mut target.user_ids);
-    // Half is left for what an answer has besides the absent.
+    // Half is left for the other fields of an answer.
     let besides = max_payload.saturating_sub(ask.encoded_len() + ENVELOPE);
     let room = besides.min(max_payload / 2);
     let len_of = |user: &String| user.len() + 6; // with its tag and its length
     if room < MIN_ROOM {
-        // What is not the users' is too long already: that cannot be said.
+        // The rest of the message is too long already: it cannot be sent.
         ask.target.get_or_insert_default().user_ids = users;
         return vec![ask];
     }
@@ -332,7 +331,7 @@ fn split(mut ask: Ask, max_payload: usize) -> Vec<Ask> {
 }
 
 impl Gathering {
-    /// What becomes known next; `None`: nothing more.
+    /// The next results; `None`: there are no more.
     ///
     /// # Cancel safety
     ///
@@ -356,7 +355,7 @@ impl Gathering {
             self.first = tokio::select! {
                 biased;
                 arrival = self.pending.next() => {
-                    // The sender lives as long as what is pending.
+                    // The sender lives as long as `pending`.
                     let arrival = arrival?;
                     let now = Instant::now();
                     self.survey.hear(arrival.part, arrival.answer, now, |node| members.name(node))
@@ -387,7 +386,7 @@ fn receipt(news: News) -> Option<Receipt> {
     Some(Receipt { outcome, subject })
 }
 
-/// What is not known, in words.
+/// The subject of an unknown result, in words.
 pub(in crate::broker) fn unknown(news: &News) -> Option<String> {
     match news {
         News::UnknownUser(user) => Some(format!("user {user}")),

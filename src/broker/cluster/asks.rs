@@ -19,11 +19,11 @@ pub(super) struct Asks {
     pending: Mutex<HashMap<u64, mpsc::UnboundedSender<Arrival>>>,
 }
 
-/// Something that came in.
+/// An answer, or the lack of one.
 pub(super) struct Arrival {
-    /// To which part of the question.
+    /// The part of the question.
     pub(super) part: u32,
-    /// `None`: nobody listens.
+    /// `None`: there are no listeners.
     pub(super) answer: Option<Answer>,
 }
 
@@ -39,7 +39,7 @@ impl Asks {
     /// A new question.
     pub(super) fn open(self: &Arc<Self>) -> Pending {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        // At most as much waits here as there are sessions to be told of.
+        // No more answers wait here than there are sessions to report.
         let (sender, arrivals) = mpsc::unbounded_channel();
         self.pending.lock().insert(number, sender);
         Pending { number, asks: Arc::clone(self), arrivals }
@@ -49,7 +49,7 @@ impl Asks {
     pub(super) fn arrived(&self, message: &Message) {
         let Some((number, part)) = subjects::read_reply(&message.subject) else { return };
         let sender = self.pending.lock().get(&number).cloned();
-        // Nobody waits for it any more.
+        // There is no receiver any more.
         let Some(sender) = sender else { return };
         let answer = if message.status == Some(StatusCode::NO_RESPONDERS) {
             None
@@ -68,7 +68,7 @@ impl Asks {
 }
 
 impl Pending {
-    /// What comes in next.
+    /// The next arrival.
     ///
     /// # Cancel safety
     ///

@@ -1,14 +1,14 @@
-//! Where NATS is, and who the gateway is to it.
+//! The addresses of NATS, and the gateway's credentials there.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where NATS is, and who the gateway is to it.
+/// The addresses of NATS, and the gateway's credentials there.
 #[derive(Clone, Default)]
 pub struct Config {
     /// `nats://host:port` or `tls://host:port`, each.
     pub servers: Vec<String>,
-    /// The beginning of all subjects: what the cluster is called.
+    /// The cluster's name, with which all subjects begin.
     pub name: String,
     /// A `.creds` file: a user's JWT and its key.
     pub credentials: Option<PathBuf>,
@@ -16,7 +16,7 @@ pub struct Config {
     pub user: Option<(String, String)>,
     /// A token.
     pub token: Option<String>,
-    /// TLS whatever the servers' addresses say; `None`: as they say.
+    /// TLS for all servers; `None`: as their addresses say.
     pub tls: Option<Tls>,
 }
 
@@ -32,10 +32,10 @@ impl fmt::Debug for Config {
     }
 }
 
-/// How a gateway and NATS know each other.
+/// The TLS files for connections to NATS.
 #[derive(Debug, Clone, Default)]
 pub struct Tls {
-    /// PEM file: whose certificates the server may show. Absent: the system's.
+    /// PEM file: CAs for the server's certificate. Absent: the system's.
     pub ca: Option<PathBuf>,
     /// PEM files: the certificate that the gateway shows, and its key.
     pub client: Option<(PathBuf, PathBuf)>,

@@ -1,9 +1,9 @@
-//! What the gateway shows to NATS, and whom it believes there, as far as that is
-//! in files. They are read again while the gateway runs: the next connection is
-//! made with what they hold then, and files that cannot be used change nothing.
+//! Files with the gateway's credentials for NATS and the CAs that it trusts
+//! there. They are read again while the gateway runs: the next connection uses
+//! their new content, and files that cannot be used change nothing.
 //!
-//! `async-nats` would read some of them by itself, at each connection, and say
-//! in the log what it stumbled over, in the file's own bytes. So it gets no file.
+//! `async-nats` would read some of them by itself, at each connection, and log
+//! bytes of the file in its errors. So it gets no file.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -26,14 +26,14 @@ use super::config::Tls;
 use super::link_error::{CredsError, LinkError};
 use crate::pem::{self, PemError, TextError};
 
-/// What the files of a configuration hold at this moment.
+/// The current content of the configured files.
 pub(super) struct Credentials {
     /// The `.creds` file.
     user: Option<PathBuf>,
     tls: Option<Tls>,
     login: ArcSwapOption<Login>,
     shown: ArcSwapOption<CertifiedKey>,
-    /// `None`: nothing in files says whom to believe.
+    /// `None`: neither a CA nor a client certificate is configured.
     believed: Option<ArcSwap<WebPkiServerVerifier>>,
 }
 
@@ -43,7 +43,7 @@ struct Login {
     key: KeyPair,
 }
 
-/// All that the files hold, before it is taken over.
+/// The content of all files, before it is taken over.
 struct Found {
     login: Option<Arc<Login>>,
     shown: Option<Arc<CertifiedKey>>,
@@ -68,7 +68,7 @@ impl Credentials {
         self.user.is_none() && self.believed.is_none()
     }
 
-    /// Reads the files again. When one of them is bad all go on as they were.
+    /// Reads the files again. If one is bad, the old contents of all stay in use.
     pub(super) fn reload(&self) -> Result<(), LinkError> {
         let Found { login, shown, believed } = read(self.user.as_deref(), self.tls.as_ref())?;
         self.login.store(login);
@@ -79,7 +79,7 @@ impl Credentials {
         Ok(())
     }
 
-    /// Options that use what the files hold when a connection is made.
+    /// Options that use the files' content at the time of each connection.
     pub(super) fn options(self: &Arc<Self>) -> Result<ConnectOptions, LinkError> {
         let mut options = ConnectOptions::new();
         if self.user.is_some() {
@@ -170,7 +170,7 @@ fn login(path: &Path) -> Result<Login, LinkError> {
     parse(&file).map_err(|error| LinkError::Credentials(path.to_owned(), error))
 }
 
-/// What `parse` finds in a file.
+/// A file's content, parsed with `parse`.
 fn holding<T>(
     path: &Path,
     parse: impl FnOnce(&[u8]) -> Result<T, PemError>,
@@ -183,7 +183,7 @@ fn unusable(path: &Path, error: &dyn fmt::Display) -> LinkError {
     LinkError::Tls(format!("{}: {error}", path.display()))
 }
 
-/// Reads a `.creds` file: two sections like those of PEM, whose contents are no
+/// Reads a `.creds` file: two sections like PEM's, but their contents are not
 /// base64 of DER.
 ///
 /// <https://docs.nats.io/using-nats/developer/connecting/creds>
@@ -232,7 +232,7 @@ impl ResolvesClientCert for Credentials {
     }
 }
 
-/// As the authorities of the moment have it.
+/// Verifies with the current authorities.
 impl ServerCertVerifier for Credentials {
     fn verify_server_cert(
         &self,

@@ -1,8 +1,7 @@
-//! Watches of this gateway, as far as sessions of other gateways are concerned.
+//! Watches of this gateway on the sessions of other gateways.
 //!
-//! Each gateway numbers what it says, and says something now and then. So a
-//! watch that has missed anything knows, and ends: its backend begins again,
-//! with a snapshot.
+//! Each gateway numbers its messages, and sends signs of life. So a watch notices
+//! a lost message, and ends: its backend begins again, with a snapshot.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -25,18 +24,18 @@ use crate::registry::Target;
 
 /// Messages that may wait for one watch.
 const QUEUE: usize = 8 * 1024;
-/// How long the others may take to begin with what is there.
+/// How long the other gateways may take for their snapshots.
 const BEGIN: Duration = Duration::from_secs(5);
-/// A gateway that has said nothing for so long has said something that was lost.
+/// After such a silence, a message of the gateway must have been lost.
 const SILENCE: Duration = Duration::from_secs(7);
 
 /// Why a watch cannot go on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
-    /// Nobody can be heard.
+    /// No other gateway can be heard.
     #[error("NATS cannot be reached")]
     Unreachable,
-    /// A gateway is lost, or what it said.
+    /// A gateway is lost, or a message from it.
     #[error("what happens at gateway {0} is not known any more")]
     Lost(String),
     /// The watcher, or a gateway, did not keep up.
@@ -44,7 +43,7 @@ pub enum Broken {
     Behind,
 }
 
-/// What happens at other gateways. Dropping it ends the watch.
+/// Session events of other gateways. Dropping it ends the watch.
 pub(in crate::broker) struct Elsewhere {
     cluster: Arc<Cluster>,
     watch: u64,
@@ -52,9 +51,9 @@ pub(in crate::broker) struct Elsewhere {
     nodes: HashMap<u64, Node>,
     departures: watch::Receiver<u64>,
     up: watch::Receiver<bool>,
-    /// Until when all must have said what is there; `None`: they have.
+    /// Until when all snapshots must be complete; `None`: they are.
     begin: Option<Instant>,
-    /// What came before that was complete.
+    /// Events that came before the snapshots were complete.
     early: VecDeque<SessionEvent>,
     ready: VecDeque<SessionEvent>,
 }
@@ -105,9 +104,9 @@ impl Cluster {
         }
     }
 
-    /// Something is told to a watch. If that has ended, perhaps while it could
-    /// not say so, it is said now; at the next sign of life at the latest
-    /// nobody is told for nothing.
+    /// An event for a watch. If that watch has ended, perhaps while its end could
+    /// not be announced, the sender is notified now. So useless events stop with
+    /// the next sign of life at the latest.
     pub(super) fn hear_of_watch(&self, message: &Message) {
         let Some(watch) = subjects::read_watch(&message.subject) else { return };
         match Events::decode(message.payload.clone()) {
@@ -123,7 +122,7 @@ impl Cluster {
         }
     }
 
-    /// A gateway has come into the cluster: all that is watched is watched there.
+    /// A gateway has joined the cluster: all open watches are opened there, too.
     pub(super) fn watch_newcomer(&self, node: u64) {
         for (watch, open) in &*self.watches.open.lock() {
             let what = What::Watch(Watch {
@@ -144,7 +143,7 @@ impl Node {
 }
 
 impl Elsewhere {
-    /// What happened next. Begins with `SNAPSHOT`s of what is there, and one
+    /// The next event. First come `SNAPSHOT`s of the present sessions, and one
     /// `SNAPSHOT_END` for all gateways.
     ///
     /// # Cancel safety
@@ -172,13 +171,13 @@ impl Elsewhere {
             };
             let arrived = tokio::select! {
                 biased;
-                // The sender is among the open watches as long as this is there.
+                // The sender is among the open watches as long as this exists.
                 events = self.arrivals.recv() => Some(events.ok_or(Broken::Behind)?),
                 _down = self.up.wait_for(|is_up| !*is_up) => return Err(Broken::Unreachable),
                 _departed = self.departures.changed() => None,
                 () = judging => None,
             };
-            // While something waits to be heard nobody is late.
+            // As long as messages wait to be read, no gateway is late.
             match arrived {
                 Some(events) => self.hear(events)?,
                 None => self.judge()?,
@@ -193,7 +192,7 @@ impl Elsewhere {
             .name(events.node)
             .or_else(|| self.nodes.get(&events.node).map(|node| node.name.as_str().into()))
         else {
-            // Of one that has left meanwhile.
+            // From a gateway that has left meanwhile.
             return Ok(());
         };
         let now = Instant::now();
@@ -210,7 +209,7 @@ impl Elsewhere {
         for mut event in events.events {
             match event.kind() {
                 Kind::SnapshotEnd => node.has_begun = true,
-                // To those who have had their snapshot, its sessions are new.
+                // A watcher that already has its snapshot sees these sessions as new.
                 Kind::Snapshot if !node.is_old || self.begin.is_none() => {
                     event.kind = Kind::Connected.into();
                     self.ready.push_back(event);

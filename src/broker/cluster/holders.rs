@@ -9,7 +9,8 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-/// After this a login is said again, and from then on a holder knows the others.
+/// After this time a login is announced again; from then on a holder knows the
+/// others.
 pub(super) const SETTLED: Duration = Duration::from_secs(2);
 
 /// The users that are here.
@@ -23,21 +24,21 @@ pub(super) struct Holder {
     /// Logins that are about to be answered.
     pub(super) expected: usize,
     pub(super) since: Instant,
-    /// NATS brings what is said about the user.
+    /// NATS delivers messages about the user.
     pub(super) is_heard: bool,
-    /// NATS has said that nobody else listens for the user, and nobody has
-    /// begun to since.
+    /// NATS has reported that no other gateway listens for the user, and none
+    /// has begun to since.
     pub(super) is_alone: bool,
-    /// Who wants to know when that is so.
+    /// Notified when `is_heard` becomes true.
     pub(super) waiting: Vec<oneshot::Sender<()>>,
-    /// Other gateways that have said that they hold the user.
+    /// Other gateways that have announced that they hold the user.
     pub(super) others: Vec<u64>,
     pub(super) listening: AbortHandle,
 }
 
-/// What is known about the other holders of a user.
+/// The known other holders of a user.
 pub(super) struct Others {
-    /// Who they are.
+    /// Their numbers.
     pub(super) nodes: Vec<u64>,
     /// There may be others.
     pub(super) is_unsettled: bool,
@@ -59,7 +60,7 @@ impl Holders {
         })
     }
 
-    /// Another gateway holds a user. If this one does as well, `say` says so
+    /// Another gateway holds a user. If this one does as well, `say` announces it
     /// before anything else happens to the user here.
     pub(super) fn add(&self, user: &str, node: u64, say: impl FnOnce()) {
         let mut users = self.users.lock();
@@ -88,21 +89,21 @@ impl Holders {
         }
     }
 
-    /// NATS brings what is said about a user, and this gateway is the only one
-    /// that listens, or not.
+    /// NATS delivers messages about a user. `is_alone`: this gateway is the only
+    /// listener.
     pub(super) fn heard(&self, user: &str, is_alone: bool) {
         if let Some(holder) = self.users.lock().get_mut(user) {
             holder.is_heard = true;
             holder.is_alone = is_alone && holder.others.is_empty();
             for waiting in std::mem::take(&mut holder.waiting) {
-                // Whoever has given up needs no word.
+                // A receiver that has given up needs no notice.
                 let _told = waiting.send(());
             }
         }
     }
 
-    /// Changes a holder. If with that it holds nobody any more, it is no more,
-    /// and `say_left` says so before anything else happens to the user here.
+    /// Changes a holder. One without sessions and expected logins is removed, and
+    /// `say_left` announces that before anything else happens to the user here.
     pub(super) fn change(
         &self,
         user: &str,

@@ -1,8 +1,8 @@
 //! The connection to NATS.
 //!
-//! Nobody waits for it: what is to be said is queued, and dropped while there
-//! is no connection, since what is late here is wrong. Whoever relies on being
-//! heard looks whether the link is up, and begins again when it comes back.
+//! Senders do not wait for it: messages are queued, and dropped while there is
+//! no connection, since a late message here is wrong. Code that relies on being
+//! heard checks whether the link is up, and begins again when it comes back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,7 +23,7 @@ use crate::seldom::Seldom;
 /// Messages that may wait for the connection to take them, and their bytes.
 const QUEUE: usize = 16 * 1024;
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
-/// Those that the client has taken and not yet written.
+/// Messages that the client has taken and not yet written.
 const CLIENT_QUEUE: usize = 128;
 /// Messages of one subscription that may wait to be looked at.
 const UNREAD: usize = 64 * 1024;
@@ -45,9 +45,9 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Begins to connect, and to go on with that in the background for ever.
-    /// `name` is what the gateway is called in the server's lists. Returns what
-    /// sends the queue as well: a future that never ends.
+    /// Begins to connect, and goes on with that in the background for ever. `name`
+    /// is the gateway's name in the server's lists. Also returns a future that sends
+    /// the queue and never ends.
     pub(super) async fn open(
         config: &Config,
         name: &str,
@@ -71,8 +71,8 @@ impl Link {
         Ok((Self { client, queue, queued_bytes, up, credentials, trouble }, sending))
     }
 
-    /// Reads the files again that say who the gateway is, and whom it believes.
-    /// `None`: there are none. The connection that there is stays as it is.
+    /// Reads the files with credentials and CAs again. `None`: there are none. The
+    /// present connection stays as it is.
     pub(super) fn read_again(&self) -> Option<Result<(), LinkError>> {
         (!self.credentials.is_empty()).then(|| self.credentials.reload())
     }
@@ -98,9 +98,8 @@ impl Link {
         self.client.max_payload()
     }
 
-    /// Says something under a subject. `false`: nobody will hear it; there is
-    /// no connection, or too much waits for it already, or it is longer than
-    /// the server takes.
+    /// Sends a message under a subject. `false`: it was dropped, because there is no
+    /// connection, the queue is full, or it is longer than the server accepts.
     pub(super) fn say(&self, subject: Subject, reply: Option<Subject>, payload: Bytes) -> bool {
         let len = payload.len();
         if !self.is_up() || len > self.max_payload() {
@@ -120,17 +119,17 @@ impl Link {
         self.client.subscribe(subject).await.ok()
     }
 
-    /// Waits until the server has all that was said before.
+    /// Waits until the server has all earlier messages.
     pub(super) async fn flush(&self) {
         while self.queue.capacity() < self.queue.max_capacity() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        // Without a connection there is nobody to have it.
+        // Without a connection there is no receiver.
         let _flushed = self.client.flush().await;
     }
 }
 
-/// Sends what is queued.
+/// Sends the queued messages.
 async fn send(
     client: Client,
     mut queued: mpsc::Receiver<OutboundMessage>,
@@ -168,8 +167,8 @@ fn options(
         .client_capacity(CLIENT_QUEUE)
         .subscription_capacity(UNREAD)
         .reconnect_delay_callback(delay)
-        // Called before every round of attempts, with what became of the last
-        // one. `None`: the library chooses the server.
+        // Called before every round of attempts, with the results of the last one.
+        // `None`: the library chooses the server.
         .reconnect_to_server_callback(move |servers, _| {
             tokio::spawn(Arc::clone(&trouble).look(servers));
             async { None }
@@ -187,19 +186,18 @@ fn options(
     Ok(options)
 }
 
-/// Finds out what can be without a connection: whether the addresses are
-/// addresses, and the files can be used. Without this an unusable certificate
-/// would show with the first connection only.
+/// Checks the addresses and the files without a connection. Otherwise an
+/// unusable certificate would show with the first connection only.
 ///
 /// # Errors
 ///
-/// What is wrong, and with what.
+/// An address or a file that cannot be used.
 pub fn check(config: &Config) -> Result<(), LinkError> {
     servers(config)?;
     Credentials::load(config.credentials.clone(), config.tls.clone())?.options().map(drop)
 }
 
-/// What must not show, wherever it comes from.
+/// Texts to hide from all messages, wherever they come from.
 fn secrets(config: &Config) -> Vec<String> {
     let password = config.user.as_ref().map(|(_, password)| password);
     password.into_iter().chain(&config.token).cloned().collect()
@@ -220,7 +218,7 @@ fn delay(attempts: usize) -> Duration {
     delay.mul_f64(rand::random_range(0.5..1.0))
 }
 
-/// What happens to the connection.
+/// Handles events of the connection.
 struct Events {
     is_up: watch::Sender<bool>,
     trouble: Arc<Trouble>,

@@ -7,7 +7,7 @@ use crate::pem::TextError;
 /// Why there can be no connection, ever.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
-    /// A server's address is none. It is named without what logs in there.
+    /// A server's address is invalid. It is shown without its login.
     #[error("`{0}` is not the address of a NATS server: {1}")]
     Address(String, std::io::Error),
     /// The credentials cannot be read.
@@ -30,7 +30,7 @@ pub enum CredsError {
     /// It is no text, or an empty one.
     #[error("{0}")]
     Text(TextError),
-    /// Sections that are none.
+    /// Sections without lines of their own.
     #[error(
         "its line breaks are lost; the JWT, the key and the lines around them need lines of their \
          own: copy the file again, as it is"
@@ -51,7 +51,7 @@ pub enum CredsError {
     /// A key that is damaged, or not a user's seed.
     #[error("its key is damaged, or not the seed of a user, which begins with `SU`")]
     BadKey,
-    /// A JWT of something else than three parts.
+    /// A JWT that does not have three parts.
     #[error("its JWT is damaged: it must be three texts of base64url with dots between")]
     BadJwt,
 }

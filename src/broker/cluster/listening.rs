@@ -2,7 +2,7 @@
 //!
 //! NATS may have delivered a question just before the gateway unsubscribes. Were
 //! it dropped with the subscription, its asker would wait for an answer until its
-//! patience ends, and would have to say that it could not ask everybody. So the
+//! patience ends, and would have to report an incomplete result. So the
 //! subscription is drained: messages that are on their way are still answered.
 
 use std::sync::{Arc, Weak};
@@ -57,7 +57,7 @@ impl Drop for Listening {
                     Box::pin(cluster.hear_of_user(&user, message)).await;
                 }
             };
-            // Either the rest is answered, or nobody waits for it any more.
+            // Either the rest is answered, or no asker waits for it any more.
             let _drained = timeout(DRAINING, rest).await;
         });
     }

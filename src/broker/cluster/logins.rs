@@ -1,24 +1,25 @@
-//! Which users are here, what other gateways know of it, and which of them hold
-//! the same users.
+//! The users of this gateway: announcing them to the other gateways, and knowing
+//! which of those hold the same users.
 //!
 //! A gateway listens under a subject for each of its users, so a push travels
-//! only to gateways that hold the user. Every login is said under that subject:
+//! only to gateways that hold the user. Every login is announced under that
+//! subject:
 //! - the other gateways that hold the user close the sessions that it replaces,
 //!   and say so if they have a newer one;
 //! - they learn that the user is here as well, and tell this gateway about
-//!   themselves. So each can name the others to whoever asks.
+//!   themselves. So each can name the others to an asker.
 //!
-//! All that changes who holds a user is said under the user's subject, and in
-//! the order in which it happened: the lock of the table is held while it is
-//! said. Otherwise a gateway that gives way to a login could be thought to hold
-//! the user still, because its "I do too" came behind its goodbye.
+//! All changes of a user's holders are announced under the user's subject, in
+//! the order in which they happened: the table stays locked meanwhile. Otherwise
+//! a gateway that gives way to a login could be thought to hold the user still,
+//! because its "I do too" came behind its goodbye.
 //!
-//! A login is said again after a while: interest takes its time between the
+//! A login is announced again after a while: interest takes its time between the
 //! servers of a NATS cluster, and two gateways that begin to listen at the same
 //! moment must not miss each other.
 //!
-//! A gateway begins to listen before the login is answered ([`Expected`]): who
-//! has its answer can be reached from every gateway.
+//! A gateway begins to listen before the login is answered ([`Expected`]): a
+//! client that has its answer can be reached from every gateway.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -35,16 +36,16 @@ use super::{Cluster, said};
 use crate::proto::cluster::{Answer, Holds, Left, Login, said::What};
 use crate::registry::{Behind, Change, Elsewhere, Event, Presence, Target, Watch};
 
-/// Logins that are said in one go, and the pause before more: NATS, and what
-/// waits for it, has room for other things.
+/// Logins announced in one go, and the pause before the next ones: it leaves
+/// room in NATS and its queue for other messages.
 const BATCH: usize = 256;
 const PAUSE: Duration = Duration::from_millis(2);
 /// How long a login waits for NATS.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// How long a user is listened for who was expected and may be here by now.
+/// How long to listen for an expected user that may be here by now.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// A user is listened for, at least until a little after this is dropped.
+/// Keeps the gateway listening for a user until shortly after it is dropped.
 pub struct Expected {
     cluster: Arc<Cluster>,
     user: Arc<str>,
@@ -92,7 +93,7 @@ impl Cluster {
         }
     }
 
-    /// The next event. Says logins again meanwhile.
+    /// The next event. Announces logins again meanwhile.
     async fn next(
         &self,
         watch: &mut Watch,
@@ -130,16 +131,16 @@ impl Cluster {
         }
     }
 
-    /// Holds what is known against the sessions that are there, and says
-    /// every login again: nobody has heard them, or not all have. Returns those
-    /// that are to be said once more: NATS may not have known all users yet.
+    /// Compares the known holders with the present sessions, and announces every
+    /// login again: not every gateway has heard them. Returns the logins to be
+    /// announced once more: NATS may not have known all users yet.
     async fn begin_with(
         self: &Arc<Self>,
         present: Vec<Arc<Presence>>,
     ) -> VecDeque<(Instant, Arc<Presence>)> {
         for holder in self.holders.users.lock().values_mut() {
             holder.sessions = 0;
-            // Who has left meanwhile was not heard; who is still there will say so.
+            // Departures meanwhile were not heard; gateways still there will say so.
             holder.others = Vec::new();
             holder.is_alone = false;
             holder.since = Instant::now();
@@ -171,7 +172,7 @@ impl Cluster {
     ///
     /// # Cancel safety
     ///
-    /// May be dropped; nobody is expected then.
+    /// May be dropped; then the user is not expected.
     pub async fn expect(self: &Arc<Self>, user: &str) -> Option<Expected> {
         if !self.link.is_up() {
             return None;
@@ -193,7 +194,7 @@ impl Cluster {
         Some(expected)
     }
 
-    /// Changes the holder of a user, who is listened for from now on.
+    /// Changes the holder of a user. From now on the gateway listens for the user.
     fn hold<T>(self: &Arc<Self>, user: &Arc<str>, change: impl FnOnce(&mut Holder) -> T) -> T {
         let mut users = self.holders.users.lock();
         let holder = users.entry(Arc::clone(user)).or_insert_with(|| {
@@ -212,12 +213,12 @@ impl Cluster {
         change(holder)
     }
 
-    /// Hears what is said about a user.
+    /// Receives the messages about a user.
     async fn listen_for(self: Arc<Self>, user: Arc<str>) {
         let subject = self.subjects.user(&user);
         let Some(subscriber) = self.link.listen(subject.clone()).await else { return };
         let mut heard = Listening::new(subscriber, &self, &user);
-        // Said behind that: whatever answers it, NATS has both.
+        // Sent after the subscription: with an answer to it, NATS has both.
         let mut first = self.asks.open();
         let mut say_at = Instant::now();
         loop {
@@ -236,7 +237,7 @@ impl Cluster {
                     Some(message) => Box::pin(self.hear_of_user(&user, message)).await,
                     None => return,
                 },
-                // Those who answer have said, under the user's subject, who they are.
+                // Answering gateways have named themselves under the user's subject.
                 Some(Arrival { answer, .. }) = first.next() => {
                     self.holders.heard(&user, answer.is_none());
                     break;
@@ -252,8 +253,8 @@ impl Cluster {
         }
     }
 
-    /// Another gateway holds a user as well; with a reply subject it wants to
-    /// know who else does, and whether it is heard.
+    /// Another gateway holds a user as well; with a reply subject it asks for the
+    /// other holders, and whether it is heard.
     pub(super) fn hear_holds(&self, node: u64, user: &str, reply: Option<async_nats::Subject>) {
         let Some(reply) = reply else { return self.holders.add(user, node, || {}) };
         self.holders.add(user, node, || self.say_holds(user));
@@ -285,7 +286,7 @@ impl Cluster {
         self.say(self.subjects.user(user), What::Left(left));
     }
 
-    /// `false`: nobody will hear it.
+    /// `false`: it was not sent.
     fn say_login(&self, presence: &Presence) -> bool {
         let login = Login {
             user_id: presence.user_id.to_string(),

@@ -1,8 +1,8 @@
-//! Which gateways are there.
+//! The gateways of the cluster.
 //!
-//! Each says hello every second. One that has said nothing for a while is lost,
-//! and nothing is waited for from it any more. While this gateway itself hears
-//! nobody, it judges nobody.
+//! Each says hello every second. One that has been silent for a while is lost,
+//! and its answers are not waited for any more. While this gateway has no
+//! connection itself, it takes no other for lost.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -12,21 +12,21 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// How often a gateway says that it is there.
+/// How often a gateway says hello.
 pub(super) const HELLO: Duration = Duration::from_secs(1);
-/// A gateway that has said nothing for so long may be lost.
+/// After such a silence a gateway may be lost.
 const OVERDUE: Duration = Duration::from_millis(1600);
-/// A gateway that has said nothing for so long is lost.
+/// After such a silence a gateway is lost.
 const SILENCE: Duration = Duration::from_millis(3500);
 
 /// The other gateways of the cluster.
 pub(super) struct Members {
     table: Mutex<Table>,
-    /// Counts the times that one was lost or has said goodbye.
+    /// Counts lost gateways and goodbyes.
     departures: watch::Sender<u64>,
 }
 
-/// What it means that a gateway was heard.
+/// The state in which a gateway was before it was heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Heard {
     /// It is new.
@@ -42,10 +42,10 @@ pub(super) enum Heard {
 #[derive(Default)]
 struct Table {
     members: HashMap<u64, Member>,
-    /// Those that were lost. A gateway that really has gone does not come back
-    /// under its number, but there are not so many of them.
+    /// Lost gateways. One that has really gone does not come back under its
+    /// number, but there are not so many of them.
     lost: HashSet<u64>,
-    /// Those that have said goodbye: what they said before it may come behind it.
+    /// Gateways that have said goodbye: their earlier messages may arrive later.
     gone: HashSet<u64>,
     /// Since when this gateway can hear; `None`: it cannot.
     hearing: Option<Instant>,
@@ -68,14 +68,14 @@ impl Members {
         let now = Instant::now();
         let mut table = self.table.lock();
         table.hearing = can_hear.then_some(now);
-        // What was not heard meanwhile is nobody's fault.
+        // Silence meanwhile was no gateway's fault.
         for member in table.members.values_mut() {
             (member.heard, member.was_heard) = (now, false);
         }
     }
 
-    /// Whether this gateway has been able to hear for so long that it has heard
-    /// everybody who is there.
+    /// Whether this gateway has been able to hear for long enough to know all
+    /// present gateways.
     pub(super) fn are_known(&self) -> bool {
         self.table.lock().hearing.is_some_and(|since| since.elapsed() > 2 * HELLO)
     }
@@ -85,7 +85,7 @@ impl Members {
         self.table.lock().hearing.is_some()
     }
 
-    /// A gateway is there.
+    /// A gateway has said hello.
     pub(super) fn heard(&self, node: u64, name: &str) -> Heard {
         let heard = Instant::now();
         let mut table = self.table.lock();
@@ -100,8 +100,8 @@ impl Members {
         if table.lost.remove(&node) { Heard::Again } else { Heard::First }
     }
 
-    /// Whether a gateway should have been heard by now, and is not lost yet: who
-    /// is there cannot be known.
+    /// Whether a gateway is overdue, but not lost yet: the present gateways cannot
+    /// be known then.
     pub(super) fn is_somebody_overdue(&self) -> bool {
         let table = self.table.lock();
         let is_overdue = |member: &Member| !member.was_heard || member.heard.elapsed() > OVERDUE;
@@ -119,7 +119,7 @@ impl Members {
         }
     }
 
-    /// Finds out who is lost, and returns their names.
+    /// Removes the lost gateways, and returns their names.
     pub(super) fn find_lost(&self) -> Vec<Arc<str>> {
         let mut table = self.table.lock();
         if table.hearing.is_none() {
@@ -136,18 +136,18 @@ impl Members {
         lost
     }
 
-    /// Those that are there.
+    /// The present gateways.
     pub(super) fn all(&self) -> Vec<(u64, Arc<str>)> {
         let table = self.table.lock();
         table.members.iter().map(|(node, member)| (*node, Arc::clone(&member.name))).collect()
     }
 
-    /// What a gateway is called, if it is there.
+    /// The name of a gateway, if it is present.
     pub(super) fn name(&self, node: u64) -> Option<Arc<str>> {
         self.table.lock().members.get(&node).map(|member| Arc::clone(&member.name))
     }
 
-    /// Sees a change whenever somebody is not there any more.
+    /// Changes whenever a gateway was lost or has left.
     pub(super) fn departures(&self) -> watch::Receiver<u64> {
         self.departures.subscribe()
     }

@@ -1,19 +1,18 @@
 //! Many gateways as one, over NATS.
 //!
-//! There is no directory of who is where. A gateway listens under a subject for
-//! each of its users ([`logins`]), so NATS itself brings what is pushed to a
-//! user to the gateways that hold the user, and says at once when none does.
-//! What is for everybody, or for platforms, devices and sessions, goes to all.
-//! Each gateway does with it what it does for its own backends
-//! ([`answering`]), and streams back what became of it; who has still to answer
-//! is worked out in [`survey`].
+//! There is no directory of users. A gateway listens under a subject for each of
+//! its users ([`logins`]), so NATS itself delivers pushes to a user to the
+//! gateways that hold the user, and reports at once when none does. Pushes to
+//! everybody, or to platforms, devices and sessions, go to all gateways. Each
+//! gateway handles them like its own backends' pushes ([`answering`]), and
+//! streams back the outcomes; [`survey`] works out which answers are missing.
 //!
 //! Nothing waits for NATS: sessions and their calls go on without it, as do
-//! pushes to sessions of this gateway. Pushes to others are then told to be
+//! pushes to sessions of this gateway. Pushes to others are then reported as
 //! unknown at once, and everything heals when it is back.
 //!
-//! What gateways say is in `proto/bridgehead/cluster/v1/cluster.proto`, and
-//! where in [`subjects`].
+//! The messages are in `proto/bridgehead/cluster/v1/cluster.proto`, their
+//! subjects in [`subjects`].
 
 mod answering;
 mod asking;
@@ -69,10 +68,10 @@ pub use link_error::{CredsError, LinkError};
 pub use logins::Expected;
 pub(super) use survey::News;
 
-/// How far the clock of another gateway may be ahead before that is worth a word.
+/// How far the clock of another gateway may be ahead without a warning.
 const WORTH_A_WORD: Duration = Duration::from_secs(1);
 
-/// This gateway among the others.
+/// This gateway's part in the cluster.
 pub struct Cluster {
     /// This instance of the gateway.
     node: u64,
@@ -84,23 +83,23 @@ pub struct Cluster {
     asks: Arc<Asks>,
     watches: Watches,
     relays: Relays,
-    /// A gateway is back that was thought lost, and with it forgotten.
+    /// Notified when a gateway is back that was lost, and forgotten with its users.
     begin_again: Notify,
     counted: metrics::Cluster,
-    /// Sessions live on others.
+    /// The runtime of these tasks. Sessions live on other runtimes.
     runtime: Handle,
     sending: AbortHandle,
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
 impl Cluster {
-    /// Joins the cluster, now or as soon as NATS can be reached, in the
-    /// background of the runtime that this is called in.
+    /// Joins the cluster, now or as soon as NATS can be reached, in the background
+    /// of the calling runtime.
     ///
     /// # Errors
     ///
-    /// What the configuration names cannot be used. That NATS cannot be reached
-    /// is none.
+    /// Addresses or files of the configuration cannot be used. An unreachable NATS
+    /// is not an error.
     pub async fn start(
         config: &Config,
         local: Arc<Local>,
@@ -141,12 +140,12 @@ impl Cluster {
         self.link.problem()
     }
 
-    /// Reads the credentials and certificates for NATS again, as far as they are
-    /// files; the next connection is made with them. `None`: there are none.
+    /// Reads the files with credentials and certificates for NATS again, for the
+    /// next connection. `None`: there are none.
     ///
     /// # Errors
     ///
-    /// What is wrong with a file. Then the old ones go on.
+    /// A file cannot be used. Then the old ones stay in use.
     pub fn read_again(&self) -> Option<Result<(), LinkError>> {
         self.link.read_again()
     }
@@ -168,14 +167,14 @@ impl Cluster {
         self.link.max_payload().saturating_sub(OVERHEAD)
     }
 
-    /// Says goodbye to the others, and is no part of the cluster any more.
+    /// Says goodbye to the others, and leaves the cluster.
     pub async fn stop(&self) {
         // Without watches there is nothing to wait for.
         let _told = tokio::time::timeout(Duration::from_secs(1), self.relays.finish()).await;
         // So that no hello follows.
         self.tasks.lock().iter().for_each(AbortHandle::abort);
         self.say(self.subjects.nodes(), What::Bye(Bye {}));
-        // A second is more than it takes; without NATS there is nobody to tell.
+        // A second is more than it takes; without NATS there is no receiver.
         let _said = tokio::time::timeout(Duration::from_secs(1), self.link.flush()).await;
         self.sending.abort();
     }
@@ -218,7 +217,7 @@ impl Cluster {
         });
     }
 
-    /// Says now and then that this gateway is there, and looks who is not.
+    /// Says hello regularly, and looks for lost gateways.
     async fn say_hello(self: Arc<Self>) {
         let mut up = self.link.follow();
         let mut is_new = true;
@@ -231,7 +230,7 @@ impl Cluster {
             }
             if is_up {
                 let all = self.subjects.nodes();
-                // Once more where it could not be said.
+                // Repeated if it could not be sent.
                 is_new = !self.say(all, What::Hello(self.hello(is_new))) && is_new;
             }
             for name in self.members.find_lost() {
@@ -257,7 +256,7 @@ impl Cluster {
         self.relays.forget(|node| there.contains(&node));
     }
 
-    /// What gateways say about themselves.
+    /// Handles the messages of gateways about themselves.
     fn hear_member(self: &Arc<Self>, message: Message) {
         let Some((node, what, reply)) = read(message) else { return };
         match what {
@@ -271,7 +270,7 @@ impl Cluster {
             }
             What::Watch(watch) => self.relay(node, watch, reply),
             What::Unwatch(unwatch) => self.relays.end(node, unwatch.watch),
-            // Not said here, or by a later version.
+            // Not for this subject, or of a later version.
             What::Holds(_) | What::Login(_) | What::Left(_) | What::Ask(_) => {}
         }
     }
@@ -297,7 +296,7 @@ impl Cluster {
         }
     }
 
-    /// What is said to those that hold a user.
+    /// Handles a message to the holders of a user.
     async fn hear_of_user(self: &Arc<Self>, user: &Arc<str>, message: Message) {
         let Some((node, what, reply)) = read(message) else { return };
         match what {
@@ -313,7 +312,7 @@ impl Cluster {
         }
     }
 
-    /// What is said to all.
+    /// Handles a message to all gateways.
     async fn hear_of_all(self: &Arc<Self>, message: Message) {
         let Some((node, what, reply)) = read(message) else { return };
         match what {
@@ -329,7 +328,7 @@ impl Cluster {
     }
 }
 
-/// Who says what, and where an answer goes.
+/// The sender, the content and the reply subject of a message.
 fn read(message: Message) -> Option<(u64, What, Option<Subject>)> {
     match Said::decode(message.payload) {
         Ok(Said { node, what: Some(what) }) => Some((node, what, message.reply)),

@@ -1,5 +1,5 @@
-//! What became of a push, as gateways tell each other: a session's slot and the
-//! outcome in one small number.
+//! Outcomes of pushes as gateways send them: a session's slot and the outcome in
+//! one small number.
 
 use crate::broker::Outcome;
 

@@ -1,4 +1,4 @@
-//! What happens to sessions here, told to other gateways that watch.
+//! Sends session events of this gateway to watches of other gateways.
 
 use std::sync::Arc;
 
@@ -66,7 +66,7 @@ impl Relay {
         let (node, number) = (self.cluster.node, self.number);
         self.number += 1;
         let message = Events { node, number, ..events }.encode_to_vec();
-        // What cannot be said is missed by its number.
+        // The receiver notices a lost message by its number.
         self.cluster.link.say(self.reply.clone(), None, message.into());
     }
 

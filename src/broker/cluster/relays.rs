@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-/// Something is said at least so often, so that a loss is noticed.
+/// The longest interval between messages, so that a loss is noticed.
 pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 
 /// Between messages of a snapshot, so that others have their turn.
@@ -44,7 +44,7 @@ impl Relays {
         });
     }
 
-    /// Tells all what has happened until now, and that this is the end.
+    /// Sends all watches the events until now, and the end.
     pub(super) async fn finish(&self) {
         self.is_over.send_replace(true);
         while self.open.lock().values().any(|relay| !relay.is_finished()) {

@@ -1,13 +1,13 @@
-//! The NATS subjects of a cluster: what is said where.
+//! The NATS subjects of a cluster, and their messages.
 //!
-//! | subject, behind `<name>.v1` | who listens | what is said |
+//! | subject, behind `<name>.v1` | listeners | messages |
 //! | --- | --- | --- |
 //! | `user.<hash>` | gateways that hold the user | logins, questions about the user |
 //! | `all` | all | questions about everybody, watches |
-//! | `nodes` | all | who is there |
-//! | `node.<id>` | that gateway | what concerns it alone |
+//! | `nodes` | all | hellos and goodbyes |
+//! | `node.<id>` | that gateway | messages to it alone |
 //! | `reply.<id>.<ask>.<part>` | that gateway | answers to its questions |
-//! | `watch.<id>.<watch>` | that gateway | what its watches hear |
+//! | `watch.<id>.<watch>` | that gateway | events for its watches |
 
 use async_nats::Subject;
 use aws_lc_rs::digest;
@@ -24,13 +24,13 @@ pub(super) struct Subjects {
 }
 
 impl Subjects {
-    /// Of the cluster `name`, for the gateway `node`.
+    /// The subjects of the cluster `name`, for the gateway `node`.
     pub(super) fn new(name: &str, node: u64) -> Self {
         Self { prefix: format!("{name}.{VERSION}").into(), node }
     }
 
-    /// Of the gateways that hold a user. User ids may be anything, subjects may
-    /// not, and are seen by whoever watches NATS: so it is a hash, long enough
+    /// For the gateways that hold a user. User ids may be any text, subjects may
+    /// not, and are visible to observers of NATS: so it is a hash, long enough
     /// that two users never share one.
     pub(super) fn user(&self, user: &str) -> Subject {
         let hash = digest::digest(&digest::SHA256, user.as_bytes());
@@ -39,32 +39,32 @@ impl Subjects {
         format!("{}.user.{:032x}", self.prefix, u128::from_be_bytes(short)).into()
     }
 
-    /// Of all gateways.
+    /// For all gateways.
     pub(super) fn all(&self) -> Subject {
         format!("{}.all", self.prefix).into()
     }
 
-    /// Of all gateways, about themselves.
+    /// For all gateways, with messages about themselves.
     pub(super) fn nodes(&self) -> Subject {
         format!("{}.nodes", self.prefix).into()
     }
 
-    /// Of one gateway.
+    /// For one gateway.
     pub(super) fn node(&self, node: u64) -> Subject {
         format!("{}.node.{node:016x}", self.prefix).into()
     }
 
-    /// Where answers to this gateway come in.
+    /// For all answers to this gateway.
     pub(super) fn replies(&self) -> Subject {
         format!("{}.reply.{:016x}.*.*", self.prefix, self.node).into()
     }
 
-    /// Where answers to a part of a question go.
+    /// For answers to a part of a question.
     pub(super) fn reply(&self, ask: u64, part: u32) -> Subject {
         format!("{}.reply.{:016x}.{ask:x}.{part:x}", self.prefix, self.node).into()
     }
 
-    /// Where this gateway's watches hear.
+    /// For all watches of this gateway.
     pub(super) fn watches(&self) -> Subject {
         format!("{}.watch.{:016x}.*", self.prefix, self.node).into()
     }

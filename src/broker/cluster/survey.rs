@@ -1,21 +1,21 @@
-//! Who has answered a question, who has still to, and what became known.
+//! Keeps track of a question: answers, missing answers, and results.
 //!
-//! NATS does not say how many it has given a message to. So how does the one
-//! who asks know that everybody has answered?
+//! NATS does not report the number of a message's receivers. So how does the
+//! asker know that all have answered?
 //!
-//! - Nobody listens: NATS says so at once.
+//! - Without any listener, NATS says so at once.
 //! - **A question about a user** goes to the gateways that hold the user. Each
-//!   answer names the others that its gateway knows of, from the logins that
+//!   answer names the other holders that its gateway knows from the logins that
 //!   it has heard ([`holders`](super::holders)), and these are waited for. A
-//!   gateway that the user has only just come to may not know all of them: then
+//!   gateway to which the user has only just come may not know all of them: then
 //!   a short silence is waited for as well.
 //! - **A question about everybody** goes to all gateways. The
 //!   [members](super::members) are waited for.
 //! - A gateway that is lost is not waited for any longer, and neither is one
-//!   whose messages were lost, nor anybody at the deadline. What they would have
-//!   said is told as unknown, never as anything else.
+//!   whose messages were lost, nor any at the deadline. Their missing results are
+//!   reported as unknown, never as anything else.
 //!
-//! No I/O and no clock here: what happens is told to a [`Survey`], with the time.
+//! No I/O and no clock here: a [`Survey`] gets the events and their times.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -28,18 +28,18 @@ use super::outcomes;
 use crate::broker::Outcome;
 use crate::proto::cluster::Answer;
 
-/// How long a silence means that nobody else will answer, where those who will
-/// are not all known.
+/// After such a silence no further answer is expected, where not all holders are
+/// known.
 const SILENCE: Duration = Duration::from_millis(100);
 
-/// What a survey has found out.
+/// A result of a survey.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::broker) enum News {
     /// A session that was selected: an encoded `bridgehead.push.v1.Session`.
     Session(Bytes),
-    /// What became of a push to one of them.
+    /// The outcome of a push to one of them.
     Outcome(Bytes, Outcome),
-    /// A user who is at no other gateway.
+    /// A user without a session at any other gateway.
     Offline(Arc<str>),
     /// A session, by its name, that is at no other gateway.
     NoSession(Box<str>),
@@ -51,44 +51,44 @@ pub(in crate::broker) enum News {
     UnknownSession(Box<str>),
     /// It cannot be known which sessions a gateway has.
     UnknownNode(Arc<str>),
-    /// No other gateway could be asked, and none is known: who, and why, in words.
+    /// No other gateway could be asked, and none is known: the reason, in words.
     UnknownOthers(&'static str),
 }
 
-/// A gateway that is there: its number and what it is called.
+/// A present gateway: its number and its name.
 pub(super) type Member = (u64, Arc<str>);
 
-/// All that is asked at once.
+/// All questions that are asked at once.
 pub(super) struct Survey {
     questions: Vec<Question>,
 }
 
-/// A part of what is asked: about one user or about everybody.
+/// A part of a survey: about one user or about everybody.
 #[expect(clippy::struct_excessive_bools, reason = "facts that are independent of each other")]
 pub(super) struct Question {
     about: About,
     /// Gateways that have not named all of their sessions yet.
     awaited: Vec<Member>,
     heard: Vec<Heard>,
-    /// Those who will answer may not all be known.
+    /// Not all answering gateways may be known.
     is_unsettled: bool,
     is_user_elsewhere: bool,
-    /// Something that a gateway would have said was lost.
+    /// An answer of a gateway was lost.
     is_doubtful: bool,
-    /// If nobody says that the user is there, that need not be so: a gateway
-    /// has not been heard for a while, or has gone before anybody has answered.
+    /// If no answer has the user, the user may be somewhere nevertheless: a gateway
+    /// has not been heard for a while, or has gone before the first answer.
     may_be_missed: bool,
-    /// A gateway has not been heard for a while: where those who answer may not
-    /// know all others, it may be one of them.
+    /// A gateway has not been heard for a while: where the answering gateways may
+    /// not know all holders, it may be one of them.
     is_somebody_overdue: bool,
     last_heard: Option<Instant>,
     /// All sessions of all gateways have been named.
     is_named: bool,
 }
 
-/// Of whom a question is.
+/// The subject of a question.
 pub(super) enum About {
-    /// A user, who may be at this gateway as well.
+    /// A user that may be at this gateway as well.
     User {
         /// The user.
         user: Arc<str>,
@@ -104,21 +104,21 @@ pub(super) enum About {
     },
 }
 
-/// What one gateway has said.
+/// The answers of one gateway.
 struct Heard {
     node: u64,
     name: Arc<str>,
     /// The number of its next answer.
     next: u32,
-    /// Its sessions; `None`: told of.
+    /// Its sessions; `None`: its outcome was reported.
     sessions: Vec<Option<Bytes>>,
     is_named: bool,
     is_last: bool,
 }
 
 impl Question {
-    /// Goes to those that hold a user; `awaited` are known to. There may be
-    /// gateways which perhaps do and cannot be asked.
+    /// Goes to the holders of a user; `awaited` are the known ones.
+    /// `is_somebody_overdue`: a gateway that cannot be asked may be one, too.
     pub(super) fn user(
         user: Arc<str>,
         is_here: bool,
@@ -129,7 +129,7 @@ impl Question {
         Self { may_be_missed: is_somebody_overdue, is_somebody_overdue, ..question }
     }
 
-    /// Goes to all; `members` are those that are known, perhaps not all.
+    /// Goes to all gateways; `members` are the known ones, perhaps not all.
     pub(super) fn everybody(
         members: Vec<Member>,
         are_known: bool,
@@ -217,13 +217,13 @@ impl Question {
             match member(node) {
                 _ if is_known => {}
                 Some(name) => self.awaited.push((node, name)),
-                // Whoever has named it does not know yet that it has gone.
+                // The answering gateway does not know yet that it has gone.
                 None => self.is_doubtful = true,
             }
         }
     }
 
-    /// Nobody listens.
+    /// There are no listeners.
     fn hear_nobody(&mut self, news: &mut Vec<News>) {
         for (_, name) in std::mem::take(&mut self.awaited) {
             self.doubt(name, news);
@@ -267,7 +267,7 @@ impl Question {
     /// Sees whether all sessions have been named.
     fn settle(&mut self, now: Instant, news: &mut Vec<News>) {
         let is_over = match self.silent_at() {
-            // Nobody has answered: at least one will, or NATS says that nobody does.
+            // No answer yet: one will come, or NATS reports that there is no listener.
             None => false,
             Some(silent) => !self.is_unsettled || now >= silent,
         };
@@ -337,8 +337,8 @@ impl Survey {
         self.questions.iter().all(Question::is_done)
     }
 
-    /// An answer to a part of the question; `None`: nobody listens. `member`
-    /// says what a gateway is called that is there.
+    /// An answer to a part of the question; `None`: there are no listeners.
+    /// `member` returns the name of a present gateway.
     pub(super) fn hear(
         &mut self,
         part: u32,
@@ -381,7 +381,7 @@ impl Survey {
                 question.lose(node, &mut news);
             }
             if question.last_heard.is_none() {
-                // Perhaps nobody else was to answer.
+                // Perhaps no other answer will come.
                 question.is_unsettled = true;
                 question.may_be_missed = true;
                 question.last_heard = Some(now);

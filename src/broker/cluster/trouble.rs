@@ -1,5 +1,5 @@
-//! Why there is no connection to NATS: which servers were tried, and what became
-//! of it. `async-nats` reports a failed attempt without either, but keeps the
+//! Why there is no connection to NATS: the servers that were tried, and their
+//! errors. `async-nats` reports a failed attempt without either, but keeps the
 //! last error of each server, except for names that cannot be resolved.
 
 use std::collections::HashMap;
@@ -17,12 +17,12 @@ use crate::pem;
 const EVERY: Duration = Duration::from_secs(60);
 const NEWS: Duration = Duration::from_secs(5);
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
-/// Servers that are named: those of a cluster name each other.
+/// Servers named in a message: the servers of a cluster announce each other.
 const MAX_NAMED: usize = 3;
 /// Characters of an error: a server may have written it.
 const MAX_TEXT: usize = 300;
 
-/// What keeps the gateway from a connection.
+/// The reasons for the lack of a connection.
 pub(super) struct Trouble {
     /// The configured servers, without logins.
     servers: String,
@@ -38,7 +38,7 @@ struct State {
     failed: Option<HashMap<String, usize>>,
     /// Why the last round of attempts has failed.
     problem: Option<String>,
-    /// What was logged last.
+    /// The last log message.
     said: Option<(Instant, String)>,
     /// Rounds since then that were not logged.
     left_out: u64,
@@ -71,7 +71,7 @@ impl Trouble {
         (state.failed, state.problem, state.said, state.left_out) = (None, None, None, 0);
     }
 
-    /// Looks at what became of the last round of attempts, before the next one.
+    /// Looks at the results of the last round of attempts, before the next one.
     pub(super) async fn look(self: Arc<Self>, servers: Vec<Server>) {
         let now = servers.iter().map(|it| (place(&it.addr), it.failed_attempts)).collect();
         let Some(before) = self.state.lock().failed.replace(now) else { return };
@@ -142,7 +142,7 @@ impl Trouble {
     }
 }
 
-/// A server's address without what logs in there.
+/// A server's address without its login.
 fn place(address: &ServerAddr) -> String {
     let (scheme, host, port) = (address.scheme(), address.host(), address.port());
     if host.contains(':') {
@@ -152,7 +152,7 @@ fn place(address: &ServerAddr) -> String {
     }
 }
 
-/// The first of them, and how many there are besides.
+/// The first names, and the number of the others.
 fn listed(mut all: Vec<String>, between: &str) -> String {
     let more = all.len().saturating_sub(MAX_NAMED);
     all.truncate(MAX_NAMED);

@@ -1,4 +1,4 @@
-//! The watches of this gateway that are open at others.
+//! The watches of this gateway that are open at other gateways.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
@@ -22,11 +22,11 @@ pub(super) struct Open {
 }
 
 impl Watches {
-    /// Gives events to a watch; `false`: there is none of that number any more.
+    /// Gives events to a watch; `false`: there is no watch of that number any more.
     pub(super) fn arrived(&self, watch: u64, events: Events) -> bool {
         let open = self.open.lock();
         let Some(open) = open.get(&watch) else { return false };
-        // What does not fit is missed by its number.
+        // The watch notices events that do not fit by their number.
         let _sent = open.events.try_send(events);
         true
     }

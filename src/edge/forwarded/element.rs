@@ -7,8 +7,8 @@ use super::node;
 
 /// The elements of a value, from the last to the first.
 ///
-/// Searched for from the end: what a proxy has added there is split as the proxy
-/// meant it, whatever quotes the client has opened before it.
+/// Searched from the end: elements that a proxy has added there are split as the
+/// proxy meant them, even if the client has opened quotes before them.
 pub(super) fn from_the_end(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(value);
     std::iter::from_fn(move || {
@@ -40,7 +40,7 @@ fn last_comma(value: &[u8]) -> Option<usize> {
     None
 }
 
-/// What an element says of where its request came from.
+/// The address that an element names.
 pub(super) fn hop(element: &[u8]) -> Hop {
     match std::str::from_utf8(element).map(node::trim) {
         Ok("") => Hop::Empty,
@@ -72,8 +72,8 @@ fn named_for(element: &str) -> Option<Cow<'_, str>> {
     found
 }
 
-/// A value, and what stands behind it. Proxies write addresses with colons and
-/// brackets without the quotes that these need, so what is not in quotes ends at
+/// A value, and the text behind it. Proxies write addresses with colons and
+/// brackets without the quotes that these need, so a value without quotes ends at
 /// the next separator.
 fn value(text: &str) -> Option<(Cow<'_, str>, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-/// What an element of a list says.
+/// The content of a list's element.
 pub(super) enum Hop {
     /// Nothing: RFC 9110, section 5.6.1, has empty elements ignored.
     Empty,

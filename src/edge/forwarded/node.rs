@@ -14,8 +14,8 @@ pub(super) fn trim(text: &str) -> &str {
 ///
 /// - IPv4: `192.0.2.1`, `192.0.2.1:4711`
 /// - IPv6: `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:4711`; with a zone
-///   (`fe80::1%eth0`), which means something on the proxy's machine alone and is
-///   left out
+///   (`fe80::1%eth0`), which has a meaning on the proxy's machine only and is left
+///   out
 /// - IPv6 with a port and without brackets, as some load balancers write it:
 ///   where it can't be an address by itself (`2001:db8::1:44321`, whose last
 ///   group would have five digits, or `2001:db8:0:0:0:0:0:1:443`, which has nine).
@@ -96,7 +96,7 @@ mod tests {
             ("2001:db8:0:0:0:0:0:1:443", "2001:db8::1"),
             ("2001:db8:1:2:3:4:5:6:65535", "2001:db8:1:2:3:4:5:6"),
             ("2001:db8:::1", "2001:db8::"),
-            // An address, whatever was meant.
+            // A valid address, though perhaps meant otherwise.
             ("2001:db8::1:443", "2001:db8::1:443"),
             ("::ffff:192.0.2.1", "192.0.2.1"),
             ("::FFFF:192.0.2.1:4711", "192.0.2.1"),

@@ -1,13 +1,12 @@
-//! What a secret is not, however it is written.
+//! Detects public material in the place of a secret, in any encoding.
 //!
-//! A public key is known to everybody, so one that is taken for an HMAC secret
-//! lets everybody sign tokens. Where a secret is read, this module looks for
-//! keys, certificates, key sets and URLs: as they are, with damaged lines, in
-//! UTF-16, and in base64, base64url, hexadecimal or percent encoding, also in
-//! one another.
+//! A public key that is taken for an HMAC secret would let anybody sign tokens.
+//! Where a secret is read, this module looks for keys, certificates, key sets and
+//! URLs: plain, with damaged lines, in UTF-16, and in base64, base64url,
+//! hexadecimal or percent encoding, also nested.
 //!
-//! What can't be seen here: a bare coordinate of a curve, such as the `x` of an
-//! Ed25519 key. Those are 32 random bytes, as a good secret is.
+//! Not detected: a bare coordinate of a curve, such as the `x` of an Ed25519 key.
+//! It is 32 random bytes, like a good secret.
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -16,7 +15,7 @@ use percent_encoding::percent_decode_str;
 
 /// Encodings within encodings that are looked through.
 const DEPTH: usize = 3;
-/// Shorter runs encode nothing that is looked for.
+/// Shorter runs cannot encode public material.
 const SHORTEST_RUN: usize = 16;
 
 /// Words that no secret has, in lower case and without white space.
@@ -79,7 +78,7 @@ const IDENTIFIERS: &[&[u8]] = &[
 const POINTS: &[(usize, &[u8])] =
     &[(65, &[4]), (97, &[4]), (133, &[4]), (33, &[2, 3]), (49, &[2, 3]), (67, &[2, 3])];
 
-/// What of which everybody may know there is in a would-be secret, with an article.
+/// The public material found in a would-be secret, with an article.
 pub(super) fn found_in(secret: &[u8]) -> Option<&'static str> {
     look(secret, DEPTH)
 }
@@ -97,7 +96,7 @@ fn look(bytes: &[u8], depth: usize) -> Option<&'static str> {
     encoded.into_iter().find_map(|inner| look(&inner, depth - 1))
 }
 
-/// The text without white space and without marks. `None`: it is none.
+/// The text without white space and without marks. `None`: it is not text.
 fn plain_text(bytes: &[u8]) -> Option<String> {
     let text = str::from_utf8(bytes).ok()?;
     let is_text = text.chars().all(|c| !c.is_control() || c.is_whitespace());
@@ -162,7 +161,7 @@ fn begins_as_der(bytes: &[u8]) -> bool {
     rest.get(of_length).is_some_and(|tag| matches!(tag, 0x30 | 0x02 | 0xa0))
 }
 
-/// Everything that a text without white space may be an encoding of.
+/// All possible decodings of a text without white space.
 fn encoded(text: &str) -> Vec<Vec<u8>> {
     // Lost line breaks.
     let text = text.replace("\\r", "").replace("\\n", "");
@@ -230,7 +229,7 @@ mod tests {
         [0xfeff].into_iter().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect()
     }
 
-    /// Everything that bytes may be written as.
+    /// All supported encodings of bytes.
     fn spellings(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         let standard = BASE64_STANDARD.encode(bytes);
         let url_safe = BASE64_URL_SAFE_NO_PAD.encode(bytes);

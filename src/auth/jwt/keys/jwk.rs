@@ -13,14 +13,14 @@ use super::problem::{KeyProblem, MAX_KEYS, MIN_SECRET};
 pub(super) enum Origin {
     /// A file of this machine, which may hold secrets.
     Local,
-    /// A URL, which holds what many may read.
+    /// A URL, whose content many may read.
     Fetched,
 }
 
 /// The usable keys of a set. Others are skipped, as RFC 7517, 5 asks for: a set
 /// may well have keys for other purposes.
 pub(super) fn keys(text: &str, origin: Origin) -> Result<Vec<Key>, KeyProblem> {
-    // What a syntax error says is its kind and its place.
+    // The text of a syntax error consists of its kind and its place.
     let mut json: Value =
         serde_json::from_str(text).map_err(|error| KeyProblem::NotAKeySet(error.to_string()))?;
     let members = match json.get_mut("keys").map(Value::take) {
@@ -47,7 +47,7 @@ pub(super) fn keys(text: &str, origin: Origin) -> Result<Vec<Key>, KeyProblem> {
 }
 
 fn key(member: Value, origin: Origin) -> Result<Key, String> {
-    // What the parser says repeats values.
+    // The parser's error text repeats values.
     let jwk: Jwk = serde_json::from_value(member).map_err(
         |_| "is not a valid JWK: `kty`, or a member that its type needs, is missing or wrong",
     )?;

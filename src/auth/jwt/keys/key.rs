@@ -1,4 +1,4 @@
-//! One key, and what it may be used with.
+//! One key, and its permitted algorithms.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub(super) struct Key {
     pub(super) decoding: DecodingKey,
 }
 
-/// What a key is, and so what it may be used with.
+/// The kind of a key, which determines its algorithms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Hmac,
@@ -26,7 +26,7 @@ pub(super) enum Kind {
     Ed25519,
 }
 
-/// Shows what it is, and nothing of it.
+/// Shows the kind, and nothing of the key.
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Key({} {:?})", self.kind, self.id)

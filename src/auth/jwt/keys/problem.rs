@@ -1,4 +1,4 @@
-//! What can be wrong with keys, and the limits that some of it is about.
+//! Errors in keys, and the limits that some of them are about.
 
 use std::io;
 
@@ -6,19 +6,19 @@ use crate::pem::PemError;
 
 /// RFC 7518, 3.2: a secret is at least as long as the hash.
 pub(super) const MIN_SECRET: usize = 32;
-/// Of random characters there is no use for more: HMAC hashes longer keys
-/// first. RSA keys are longer, in every encoding.
+/// More random characters are useless: HMAC hashes longer keys first. RSA keys
+/// are longer, in every encoding.
 pub(super) const MAX_SECRET: usize = 256;
 /// A token without a key id is tried with every key.
 pub(super) const MAX_KEYS: usize = 100;
 
-/// What can be wrong with keys. No message repeats a byte of a key.
+/// Errors in keys. No message repeats a byte of a key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyProblem {
     /// The file cannot be read.
     #[error("cannot be read: {0}")]
     Unreadable(io::Error),
-    /// JSON, but not that of a key set.
+    /// JSON, but not a key set.
     #[error("is not a JWKS, which looks like {{\"keys\": [{{\"kty\": …}}]}}: {0}")]
     NotAKeySet(String),
     /// A key set without a key that could verify a token.
@@ -73,7 +73,7 @@ pub enum KeyProblem {
     /// A secret with line breaks in it.
     #[error("has several lines, and a secret is one: try `openssl rand -hex 32`")]
     SeveralLines,
-    /// What everybody may know instead of a secret.
+    /// Public material instead of a secret.
     #[error(
         "holds {0}, which is not a secret. Public keys are named under `auth.jwt.keys`; a secret is \
          one line of random characters, such as `openssl rand -hex 32` prints"

@@ -11,7 +11,7 @@ pub(super) fn of(file: &[u8]) -> Result<&str, KeyProblem> {
         Some(found) => KeyProblem::NoSecret(found),
         None => problem,
     })?;
-    // Before everything else: it says best what is wrong.
+    // Before everything else: it gives the best description of the problem.
     if let Some(found) = disguise::found_in(text.as_bytes()) {
         return Err(KeyProblem::NoSecret(found));
     }

@@ -33,7 +33,7 @@ fn answer(node: u64, sessions: &[&'static str]) -> Answer {
     }
 }
 
-/// Its next one: what became of its first session, and no more.
+/// Its next one: the outcome of its first session, and no more.
 fn confirmed(node: u64) -> Answer {
     Answer {
         node,

@@ -238,7 +238,9 @@ fn refused(diagnostics: &Diagnostics) {
     for line in diagnostics.lines() {
         tracing::error!(problem = %line, "configuration refused");
     }
-    tracing::error!("the previous configuration stays in use");
+    tracing::error!(
+        "the previous configuration stays in use; `bridgehead check` reports all mistakes at once"
+    );
 }
 
 async fn received(signal: &mut Option<Signal>) {

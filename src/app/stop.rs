@@ -27,6 +27,16 @@ pub enum Stop {
     Interactive,
 }
 
+impl Stop {
+    /// The time that load balancers get to notice.
+    fn delay(self, drain: &Drain) -> Duration {
+        match self {
+            Self::Scheduled => drain.delay,
+            Self::Interactive => Duration::ZERO,
+        }
+    }
+}
+
 /// How the gateway drains. See the `drain` section of routes.yaml.
 #[derive(Debug, Clone, Copy)]
 pub struct Drain {
@@ -84,13 +94,13 @@ pub(super) async fn drain(
 ) {
     let began = Instant::now();
     let sessions = workers.sessions();
-    tracing::info!(sessions, delay = ?drain.delay, period = ?drain.period, "draining");
+    let (delay, period) = (stop.delay(&drain), drain.period);
+    let shown = humantime::format_duration;
+    tracing::info!(sessions, delay = %shown(delay), period = %shown(period), "draining");
     if let Some(push) = &push {
         push.drain().await;
     }
-    if stop == Stop::Scheduled {
-        sleep(drain.delay).await;
-    }
+    sleep(delay).await;
     workers.drain(drain.period);
     let end = Instant::now() + drain.period + GRACE;
     while workers.sessions() > 0 && Instant::now() < end {

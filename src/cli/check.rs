@@ -56,13 +56,16 @@ impl Check {
             return print_with_verdict(&report.json()?, verdict);
         }
         diagnose::print(&checked.all());
+        if self.print
+            && let Some(loaded) = checked.loaded.as_ref().filter(|_| checked.is_file_good())
+        {
+            // Also where a service does not answer: the file is right.
+            return print_with_verdict(loaded.effective().trim_end(), verdict);
+        }
         verdict?;
         let (Some(loaded), Some(resolved)) = (&checked.loaded, &checked.resolved) else {
             return Ok(());
         };
-        if self.print {
-            return print(loaded.effective().trim_end());
-        }
         let logins = report::logins(&loaded.config.auth.judge, resolved);
         let clients = report::clients(&loaded.config.edge).join(", ");
         print(&format!(

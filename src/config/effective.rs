@@ -35,9 +35,22 @@ pub(super) fn print(document: &Document, folder: &Path) -> String {
     {
         edge.entry("path").or_insert_with(|| DEFAULT_PATH.into());
     }
-    let whole = complete(json, schema::model(), Some(&document.root));
+    let mut whole = complete(json, schema::model(), Some(&document.root));
+    leave_out_client_address(&mut whole, document);
     // A tree of texts, numbers and booleans can always be serialized.
     yaml_serde::to_string(&whole).unwrap_or_default()
+}
+
+/// Leaves the default of `edge.client_address` out where it has no effect, since a
+/// file that names it then gets a warning.
+fn leave_out_client_address(whole: &mut Json, document: &Document) {
+    let path = ["edge", "client_address"];
+    let is_named = document.find(&path).is_some_and(|node| !node.is_absent());
+    let Some(edge) = whole.get_mut("edge").and_then(Json::as_object_mut) else { return };
+    let proxies = edge.get("trusted_proxies").and_then(Json::as_array);
+    if !is_named && proxies.is_none_or(Vec::is_empty) {
+        edge.shift_remove("client_address");
+    }
 }
 
 /// A value of `schema` with its omitted parts filled in. `node` is the file's
@@ -232,6 +245,17 @@ mod tests {
         }
         assert!(text.contains("nats://********@n:1"), "{text}");
         assert!(text.contains("key: ${SECRET}"), "{text}");
+    }
+
+    #[test]
+    fn a_default_without_effect_is_left_out() {
+        let is_printed = |edge: &str| {
+            let text = format!("auth: {{ none: {{}} }}\nedge: {{ listen: 127.0.0.1:0{edge} }}\n");
+            read(&text).effective().contains("client_address")
+        };
+        assert!(!is_printed(""));
+        assert!(is_printed(", trusted_proxies: [10.0.0.1]"));
+        assert!(is_printed(", client_address: none"));
     }
 
     #[test]

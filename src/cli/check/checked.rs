@@ -25,6 +25,11 @@ impl Checked {
         }
     }
 
+    /// Whether the file has no mistake, whatever servers answered.
+    pub(super) fn is_file_good(&self) -> bool {
+        !self.file.has_errors()
+    }
+
     /// Everything there is to say, in the order of the file.
     pub(super) fn all(&self) -> Diagnostics {
         let mut all = self.file.clone();

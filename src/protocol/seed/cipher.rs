@@ -42,7 +42,7 @@ struct Keyed {
 #[error("the frame does not decrypt under the session's key")]
 pub struct Undecryptable;
 
-/// The block that the first block of every frame is XORed with.
+/// The block that the first block of every frame is combined with by XOR.
 pub type Iv = [u8; BLOCK];
 
 /// The IV derived from a secret: characters 9 to 24 of its hexadecimal MD5.

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import signal
 
 import documents
 import pytest
@@ -191,7 +192,9 @@ def test_the_client_does_what_it_says_and_comes_back_after_a_restart(binary, rea
         reader.follow(block)
     reader.wait_for("venv/bin/python client.py", "login Success")
     # The gateway stops, and another one takes its place: 1001, then a second login.
-    gateway.stop()
+    # One signal: a second one would end it without a close frame.
+    gateway.process.send_signal(signal.SIGTERM)
+    gateway.process.wait(30)
     [(step, client)] = reader.running
     client.wait_line(lambda line: line == "closed 1001")
     begun = len(client.lines)

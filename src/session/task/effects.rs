@@ -82,9 +82,9 @@ impl Surroundings {
     }
 
     /// An overflow comes back as the signal to close: nothing else is left to do.
-    fn log_dropped(put: Result<(), Rejected>) {
+    fn log_dropped(&self, put: Result<(), Rejected>) {
         if let Err(rejected) = put {
-            tracing::debug!(%rejected, "answer dropped");
+            tracing::debug!(session = %self.id, %rejected, "answer dropped");
         }
     }
 }
@@ -95,11 +95,11 @@ impl Effects for Surroundings {
             // It may wait for long, so it gives up its share of larger buffers.
             reply.detach();
         }
-        Self::log_dropped(self.outbox.reply(reply));
+        self.log_dropped(self.outbox.reply(reply));
     }
 
     fn reply_first(&mut self, reply: Reply) {
-        Self::log_dropped(self.outbox.reply_first(reply));
+        self.log_dropped(self.outbox.reply_first(reply));
     }
 
     fn refuse(&mut self, caller: &Caller, head: &RequestHead, refused: Refused) -> Failure {

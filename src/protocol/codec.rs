@@ -49,9 +49,9 @@ impl Codec {
     }
 
     /// The messages that begin a session.
-    pub fn greeting(&self) -> Vec<Payload> {
+    pub fn greeting(&self, shared: &Shared, session_id: &str) -> Vec<Payload> {
         match self {
-            Self::Seed(seed) => seed.greeting(),
+            Self::Seed(seed) => seed.greeting(&shared.server_ivs, session_id),
             #[cfg(test)]
             Self::Lines => Vec::new(),
         }

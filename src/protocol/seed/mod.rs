@@ -39,16 +39,8 @@ pub const GREETING: &str = "connected";
 #[derive(Debug, Default)]
 pub struct Seed {
     cipher: Option<Cipher>,
-    server_iv: Option<Box<ServerIv>>,
-}
-
-/// The gateway's own IV of a session.
-#[derive(Debug)]
-struct ServerIv {
-    /// The string that the client gets.
-    text: String,
-    /// The IV that both sides derive from it.
-    iv: Iv,
+    /// The gateway's own IV, where it chooses the IV. Boxed: most sessions have none.
+    server_iv: Option<Box<Iv>>,
 }
 
 impl Seed {
@@ -59,16 +51,16 @@ impl Seed {
 
     /// A session whose client gets the IV from the gateway.
     pub fn with_server_iv(ivs: &ServerIvs, session_id: &str) -> Self {
-        let text = ivs.text(session_id);
-        let iv = cipher::iv_of(text.as_bytes());
-        Self { cipher: None, server_iv: Some(Box::new(ServerIv { text, iv })) }
+        let iv = cipher::iv_of(ivs.text(session_id).as_bytes());
+        Self { cipher: None, server_iv: Some(Box::new(iv)) }
     }
 
-    pub(super) fn greeting(&self) -> Vec<Payload> {
+    pub(super) fn greeting(&self, ivs: &ServerIvs, session_id: &str) -> Vec<Payload> {
         let bytes = Bytes::from_static(GREETING.as_bytes());
         let mut greeting = vec![Payload { opcode: Opcode::Text, bytes }];
-        if let Some(ServerIv { text, .. }) = self.server_iv.as_deref() {
-            greeting.push(binary(server_iv::announcement(text).freeze()));
+        if self.server_iv.is_some() {
+            let text = ivs.text(session_id);
+            greeting.push(binary(server_iv::announcement(&text).freeze()));
         }
         greeting
     }
@@ -94,7 +86,7 @@ impl Seed {
                 codec::open(&plain).map_err(|_| fatal)?
             }
         };
-        let iv = self.server_iv.as_ref().map(|own| own.iv);
+        let iv = self.server_iv.as_deref().copied();
         Ok(methods::incoming(request, iv))
     }
 

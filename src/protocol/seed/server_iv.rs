@@ -4,7 +4,7 @@
 //! sides derive the IV of the session's encryption. The string is made from the
 //! session's id with a key that never leaves the process: unpredictable,
 //! different for each connection, and recomputed on demand. So a session keeps no
-//! state for it.
+//! more than the IV.
 
 use std::fmt;
 

@@ -152,7 +152,9 @@ where
 
     /// Boxed: only the greeting pays for its future, not the idle session.
     fn greet(&mut self) -> impl Future<Output = Result<(), Ended>> + Send {
-        let mut greeting = Greeting::new(self.fx.codec.greeting(), &self.fx.worker.traffic);
+        let (codec, worker) = (&self.fx.codec, &self.fx.worker);
+        let messages = codec.greeting(&worker.protocols, self.state.caller().session_id());
+        let mut greeting = Greeting::new(messages, &worker.traffic);
         let socket = &mut self.socket;
         Box::pin(async move { socket.write(&mut greeting).await.map_err(Ended::Lost) })
     }
